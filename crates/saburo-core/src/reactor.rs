@@ -1,0 +1,328 @@
+//! Descriptor table: who waits for which descriptor, in which direction.
+//!
+//! A token is (index, generation), and the generation changes whenever what a slot stands for
+//! does: a stale event finds no registration, and a recycled descriptor gets a new one. So an
+//! event can never reach anybody but the handle that asked for it.
+//!
+//! Descriptors get recycled because users close them without a word to us. The kernel forgets
+//! them silently, and the next file opened has the same number. Every change here is therefore
+//! a question to the kernel as well: if it does not know a descriptor that we do, ours is dead.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::sys::{Event, Interest, Selector};
+
+#[derive(Debug)]
+pub(crate) struct Reactor<H> {
+    /// The slot of each descriptor, `NONE` for those not registered. Grows only for numbers
+    /// that the kernel has accepted.
+    slot_of: Vec<u32>,
+    slots: Vec<Slot<H>>,
+    /// Slots whose `fd` is `VACANT`.
+    vacant: Vec<u32>,
+    /// Handles of registrations that turned out to be dead, or were refused. They are not
+    /// dropped here, because dropping one may run foreign code.
+    orphans: Vec<H>,
+}
+
+/// What became of an event.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Delivery {
+    /// Somebody was, or used to be, interested in this very registration.
+    Known,
+    /// The registration it was meant for is gone.
+    Stale,
+}
+
+impl<H> Reactor<H> {
+    pub(crate) fn new() -> Self {
+        Reactor {
+            slot_of: Vec::new(),
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            orphans: Vec::new(),
+        }
+    }
+
+    /// Descriptors registered.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+
+    /// Register `handle` for one direction of `fd`; the handle it replaces.
+    ///
+    /// On an error nothing has changed, except that a registration which the kernel proved
+    /// dead is gone, and `handle` is an orphan.
+    pub(crate) fn set(
+        &mut self,
+        selector: &Selector,
+        fd: RawFd,
+        direction: Direction,
+        handle: H,
+    ) -> io::Result<Option<H>> {
+        let result = match self.find(fd) {
+            None => self.add(selector, fd, direction),
+            Some(index) => self.extend(selector, index, direction),
+        };
+        match result {
+            Ok((index, replaced)) => {
+                *self.slots[index as usize].side(direction) = Some(handle);
+                Ok(replaced)
+            }
+            Err(error) => {
+                self.refuse(handle);
+                Err(error)
+            }
+        }
+    }
+
+    /// Stop watching one direction of `fd`; the handle that was registered for it.
+    pub(crate) fn remove(
+        &mut self,
+        selector: &Selector,
+        fd: RawFd,
+        direction: Direction,
+    ) -> Option<H> {
+        let index = self.find(fd)?;
+        let slot = &mut self.slots[index as usize];
+        let handle = slot.side(direction).take()?;
+        let (token, interest) = (token(index, slot.generation), slot.interest());
+        // If the user has closed the descriptor the kernel says so, and has nothing to stop.
+        if interest.is_empty() {
+            let _ = selector.remove(fd);
+            self.release(index);
+        } else {
+            let _ = selector.modify(fd, token, interest);
+        }
+        Some(handle)
+    }
+
+    pub(crate) fn get(&self, fd: RawFd, direction: Direction) -> Option<&H> {
+        let slot = &self.slots[self.find(fd)? as usize];
+        match direction {
+            Direction::Read => slot.reader.as_ref(),
+            Direction::Write => slot.writer.as_ref(),
+        }
+    }
+
+    /// Hand the handles an event is for to `wake`, the reader first.
+    #[inline]
+    pub(crate) fn deliver(&self, event: Event, mut wake: impl FnMut(&H)) -> Delivery {
+        let index = event.token as u32;
+        let generation = (event.token >> 32) as u32;
+        match self.slots.get(index as usize) {
+            Some(slot) if slot.generation == generation && slot.fd != VACANT => {
+                if let Some(reader) = slot.reader.as_ref().filter(|_| event.readable) {
+                    wake(reader);
+                }
+                if let Some(writer) = slot.writer.as_ref().filter(|_| event.writable) {
+                    wake(writer);
+                }
+                Delivery::Known
+            }
+            _ => Delivery::Stale,
+        }
+    }
+
+    /// Ask a new selector for everything that the old one was watching.
+    pub(crate) fn register_all(&self, selector: &Selector) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            if slot.fd != VACANT {
+                // An error says that this descriptor was closed, and that the old selector had
+                // stopped watching it as well.
+                let token = token(index as u32, slot.generation);
+                let _ = selector.add(slot.fd, token, slot.interest());
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
+        let slots = self.slots.iter();
+        slots
+            .flat_map(|slot| [&slot.reader, &slot.writer])
+            .flatten()
+            .chain(&self.orphans)
+    }
+
+    /// Keep a handle that cannot be registered.
+    pub(crate) fn refuse(&mut self, handle: H) {
+        self.orphans.push(handle);
+    }
+
+    pub(crate) fn take_orphans(&mut self) -> Vec<H> {
+        std::mem::take(&mut self.orphans)
+    }
+
+    /// Every handle, orphans included. With a selector, its descriptors are taken out of it;
+    /// without one it is about to be closed, or somebody else's.
+    pub(crate) fn take(&mut self, selector: Option<&Selector>) -> Vec<H> {
+        for index in 0..self.slots.len() as u32 {
+            let slot = &mut self.slots[index as usize];
+            if slot.fd == VACANT {
+                continue;
+            }
+            if let Some(selector) = selector {
+                let _ = selector.remove(slot.fd);
+            }
+            self.orphan(index);
+            self.release(index);
+        }
+        self.take_orphans()
+    }
+
+    fn find(&self, fd: RawFd) -> Option<u32> {
+        // A negative number is no index.
+        let index = *self.slot_of.get(usize::try_from(fd).ok()?)?;
+        (index != NONE).then_some(index)
+    }
+
+    /// A descriptor's first direction.
+    fn add(
+        &mut self,
+        selector: &Selector,
+        fd: RawFd,
+        direction: Direction,
+    ) -> io::Result<(u32, Option<H>)> {
+        let index = match self.vacant.last() {
+            Some(&index) => index,
+            None => {
+                self.slots.push(Slot {
+                    fd: VACANT,
+                    generation: 0,
+                    reader: None,
+                    writer: None,
+                });
+                let index = self.slots.len() as u32 - 1;
+                self.vacant.push(index);
+                index
+            }
+        };
+        let token = token(index, self.slots[index as usize].generation);
+        match selector.add(fd, token, direction.interest()) {
+            // The kernel still watches it for a registration that we have given up.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                selector.modify(fd, token, direction.interest())?;
+            }
+            result => result?,
+        }
+        let number = fd as usize;
+        if number >= self.slot_of.len() {
+            self.slot_of.resize(number + 1, NONE);
+        }
+        self.vacant.pop();
+        self.slot_of[number] = index;
+        self.slots[index as usize].fd = fd;
+        Ok((index, None))
+    }
+
+    /// A direction for a descriptor that is registered already, possibly for this one.
+    fn extend(
+        &mut self,
+        selector: &Selector,
+        index: u32,
+        direction: Direction,
+    ) -> io::Result<(u32, Option<H>)> {
+        let slot = &mut self.slots[index as usize];
+        let fd = slot.fd;
+        let interest = slot.interest().and(direction);
+        // Asked even if the interest stays the same: the answer may be that it was recycled.
+        match selector.modify(fd, token(index, slot.generation), interest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let replaced = slot.side(direction).take();
+                self.orphan(index);
+                self.release(index);
+                let added = self.add(selector, fd, direction);
+                match added {
+                    Ok((index, _)) => Ok((index, replaced)),
+                    Err(error) => {
+                        self.orphans.extend(replaced);
+                        Err(error)
+                    }
+                }
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok((index, slot.side(direction).take())),
+        }
+    }
+
+    fn orphan(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        self.orphans.extend(slot.reader.take());
+        self.orphans.extend(slot.writer.take());
+    }
+
+    /// Give back a slot without handles. Its tokens go stale.
+    fn release(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        self.slot_of[slot.fd as usize] = NONE;
+        slot.fd = VACANT;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.vacant.push(index);
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    fn interest(self) -> Interest {
+        Interest {
+            read: self == Direction::Read,
+            write: self == Direction::Write,
+        }
+    }
+}
+
+impl Interest {
+    fn is_empty(self) -> bool {
+        !self.read && !self.write
+    }
+
+    fn and(self, direction: Direction) -> Interest {
+        let more = direction.interest();
+        Interest {
+            read: self.read || more.read,
+            write: self.write || more.write,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Slot<H> {
+    fd: RawFd,
+    /// How often the slot has been released: what makes old tokens stale.
+    generation: u32,
+    reader: Option<H>,
+    writer: Option<H>,
+}
+
+impl<H> Slot<H> {
+    /// What the kernel is watching: the directions that somebody waits for.
+    fn interest(&self) -> Interest {
+        Interest {
+            read: self.reader.is_some(),
+            write: self.writer.is_some(),
+        }
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Option<H> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+}
+
+fn token(index: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(index)
+}
+
+/// The waker's token: of an index that no table will reach, and not `polling`'s reserved one.
+pub(crate) const WAKER: u64 = u64::MAX - 1;
+
+const NONE: u32 = u32::MAX;
+const VACANT: RawFd = -1;

@@ -1,0 +1,57 @@
+//! The ready queue: first in, first out.
+//!
+//! The batch rule: a turn runs exactly what was ready when it began. The host asks for the
+//! length once and pops that many, so what a handle makes ready waits for the next turn, and
+//! no handle can starve the descriptors and timers by rescheduling itself.
+
+use std::collections::VecDeque;
+
+use crate::inbox::Shared;
+
+#[derive(Debug)]
+pub(crate) struct Ready<H> {
+    queue: VecDeque<H>,
+}
+
+impl<H> Ready<H> {
+    pub(crate) fn new() -> Self {
+        Ready {
+            queue: VecDeque::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, handle: H) {
+        self.queue.push_back(handle);
+    }
+
+    #[inline]
+    pub(crate) fn push_front(&mut self, handle: H) {
+        self.queue.push_front(handle);
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<H> {
+        self.queue.pop_front()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Append what other threads have posted. `spare` is empty before and after.
+    #[inline]
+    pub(crate) fn append_posts(&mut self, shared: &Shared<H>, spare: &mut Vec<H>) {
+        shared.inbox().drain(spare);
+        self.queue.extend(spare.drain(..));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
+        self.queue.iter()
+    }
+
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = H> + use<H> {
+        std::mem::take(&mut self.queue).into_iter()
+    }
+}

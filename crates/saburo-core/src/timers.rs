@@ -1,0 +1,251 @@
+//! Timer heap. Equal deadlines fire in insertion order: asyncio leaves that open, we fix it
+//! so that runs repeat.
+//!
+//! Most timers never fire: they guard something that finishes in time. So a cancel is real
+//! and immediate, it hands the handle back and leaves nothing behind, and an entry is small:
+//! sixteen bytes, so that the four children of a node fill one cache line.
+
+use crate::clock::Time;
+
+/// Which timer: the answer of [`Core::insert_timer`](crate::Core::insert_timer), good for one
+/// [`cancel_timer`](crate::Core::cancel_timer). A stale one, whose timer fired or was
+/// cancelled, does nothing, even if its place has been given to another timer since.
+///
+/// ```
+/// use saburo_core::{Clock, Core, Time};
+///
+/// let mut core = Core::new(Clock::manual().0)?;
+/// let id = core.insert_timer(Time::from_nanos(5), "tea");
+/// assert_eq!(core.cancel_timer(id), Some("tea"));
+/// assert_eq!(core.cancel_timer(id), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TimerId {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Timers<H> {
+    /// A 4-ary heap by (deadline, sequence): the children of `i` are `4i + 1 ..= 4i + 4`.
+    heap: Vec<Entry>,
+    /// Where in the heap each slot's entry is. Apart from the handles because sifting writes
+    /// here at every step and the handles would only be in the way.
+    places: Vec<Place>,
+    /// `Some` exactly for the slots that have an entry in the heap.
+    handles: Vec<Option<H>>,
+    /// The first vacant slot; the others follow through `Place::position`.
+    vacant: u32,
+    /// The next timer's place among its equals. Renumbered before it would overflow.
+    sequence: u32,
+}
+
+impl<H> Timers<H> {
+    pub(crate) fn new() -> Self {
+        Timers {
+            heap: Vec::new(),
+            places: Vec::new(),
+            handles: Vec::new(),
+            vacant: NONE,
+            sequence: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// The earliest deadline, [`Time::NEVER`] if only such timers are left.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.heap.first().map(|entry| entry.when)
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, when: Time, handle: H) -> TimerId {
+        if self.sequence == u32::MAX {
+            self.renumber();
+        }
+        let index = self.occupy(handle);
+        let entry = Entry {
+            when,
+            sequence: self.sequence,
+            slot: index,
+        };
+        self.sequence += 1;
+        self.heap.push(entry);
+        self.sift_up(self.heap.len() - 1, entry);
+        TimerId {
+            index,
+            generation: self.places[index as usize].generation,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<H> {
+        let place = self.places.get(id.index as usize)?;
+        if place.generation != id.generation {
+            return None;
+        }
+        let position = place.position as usize;
+        // The generation matched, and it changes whenever a slot is vacated: this one is taken.
+        debug_assert_eq!(self.heap[position].slot, id.index, "place and heap disagree");
+        self.unlink(position);
+        Some(self.vacate(id.index))
+    }
+
+    /// The first timer due at `now`, if any. Timers for [`Time::NEVER`] are never due.
+    #[inline]
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<H> {
+        let first = self.heap.first()?;
+        if first.when > now || first.when == Time::NEVER {
+            return None;
+        }
+        let slot = first.slot;
+        self.unlink(0);
+        Some(self.vacate(slot))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
+        self.handles.iter().flatten()
+    }
+
+    /// Every handle, in no particular order. Outstanding ids go stale.
+    pub(crate) fn take(&mut self) -> Vec<H> {
+        let heap = std::mem::take(&mut self.heap);
+        heap.iter().map(|entry| self.vacate(entry.slot)).collect()
+    }
+
+    fn occupy(&mut self, handle: H) -> u32 {
+        if self.vacant != NONE {
+            let index = self.vacant;
+            self.vacant = self.places[index as usize].position;
+            self.handles[index as usize] = Some(handle);
+            return index;
+        }
+        let index = u32::try_from(self.places.len()).expect("fewer than 2^32 timers at a time");
+        self.places.push(Place {
+            position: NONE,
+            generation: 0,
+        });
+        self.handles.push(Some(handle));
+        index
+    }
+
+    #[inline]
+    fn vacate(&mut self, index: u32) -> H {
+        let place = &mut self.places[index as usize];
+        place.generation = place.generation.wrapping_add(1);
+        place.position = self.vacant;
+        self.vacant = index;
+        self.handles[index as usize]
+            .take()
+            .expect("a slot in the heap has a handle")
+    }
+
+    /// Take the entry at `position` out of the heap.
+    #[inline]
+    fn unlink(&mut self, position: usize) {
+        let last = self.heap.pop().expect("the heap has the entry at `position`");
+        if position == self.heap.len() {
+            return;
+        }
+        // `last` fills the hole. It is a leaf and so likely late: walk the hole down to a leaf
+        // without looking at it, and then let it rise; that is a comparison less a level.
+        let hole = self.sink_hole(position);
+        self.sift_up(hole, last);
+    }
+
+    /// Move the earliest child up into the hole until the hole has no children; where it ended.
+    #[inline]
+    fn sink_hole(&mut self, mut hole: usize) -> usize {
+        loop {
+            let first = ARITY * hole + 1;
+            let earliest = if let Some(family) = self.heap.get(first..first + ARITY) {
+                let left = if family[1].key() < family[0].key() { 1 } else { 0 };
+                let right = if family[3].key() < family[2].key() { 3 } else { 2 };
+                first + if family[right].key() < family[left].key() { right } else { left }
+            } else if first < self.heap.len() {
+                let family = first..self.heap.len();
+                family.min_by_key(|&child| self.heap[child].key()).expect("not empty")
+            } else {
+                return hole;
+            };
+            self.put(hole, self.heap[earliest]);
+            hole = earliest;
+        }
+    }
+
+    /// Let `entry` rise from the hole to where no ancestor is later.
+    #[inline]
+    fn sift_up(&mut self, mut hole: usize, entry: Entry) {
+        while hole > 0 {
+            let parent = (hole - 1) / ARITY;
+            if self.heap[parent].key() < entry.key() {
+                break;
+            }
+            self.put(hole, self.heap[parent]);
+            hole = parent;
+        }
+        self.put(hole, entry);
+    }
+
+    #[inline]
+    fn put(&mut self, position: usize, entry: Entry) {
+        self.heap[position] = entry;
+        self.places[entry.slot as usize].position = position as u32;
+    }
+
+    /// Give the timers the sequence numbers 0, 1, 2 … in their order: once in four thousand
+    /// million insertions.
+    #[cold]
+    fn renumber(&mut self) {
+        // A sorted list is a heap.
+        self.heap.sort_unstable_by_key(Entry::key);
+        for position in 0..self.heap.len() {
+            let sequence = position as u32;
+            let entry = Entry {
+                sequence,
+                ..self.heap[position]
+            };
+            self.put(position, entry);
+        }
+        self.sequence = self.heap.len() as u32;
+    }
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Entry {
+    when: Time,
+    sequence: u32,
+    slot: u32,
+}
+
+impl Entry {
+    /// What the heap is ordered by. The slot decides nothing, sequences differ; as one number
+    /// the comparison has no branch.
+    #[inline]
+    fn key(&self) -> u128 {
+        (self.when.as_nanos() as u128) << 64
+            | (self.sequence as u128) << 32
+            | self.slot as u128
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Where in the heap, or, in a vacant slot, the next vacant one.
+    position: u32,
+    /// How often the slot has been vacated: what makes old ids stale.
+    generation: u32,
+}
+
+const ARITY: usize = 4;
+const NONE: u32 = u32::MAX;
