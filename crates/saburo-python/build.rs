@@ -1,0 +1,5 @@
+//! Tells the compiler which CPython it is building for.
+
+fn main() {
+    pyo3_build_config::use_pyo3_cfgs();
+}

@@ -1,0 +1,442 @@
+//! Loop: asyncio's calls become calls of the engine.
+//!
+//! This file is the face, one line per method; the siblings hold what the lines call. `core` is the
+//! engine. It is borrowed for single operations on queues and never while Python runs.
+
+mod run;
+mod schedule;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+
+use saburo_core::{Clock, Core, TimerId};
+
+use crate::ffi::{
+    Args, Builder, Class, Instance, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin, float,
+    int, list, raise,
+};
+use crate::future::Future;
+use crate::handle::{Handle, TimerHandle};
+use crate::names::names;
+use crate::task::{Current, Registry, Task};
+
+pub(crate) use watch::Watch;
+
+/// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
+#[derive(Clone)]
+pub(crate) enum Ready {
+    /// Call a handle's callback.
+    Handle(Own<Handle>),
+    /// A timer that is due.
+    Timer(Own<TimerHandle>),
+    /// Step a task.
+    Step(Own<Task>),
+    /// Step a task with the outcome of what it waited for.
+    Wake(Own<Task>),
+    /// Finish a future that waits for a descriptor.
+    Arrived(Own<Future>),
+}
+
+/// Where a loop stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Idle,
+    Running,
+    Closed,
+    /// A copy, in a forked child, of a loop that its parent is running.
+    Inherited,
+}
+
+/// An event loop.
+pub(crate) struct Loop {
+    /// None before the first use and after close().
+    core: RefCell<Option<Core<Ready>>>,
+    phase: Cell<Phase>,
+    /// stop() was called: leave after this turn.
+    stopping: Cell<bool>,
+    /// The interpreter is released and the loop waits for events; whoever queues something now wakes it.
+    sleeping: Cell<bool>,
+    debug: Cell<bool>,
+    /// The thread that runs the loop, while one does.
+    thread: Cell<Option<u64>>,
+    slow_callback_duration: Cell<f64>,
+    native_tasks: Cell<bool>,
+    task_factory: Slot,
+    registry: Registry,
+    current: Current,
+    pace: run::Pace,
+}
+
+impl Loop {
+    #[inline]
+    pub(crate) fn debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase.get() == Phase::Running
+    }
+
+    #[inline]
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    #[inline]
+    pub(crate) fn current(&self) -> &Current {
+        &self.current
+    }
+
+    /// Borrows the engine for one operation on its queues; `None` once it is closed.
+    #[inline]
+    fn core<R>(&self, body: impl FnOnce(&mut Core<Ready>) -> R) -> Option<R> {
+        self.core.borrow_mut().as_mut().map(body)
+    }
+
+    /// Queues something to run in the next turn, and wakes the loop if it sleeps.
+    #[inline]
+    pub(crate) fn push(&self, ready: Ready) -> Res<()> {
+        // A refused item is let go of only after the borrow.
+        let refused = match self.core.borrow_mut().as_mut() {
+            Some(core) if self.phase.get() != Phase::Inherited => {
+                core.push(ready);
+                None
+            }
+            _ => Some(ready),
+        };
+        if refused.is_some() {
+            return self.check_usable();
+        }
+        if self.sleeping.get() {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Ends the loop's wait. Only another thread can be the caller: the loop's own is asleep.
+    #[cold]
+    fn wake(&self) {
+        self.core(|core| core.shared().wake());
+    }
+
+    /// Ends the watch of a future that is done.
+    pub(crate) fn unwatch(&self, watch: Watch, future: &Instance<Future>) {
+        watch::unwatch(self, watch, future);
+    }
+
+    /// Takes a timer that was cancelled out of the queue; the caller lets go of it.
+    pub(crate) fn forget_timer(&self, timer: TimerId) -> Option<Ready> {
+        self.core(|core| core.cancel_timer(timer)).flatten()
+    }
+
+    /// RuntimeError if the loop is closed or belongs to the parent process.
+    #[inline]
+    pub(crate) fn check_usable(&self) -> Res<()> {
+        match self.phase.get() {
+            Phase::Idle | Phase::Running => Ok(()),
+            Phase::Closed => raise(builtin::runtime_error(), "Event loop is closed"),
+            Phase::Inherited => raise(
+                builtin::runtime_error(),
+                "This event loop is running in the parent process; a forked child must make a loop of its own",
+            ),
+        }
+    }
+
+    /// In debug mode, RuntimeError on any thread but the loop's.
+    pub(crate) fn check_thread(this: &Instance<Loop>) -> Res<()> {
+        match this.thread.get() {
+            Some(thread) if thread != attached_thread() => raise(
+                builtin::runtime_error(),
+                "Non-thread-safe operation invoked on an event loop other than the current one",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_running(this: &Instance<Loop>) -> Res<()> {
+    if this.is_running() {
+        return raise(builtin::runtime_error(), "This event loop is already running");
+    }
+    if !names().running_loop.call0()?.is_none() {
+        return raise(builtin::runtime_error(), "Cannot run the event loop while another loop is running");
+    }
+    Ok(())
+}
+
+/// Lets go of everything queued and closes the descriptors. Idempotent.
+fn close(this: &Instance<Loop>) -> Res<()> {
+    if this.is_running() {
+        return raise(builtin::runtime_error(), "Cannot close a running event loop");
+    }
+    this.phase.set(Phase::Closed);
+    // Out of its field first: letting go of what it holds runs code that may look at the loop.
+    let core = this.core.borrow_mut().take();
+    if let Some(mut core) = core {
+        drop(core.close());
+    }
+    Ok(())
+}
+
+fn stop(this: &Instance<Loop>) {
+    this.stopping.set(true);
+    if this.sleeping.get() {
+        this.wake();
+    }
+}
+
+fn set_task_factory(this: &Instance<Loop>, factory: &Object) -> Res<()> {
+    if factory.is_none() {
+        this.task_factory.set(None);
+        return Ok(());
+    }
+    if !factory.is_callable() {
+        return raise(builtin::type_error(), "task factory must be a callable or None");
+    }
+    this.task_factory.set(Some(factory.to_obj()));
+    Ok(())
+}
+
+fn init(this: &Instance<Loop>, _args: Args<'_>) -> Res<()> {
+    open(this)
+}
+
+/// Makes the engine if there is none yet.
+fn open(this: &Instance<Loop>) -> Res<()> {
+    if this.core.borrow().is_some() || this.phase.get() == Phase::Closed {
+        return Ok(());
+    }
+    match Core::new(Clock::monotonic()) {
+        Ok(core) => {
+            *this.core.borrow_mut() = Some(core);
+            Ok(())
+        }
+        Err(error) => watch::os_error(&error),
+    }
+}
+
+/// In a forked child: a loop the parent runs is refused from now on, an idle one gets descriptors of
+/// its own, so that nothing the child does reaches the parent's.
+fn after_fork(this: &Instance<Loop>) -> Res<()> {
+    match this.phase.get() {
+        Phase::Running => {
+            this.phase.set(Phase::Inherited);
+            this.sleeping.set(false);
+            this.thread.set(None);
+            Ok(())
+        }
+        Phase::Idle => match this.core(|core| core.reopen_after_fork()) {
+            Some(Err(error)) => watch::os_error(&error),
+            _ => Ok(()),
+        },
+        Phase::Closed | Phase::Inherited => Ok(()),
+    }
+}
+
+static LOOP: TypeCell = TypeCell::new();
+
+impl Class for Loop {
+    type Base = Loop;
+    type Dict = ();
+
+    const NAME: &'static CStr = c"saburo._saburo.Loop";
+    const DOC: &'static CStr = c"The native half of saburo.Loop: time, order, descriptors, tasks.
+
+>>> import saburo
+>>> issubclass(saburo.Loop, saburo._saburo.Loop)
+True";
+
+    fn cell() -> &'static TypeCell {
+        &LOOP
+    }
+
+    fn create() -> Loop {
+        Loop {
+            core: RefCell::new(None),
+            phase: Cell::new(Phase::Idle),
+            stopping: Cell::new(false),
+            sleeping: Cell::new(false),
+            debug: Cell::new(false),
+            thread: Cell::new(None),
+            slow_callback_duration: Cell::new(0.1),
+            native_tasks: Cell::new(true),
+            task_factory: Slot::empty(),
+            registry: Registry::new(),
+            current: Current::new(),
+            pace: run::Pace::new(),
+        }
+    }
+
+    fn base(&self) -> &Loop {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.task_factory.visit(visit);
+        self.registry.visit(visit);
+        // The engine is borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(core) = self.core.try_borrow()
+            && let Some(core) = &*core
+        {
+            core.for_each_handle(&mut |ready| visit.object(ready.object()));
+        }
+    }
+
+    fn clear(&self) {
+        drop(self.task_factory.take());
+        let handles = self.core.borrow_mut().as_mut().map(Core::drain);
+        drop(handles);
+        drop(self.registry.drain());
+    }
+
+    fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+        let builder = builder
+            .init(init)
+            .many(
+                c"call_soon",
+                schedule::call_soon,
+                c"call_soon(callback, *args, context=None): calls callback(*args) in the next turn. Returns a Handle.",
+            )
+            .many(
+                c"call_soon_threadsafe",
+                schedule::call_soon_threadsafe,
+                c"call_soon_threadsafe(callback, *args, context=None): call_soon from any thread.",
+            )
+            .many(
+                c"call_later",
+                schedule::call_later,
+                c"call_later(delay, callback, *args, context=None): call after `delay` seconds. Returns a TimerHandle.",
+            )
+            .many(
+                c"call_at",
+                schedule::call_at,
+                c"call_at(when, callback, *args, context=None): call when time() reaches `when`. Returns a TimerHandle.",
+            )
+            .noargs(c"time", |this| float(schedule::now(this)), c"Seconds of the loop's monotonic clock.")
+            .noargs(c"create_future", schedule::create_future, c"A pending Future of this loop.")
+            .many(
+                c"create_task",
+                schedule::create_task,
+                c"create_task(coro, *, name=None, context=None, **kwargs): runs the coroutine as a Task.",
+            )
+            .one(
+                c"set_task_factory",
+                set_task_factory,
+                c"Makes create_task call factory(loop, coro, **kwargs); None restores the default.",
+            )
+            .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
+            .noargs(c"stop", stop, c"Makes run_forever() return at the end of the current turn.")
+            .noargs(c"is_running", |this| this.is_running(), c"Is the loop running?")
+            .noargs(c"is_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+            .noargs(c"get_debug", |this| this.debug.get(), c"Is debug mode on?")
+            .one(
+                c"set_debug",
+                |this, enabled| {
+                    this.debug.set(enabled.truth()?);
+                    Ok(())
+                },
+                c"Switches debug mode.",
+            );
+        describe_rest(builder)
+    }
+}
+
+fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"add_reader",
+            watch::add_reader,
+            c"add_reader(fd, callback, *args): calls whenever fd is readable.",
+        )
+        .many(
+            c"add_writer",
+            watch::add_writer,
+            c"add_writer(fd, callback, *args): calls whenever fd is writable.",
+        )
+        .one(
+            c"remove_reader",
+            watch::remove_reader,
+            c"Stops watching fd for reading; returns whether it was watched.",
+        )
+        .one(
+            c"remove_writer",
+            watch::remove_writer,
+            c"Stops watching fd for writing; returns whether it was watched.",
+        )
+        .one(
+            c"_wait_readable",
+            |this, fd| watch::wait(this, watch::Direction::Read, fd),
+            c"A future done when fd is readable; it stops watching as soon as it is done or cancelled.",
+        )
+        .one(
+            c"_wait_writable",
+            |this, fd| watch::wait(this, watch::Direction::Write, fd),
+            c"A future done when fd is writable; it stops watching as soon as it is done or cancelled.",
+        )
+        .noargs(c"_check_closed", |this| this.check_usable(), c"RuntimeError if the loop is closed.")
+        .noargs(c"_check_running", check_running, c"RuntimeError if a loop is running on this thread.")
+        .noargs(c"_check_thread", Loop::check_thread, c"RuntimeError on any thread but the loop's.")
+        .noargs(c"_run", run::run, c"Runs turns until stop() is called.")
+        .noargs(c"_close", close, c"Lets go of everything queued and closes the descriptors.")
+        .noargs(
+            c"_signal_fd",
+            |this| {
+                this.check_usable()?;
+                int(i64::from(this.core(|core| core.waker_fd()).unwrap_or(-1)))
+            },
+            c"The descriptor for signal.set_wakeup_fd.",
+        )
+        .noargs(
+            c"_unfinished_tasks",
+            |this| list(this.registry.snapshot().into_iter()),
+            c"The loop's native tasks that are not done.",
+        )
+        .noargs(c"_after_fork", after_fork, c"Called in a forked child, for each loop there is.")
+        .getter(
+            c"slow_callback_duration",
+            |this| float(this.slow_callback_duration.get()),
+            c"In debug mode, a callback that takes longer than this many seconds is logged.",
+        )
+        .setter(|this, seconds| {
+            this.slow_callback_duration.set(seconds.as_f64()?);
+            Ok(())
+        })
+        .getter(
+            c"_native_tasks",
+            |this| this.native_tasks.get(),
+            c"False: asyncio's own Task and Future throughout.",
+        )
+        .setter(|this, native| {
+            this.native_tasks.set(native.truth()?);
+            Ok(())
+        })
+        .getter(c"_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
+        .getter(
+            c"_thread_id",
+            |this| this.thread.get().map(|thread| int(thread as i64)).transpose(),
+            c"The thread that runs the loop, None if none does.",
+        )
+        .getter(c"_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+}
+
+impl Ready {
+    fn object(&self) -> &Object {
+        match self {
+            Ready::Handle(handle) => handle.as_object(),
+            Ready::Timer(timer) => timer.as_object(),
+            Ready::Step(task) | Ready::Wake(task) => task.as_object(),
+            Ready::Arrived(future) => future.as_object(),
+        }
+    }
+}
+
+/// A pending future of this loop.
+pub(crate) fn new_future(this: &Instance<Loop>) -> Res<Own<Future>> {
+    let future = Instance::alloc(Future::of(this))?;
+    if this.debug() {
+        future.set_source_traceback(names().extract_stack.call0()?);
+    }
+    Ok(future)
+}

@@ -1,0 +1,215 @@
+//! Running: one turn after another until stop().
+//!
+//! A turn has four verbs. **plan**: how long may we sleep? **wait**: the only blocking call, with the
+//! interpreter released. **collect**: events and due timers become ready. **batch**: run exactly what
+//! was ready when the turn began; what that makes ready waits for the next turn.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use saburo_core::Timeout;
+
+use crate::ffi::{
+    Instance, Object, Res, attached_thread, builtin, bytes, check_signals, detach, float, none, raise,
+};
+use crate::future;
+use crate::handle;
+use crate::names::names;
+use crate::task;
+
+use super::{Loop, Phase, Ready, watch};
+
+pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
+    this.check_usable()?;
+    if this.is_running() {
+        return raise(builtin::runtime_error(), "This event loop is already running");
+    }
+    this.phase.set(Phase::Running);
+    this.thread.set(Some(attached_thread()));
+    let _running = Running(this);
+    loop {
+        turn(this)?;
+        if this.stopping.get() {
+            return Ok(());
+        }
+    }
+}
+
+/// However the run ends, the loop can be run again.
+struct Running<'a>(&'a Instance<Loop>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let event_loop = self.0;
+        event_loop.stopping.set(false);
+        event_loop.thread.set(None);
+        if event_loop.phase.get() == Phase::Running {
+            event_loop.phase.set(Phase::Idle);
+        }
+        // Taking the entry out may fail only with the interpreter itself going down.
+        if let Err(raised) = event_loop.current.leave(event_loop) {
+            raised.unraisable(event_loop.as_object());
+        }
+    }
+}
+
+fn turn(this: &Instance<Loop>) -> Res<()> {
+    let ready = this.core(|core| core.ready_len()).unwrap_or(0);
+    if ready == 0 || this.stopping.get() || this.pace.poll_is_due(this) {
+        poll(this, ready == 0)?;
+    } else {
+        this.core(|core| {
+            if core.next_deadline().is_some() {
+                let now = core.now();
+                core.collect_due(Some(now));
+            }
+        });
+    }
+    batch(this)
+}
+
+/// plan, wait, collect.
+fn poll(this: &Instance<Loop>, idle: bool) -> Res<()> {
+    if idle {
+        // Nobody is running while the loop sleeps.
+        this.current.leave(this)?;
+    }
+    let planned = this.core(|core| {
+        let timeout = if this.stopping.get() {
+            Timeout::Now
+        } else if idle {
+            core.plan(core.next_deadline().map(|_| core.now()))
+        } else {
+            Timeout::Now
+        };
+        (timeout, core.lend_wait())
+    });
+    let Some((timeout, mut wait)) = planned else { return this.check_usable() };
+    // From here to the end of the wait other threads may run Python and queue things.
+    this.sleeping.set(!matches!(timeout, Timeout::Now));
+    let (wait, waited) = detach(move || {
+        let waited = wait.wait(timeout);
+        (wait, waited)
+    });
+    this.sleeping.set(false);
+    let collected = this.core(|core| {
+        let now = core.next_deadline().map(|_| core.now());
+        core.collect(wait, now)
+    });
+    this.pace.polled();
+    check_signals()?;
+    if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
+        this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;
+    }
+    for failed in [waited.err(), collected.and_then(Result::err)].into_iter().flatten() {
+        return watch::os_error(&failed);
+    }
+    Ok(())
+}
+
+/// Runs exactly what was ready when the turn began. The only place where a callback is called.
+fn batch(this: &Instance<Loop>) -> Res<()> {
+    let count = this.core(|core| core.begin_batch()).unwrap_or(0);
+    for _ in 0..count {
+        // Closed or emptied meanwhile by what it ran: then there is nothing left.
+        let Some(ready) = this.core(|core| core.next()).flatten() else { break };
+        if this.debug() { run_watched(this, &ready)? } else { run_one(this, &ready)? }
+    }
+    Ok(())
+}
+
+#[inline]
+fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
+    match ready {
+        Ready::Step(task) => task::run_step(this, task),
+        Ready::Wake(task) => task::run_wake(this, task),
+        Ready::Arrived(future) if future.is_done() => Ok(()),
+        Ready::Arrived(future) => future::resolve(future, none()),
+        Ready::Handle(handle) => {
+            if handle.is_cancelled() {
+                return Ok(());
+            }
+            this.current.leave(this)?;
+            handle::run(handle)
+        }
+        Ready::Timer(timer) => {
+            handle::left_queue(timer);
+            if timer.as_handle().is_cancelled() {
+                return Ok(());
+            }
+            this.current.leave(this)?;
+            handle::run(timer.upcast())
+        }
+    }
+}
+
+/// Debug mode: reports what takes long.
+#[cold]
+fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
+    let started = Instant::now();
+    let done = run_one(this, ready);
+    let seconds = started.elapsed().as_secs_f64();
+    if done.is_ok() && seconds >= this.slow_callback_duration.get() {
+        let subject: &Object = ready.object();
+        this.as_object().method(&names().report_slow, &[subject, &*float(seconds)?])?;
+    }
+    done
+}
+
+/// How often to look at the descriptors while there is work to do.
+///
+/// With a descriptor registered: every turn, as asyncio does, since programs `await sleep(0)` and expect
+/// input to have moved. With none but our own waker: every [`TURNS`] turns, and at least about every
+/// [`PATIENCE`], because the interpreter is released there and other threads wait for it.
+pub(crate) struct Pace {
+    turns: Cell<u32>,
+    /// After how many turns to read the clock next.
+    next_look: Cell<u32>,
+    polled_at: Cell<Option<Instant>>,
+}
+
+const TURNS: u32 = 61;
+const PATIENCE: Duration = Duration::from_micros(100);
+
+impl Pace {
+    pub(super) const fn new() -> Pace {
+        Pace { turns: Cell::new(0), next_look: Cell::new(1), polled_at: Cell::new(None) }
+    }
+
+    fn polled(&self) {
+        self.turns.set(0);
+        self.next_look.set(1);
+        self.polled_at.set(None);
+    }
+
+    #[inline]
+    fn poll_is_due(&self, event_loop: &Loop) -> bool {
+        if event_loop.core(|core| core.registered()).unwrap_or(0) > 0 {
+            return true;
+        }
+        let turns = self.turns.get() + 1;
+        self.turns.set(turns);
+        if turns >= TURNS {
+            return true;
+        }
+        turns >= self.next_look.get() && self.look(turns)
+    }
+
+    /// Reads the clock, and reckons from the pace so far when it must be read again.
+    fn look(&self, turns: u32) -> bool {
+        let now = Instant::now();
+        let Some(polled_at) = self.polled_at.get() else {
+            self.polled_at.set(Some(now));
+            self.next_look.set(turns + 1);
+            return false;
+        };
+        let elapsed = now - polled_at;
+        if elapsed >= PATIENCE {
+            return true;
+        }
+        let per_turn = elapsed / turns;
+        let left = (PATIENCE - elapsed).as_nanos() / (2 * per_turn.as_nanos()).max(1);
+        self.next_look.set(turns + (left as u32).clamp(1, TURNS));
+        false
+    }
+}

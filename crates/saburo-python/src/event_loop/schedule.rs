@@ -1,0 +1,268 @@
+//! Scheduling: callbacks, timers, futures and tasks.
+
+use saburo_core::Clock;
+
+use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Res, builtin, none, raise, tuple};
+use crate::handle::{Arguments, Handle, TimerHandle};
+use crate::names::names;
+use crate::task::{self, TaskWakeup, Wishes};
+
+use super::{Loop, Ready, new_future};
+
+pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let Some((callback, rest)) = args.positional().split_first() else {
+        return missing("call_soon", "callback");
+    };
+    if let Some(task) = wakes_own_task(this, callback) {
+        this.push(Ready::Wake(task))?;
+        return Ok(none());
+    }
+    let debug = this.debug();
+    if debug {
+        this.check_usable()?;
+        Loop::check_thread(this)?;
+        check_callback("call_soon", callback)?;
+    }
+    soon(this, callback, rest, args.only_keyword("call_soon", "context")?, debug)
+}
+
+pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let Some((callback, rest)) = args.positional().split_first() else {
+        return missing("call_soon_threadsafe", "callback");
+    };
+    let debug = this.debug();
+    if debug {
+        this.check_usable()?;
+        check_callback("call_soon_threadsafe", callback)?;
+    }
+    soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?, debug)
+}
+
+#[inline]
+fn soon(
+    this: &Instance<Loop>,
+    callback: &Object,
+    args: &[&Object],
+    context: Option<&Object>,
+    debug: bool,
+) -> Res<Obj> {
+    let handle = handle(this, callback, args, context)?;
+    let handle = Instance::alloc(handle)?;
+    if debug {
+        handle.set_source_traceback(names().extract_stack.call0()?);
+    }
+    this.push(Ready::Handle(handle.clone()))?;
+    Ok(handle.into_obj())
+}
+
+#[inline]
+fn handle(
+    this: &Instance<Loop>,
+    callback: &Object,
+    args: &[&Object],
+    context: Option<&Object>,
+) -> Res<Handle> {
+    let context = match context {
+        Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
+        _ => Context::copy_current()?,
+    };
+    let args = Arguments::from_slice(args)?;
+    Ok(Handle::with(callback.to_obj(), args, context, this.as_object().to_obj()))
+}
+
+/// The task, if `callback` is the wake-up of one that this loop runs.
+#[inline]
+fn wakes_own_task(this: &Instance<Loop>, callback: &Object) -> Option<Own<task::Task>> {
+    TaskWakeup::task_of(callback)
+        .filter(|task| task.native_loop().is_some_and(|own| own.as_object().is(this.as_object())))
+}
+
+pub(super) fn call_later(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let &[delay, callback, ref rest @ ..] = args.positional() else {
+        return missing("call_later", if args.positional().is_empty() { "delay" } else { "callback" });
+    };
+    if delay.is_none() {
+        return raise(builtin::type_error(), "delay must not be None");
+    }
+    let when = now(this) + delay.as_f64()?;
+    at(this, "call_later", when, callback, rest, args.only_keyword("call_later", "context")?)
+}
+
+pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let &[when, callback, ref rest @ ..] = args.positional() else {
+        return missing("call_at", if args.positional().is_empty() { "when" } else { "callback" });
+    };
+    if when.is_none() {
+        return raise(builtin::type_error(), "when cannot be None");
+    }
+    let when = when.as_f64()?;
+    at(this, "call_at", when, callback, rest, args.only_keyword("call_at", "context")?)
+}
+
+fn at(
+    this: &Instance<Loop>,
+    method: &str,
+    when: f64,
+    callback: &Object,
+    args: &[&Object],
+    context: Option<&Object>,
+) -> Res<Obj> {
+    this.check_usable()?;
+    let debug = this.debug();
+    if debug {
+        Loop::check_thread(this)?;
+        check_callback(method, callback)?;
+    }
+    let timer = TimerHandle::with(handle(this, callback, args, context)?, when);
+    let timer = Instance::alloc(timer)?;
+    if debug {
+        timer.as_handle().set_source_traceback(names().extract_stack.call0()?);
+    }
+    let queued = Ready::Timer(timer.clone());
+    let deadline = TimerHandle::deadline(when);
+    let mut sooner = false;
+    let id = this.core(|core| {
+        sooner = core.next_deadline().is_none_or(|next| deadline < next);
+        core.insert_timer(deadline, queued)
+    });
+    if let Some(id) = id {
+        timer.set_timer(id);
+    }
+    if sooner && this.sleeping.get() {
+        // Another thread did this, against the rules; the loop still wakes in time.
+        this.wake();
+    }
+    Ok(timer.into_obj())
+}
+
+/// The loop's clock, in seconds.
+#[inline]
+pub(super) fn now(_this: &Instance<Loop>) -> f64 {
+    // Not through the engine: time() of a closed loop still tells the time.
+    Clock::monotonic().now().as_secs_f64()
+}
+
+pub(super) fn create_future(this: &Instance<Loop>) -> Res<Obj> {
+    if this.native_tasks.get() {
+        return new_future(this).map(Own::into_obj);
+    }
+    let names = names();
+    names.class_future.call_with_names(&[this.as_object()], Some(&names.kw_loop))
+}
+
+/// `create_task(coro, *, name=None, context=None, **kwargs)`
+pub(super) fn create_task(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    this.check_usable()?;
+    let names = names();
+    let &[coro] = args.positional() else {
+        return create_task_misused(args);
+    };
+    let factory = this.task_factory.get();
+    let eager_factory = factory.as_ref().is_some_and(|factory| names.is_eager_factory(factory));
+    match factory {
+        Some(factory) if !(eager_factory && this.native_tasks.get()) => {
+            return by_factory(this, &factory, coro, args);
+        }
+        None if !this.native_tasks.get() => return by_asyncio(this, coro, args),
+        _ => {}
+    }
+    let mut wishes = Wishes { eager: eager_factory, ..Wishes::default() };
+    for (keyword, value) in args.keywords() {
+        if keyword.is(&names.name) {
+            wishes.name = (!value.is_none()).then_some(value);
+        } else if keyword.is(&names.context) {
+            wishes.context = (!value.is_none()).then_some(value);
+        } else if keyword.is(&names.eager_start) {
+            // None means the default: what the factory says.
+            if !value.is_none() {
+                wishes.eager = value.truth()?;
+            }
+        } else {
+            let keyword = keyword.display()?;
+            return raise(
+                builtin::type_error(),
+                &format!("create_task() got an unexpected keyword argument '{keyword}'"),
+            );
+        }
+    }
+    task::create(this, coro, &wishes).map(Own::into_obj)
+}
+
+/// The factory gets every keyword, on every version: the newest asyncio's rule.
+fn by_factory(this: &Instance<Loop>, factory: &Object, coro: &Object, args: Args<'_>) -> Res<Obj> {
+    let names = names();
+    if cfg!(Py_3_14) {
+        let all: Vec<&Object> = [this.as_object()].into_iter().chain(args.all().iter().copied()).collect();
+        return factory.call_with_names(&all, args.names());
+    }
+    // Factories written for these versions take no name: it is set on what they return.
+    let mut passed: Vec<&Object> = vec![this.as_object(), coro];
+    let mut keywords = Vec::new();
+    let mut name = None;
+    for (keyword, value) in args.keywords() {
+        if keyword.is(&names.name) {
+            name = (!value.is_none()).then_some(value);
+        } else if !(keyword.is(&names.context) && value.is_none()) {
+            keywords.push(keyword);
+            passed.push(value);
+        }
+    }
+    let keywords = tuple(keywords.into_iter())?;
+    let task = factory.call_with_names(&passed, Some(&keywords))?;
+    if let (Some(name), Some(set_name)) = (name, task.attr_opt(&names.set_name)?) {
+        set_name.call(&[name])?;
+    }
+    Ok(task)
+}
+
+/// `Loop(tasks="stdlib")`: asyncio's own Task.
+fn by_asyncio(this: &Instance<Loop>, coro: &Object, args: Args<'_>) -> Res<Obj> {
+    let names = names();
+    let mut keywords: Vec<&Object> = vec![&names.loop_];
+    let mut passed: Vec<&Object> = vec![coro, this.as_object()];
+    for (keyword, value) in args.keywords() {
+        keywords.push(keyword);
+        passed.push(value);
+    }
+    let keywords = tuple(keywords.into_iter())?;
+    names.class_task.call_with_names(&passed, Some(&keywords))
+}
+
+#[cold]
+fn create_task_misused<T>(args: Args<'_>) -> Res<T> {
+    match args.positional().len() {
+        0 => missing("create_task", "coro"),
+        // Counted with self, as Python counts.
+        given => raise(
+            builtin::type_error(),
+            &format!("BaseEventLoop.create_task() takes 2 positional arguments but {} were given", given + 1),
+        ),
+    }
+}
+
+/// In debug mode: what cannot be called is refused where it is scheduled.
+#[cold]
+fn check_callback(method: &str, callback: &Object) -> Res<()> {
+    let names = names();
+    if names.is_coroutine.call(&[callback])?.truth()?
+        || names.is_coroutine_function.call(&[callback])?.truth()?
+    {
+        return raise(builtin::type_error(), &format!("coroutines cannot be used with {method}()"));
+    }
+    if !callback.is_callable() {
+        let callback = callback.repr()?;
+        return raise(
+            builtin::type_error(),
+            &format!("a callable object was expected by {method}(), got {callback}"),
+        );
+    }
+    Ok(())
+}
+
+#[cold]
+fn missing<T>(method: &str, argument: &str) -> Res<T> {
+    raise(
+        builtin::type_error(),
+        &format!("BaseEventLoop.{method}() missing 1 required positional argument: '{argument}'"),
+    )
+}

@@ -1,0 +1,176 @@
+//! Watching descriptors: add_reader, add_writer and their removal.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::ffi::{Args, Context, Instance, Obj, Object, Raised, Res, builtin, int, none, raise, string};
+use crate::future::{self, Callback, Future};
+use crate::handle::{self, Arguments, Handle};
+use crate::names::names;
+
+use super::{Loop, Ready, new_future};
+
+#[derive(Clone, Copy)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// A descriptor that a future waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch {
+    fd: RawFd,
+    direction: Direction,
+}
+
+pub(super) fn add_reader(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
+    add(this, "add_reader", Direction::Read, args)
+}
+
+pub(super) fn add_writer(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
+    add(this, "add_writer", Direction::Write, args)
+}
+
+fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>) -> Res<()> {
+    let &[fd, callback, ref rest @ ..] = args.positional() else {
+        let missing = if args.positional().is_empty() { "fd" } else { "callback" };
+        return raise(
+            builtin::type_error(),
+            &format!("{method}() missing 1 required positional argument: '{missing}'"),
+        );
+    };
+    this.check_usable()?;
+    let fd = descriptor(fd)?;
+    if this.debug() {
+        Loop::check_thread(this)?;
+    }
+    let handle = Handle::with(
+        callback.to_obj(),
+        Arguments::from_slice(rest)?,
+        Context::copy_current()?,
+        this.as_object().to_obj(),
+    );
+    let handle = Instance::alloc(handle)?;
+    let ready = Ready::Handle(handle);
+    let set = this.core(|core| match direction {
+        Direction::Read => core.set_reader(fd, ready),
+        Direction::Write => core.set_writer(fd, ready),
+    });
+    match set {
+        None => this.check_usable(),
+        Some(Err(error)) => os_error(&error),
+        Some(Ok(before)) => cancel(before).map(drop),
+    }
+}
+
+pub(super) fn remove_reader(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
+    remove(this, Direction::Read, fd)
+}
+
+pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
+    remove(this, Direction::Write, fd)
+}
+
+fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool> {
+    let closed = this.phase.get() == super::Phase::Closed;
+    let fd = descriptor(fd)?;
+    if closed {
+        return Ok(false);
+    }
+    let before = this.core(|core| match direction {
+        Direction::Read => core.remove_reader(fd),
+        Direction::Write => core.remove_writer(fd),
+    });
+    cancel(before.flatten())
+}
+
+/// A future done when the descriptor is ready. Its first callback ends the watch, so a wait that is
+/// cancelled leaves nothing behind, and has read nothing.
+pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    this.check_usable()?;
+    let fd = descriptor(fd)?;
+    let future = new_future(this)?;
+    let before = this.core(|core| match direction {
+        Direction::Read => core.set_reader(fd, Ready::Arrived(future.clone())),
+        Direction::Write => core.set_writer(fd, Ready::Arrived(future.clone())),
+    });
+    match before {
+        None => this.check_usable()?,
+        Some(Err(error)) => return os_error(&error),
+        Some(Ok(before)) => {
+            cancel(before)?;
+        }
+    }
+    future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
+    Ok(future.into_obj())
+}
+
+/// Ends a future's watch, unless somebody else watches the descriptor by now.
+pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
+    let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Arrived(waiting)) if waiting.as_object().is(future.as_object()));
+    let removed = this.core(|core| match watch.direction {
+        Direction::Read if is_ours(core.reader(watch.fd)) => core.remove_reader(watch.fd),
+        Direction::Write if is_ours(core.writer(watch.fd)) => core.remove_writer(watch.fd),
+        _ => None,
+    });
+    // Let go of only now, with the engine no longer borrowed.
+    drop(removed);
+}
+
+/// Cancels a watch that was replaced or removed, also where its call is queued already.
+fn cancel(before: Option<Ready>) -> Res<bool> {
+    match before {
+        Some(Ready::Handle(handle)) => {
+            handle::cancel_any(&handle)?;
+            Ok(true)
+        }
+        Some(Ready::Arrived(future)) => future::cancel(&future, None),
+        _ => Ok(false),
+    }
+}
+
+/// The descriptor that an int, or an object with `fileno()`, stands for; asyncio's errors otherwise.
+fn descriptor(object: &Object) -> Res<RawFd> {
+    let number = if object.is_int() {
+        object.as_i64()
+    } else {
+        object.method(&names().fileno, &[]).and_then(|number| names().int_class.call(&[&number])?.as_i64())
+    };
+    let number = match number {
+        Ok(number) => number,
+        Err(raised) => return not_a_descriptor(raised, object),
+    };
+    match RawFd::try_from(number) {
+        Ok(fd) if fd >= 0 => Ok(fd),
+        _ => raise(builtin::value_error(), &format!("Invalid file descriptor: {number}")),
+    }
+}
+
+#[cold]
+fn not_a_descriptor(raised: Raised, object: &Object) -> Res<RawFd> {
+    let names = names();
+    let expected = raised.matches(&names.attribute_error)
+        || raised.matches(builtin::type_error())
+        || raised.matches(builtin::value_error());
+    if !expected {
+        return Err(raised);
+    }
+    let cause = raised.take();
+    let text = string(&format!("Invalid file object: {}", object.repr()?))?;
+    let error = builtin::value_error().call(&[&text])?;
+    error.set_attr(&names.dunder_cause, &none())?;
+    error.set_attr(&names.dunder_context, &cause)?;
+    Err(Raised::with(error))
+}
+
+/// Raises the OSError (or its subclass) that an I/O error stands for.
+#[cold]
+pub(super) fn os_error<T>(error: &io::Error) -> Res<T> {
+    let Some(number) = error.raw_os_error() else {
+        return raise(builtin::os_error(), &error.to_string());
+    };
+    let number: Obj = int(i64::from(number))?;
+    let text = names().strerror.call(&[&number])?;
+    let made = builtin::os_error().call(&[&number, &text])?;
+    Err(Raised::with(made))
+}

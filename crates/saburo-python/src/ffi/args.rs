@@ -1,0 +1,153 @@
+//! Arguments of a call, as the interpreter's fast calling convention hands them over.
+
+use pyo3_ffi as ffi;
+
+use super::error::{Res, builtin, raise};
+use super::object::Object;
+
+/// Positional arguments, then the values of the keywords named by `names`.
+#[derive(Clone, Copy)]
+pub(crate) struct Args<'a> {
+    all: &'a [&'a Object],
+    positional: usize,
+    names: Option<&'a Object>,
+}
+
+/// A function's signature: how its arguments are named and which of them must be given.
+pub(crate) struct Params<const N: usize> {
+    pub(crate) function: &'static str,
+    pub(crate) names: [&'static str; N],
+    /// How many of them must be given.
+    pub(crate) required: usize,
+    /// How many of them may be given by position.
+    pub(crate) positional: usize,
+}
+
+impl<'a> Args<'a> {
+    /// # Safety
+    /// `args` points at `count` live objects followed by one for each of `names`, a tuple or null.
+    #[inline]
+    pub(super) unsafe fn new(
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+    ) -> Args<'a> {
+        // SAFETY: the caller's promise; `&Object` has the layout of a non-null object pointer.
+        unsafe {
+            let names = (!names.is_null()).then(|| Object::from_ptr(names));
+            let named = names.map_or(0, |names| ffi::PyTuple_GET_SIZE(names.as_ptr()) as usize);
+            let all: &[&Object] = match count + named {
+                0 => &[],
+                total => std::slice::from_raw_parts(args.cast::<&Object>(), total),
+            };
+            Args { all, positional: count, names }
+        }
+    }
+
+    /// The arguments given by position.
+    #[inline]
+    pub(crate) fn positional(&self) -> &'a [&'a Object] {
+        &self.all[..self.positional]
+    }
+
+    /// Every value, positional ones first.
+    pub(crate) fn all(&self) -> &'a [&'a Object] {
+        self.all
+    }
+
+    /// The tuple of keyword names, if any was given.
+    pub(crate) fn names(&self) -> Option<&'a Object> {
+        self.names
+    }
+
+    /// The arguments given by keyword.
+    #[inline]
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = (&'a Object, &'a Object)> + use<'a> {
+        let names = self.names;
+        self.all[self.positional..].iter().enumerate().map(move |(index, value)| {
+            let names = names.expect("keyword values come with their names");
+            // SAFETY: one name for each keyword value, borrowed from the live tuple.
+            let name =
+                unsafe { Object::from_ptr(ffi::PyTuple_GET_ITEM(names.as_ptr(), index as ffi::Py_ssize_t)) };
+            (name, *value)
+        })
+    }
+
+    /// The value of keyword `name` where it is the only keyword allowed; TypeError for any other.
+    #[inline]
+    pub(crate) fn only_keyword(&self, function: &str, name: &str) -> Res<Option<&'a Object>> {
+        if self.names.is_none() {
+            return Ok(None);
+        }
+        let mut found = None;
+        for (given, value) in self.keywords() {
+            if !spells(given, name) {
+                return unexpected(function, given);
+            }
+            found = Some(value);
+        }
+        Ok(found)
+    }
+
+    /// Sorts the arguments into the places of `params`.
+    pub(crate) fn bind<const N: usize>(&self, params: &Params<N>) -> Res<[Option<&'a Object>; N]> {
+        let mut bound = [None; N];
+        if self.positional > params.positional {
+            return raise(
+                builtin::type_error(),
+                &format!(
+                    "{}() takes {} positional arguments but {} were given",
+                    params.function, params.positional, self.positional
+                ),
+            );
+        }
+        for (place, value) in bound.iter_mut().zip(self.positional()) {
+            *place = Some(*value);
+        }
+        for (given, value) in self.keywords() {
+            let Some(index) = params.names.iter().position(|name| spells(given, name)) else {
+                return unexpected(params.function, given);
+            };
+            if bound[index].is_some() {
+                return raise(
+                    builtin::type_error(),
+                    &format!(
+                        "{}() got multiple values for argument '{}'",
+                        params.function, params.names[index]
+                    ),
+                );
+            }
+            bound[index] = Some(value);
+        }
+        if let Some(missing) = bound[..params.required].iter().position(Option::is_none) {
+            return raise(
+                builtin::type_error(),
+                &format!(
+                    "{}() missing 1 required positional argument: '{}'",
+                    params.function, params.names[missing]
+                ),
+            );
+        }
+        Ok(bound)
+    }
+}
+
+/// Does the str `given` spell `name`?
+fn spells(given: &Object, name: &str) -> bool {
+    let mut length = 0;
+    // SAFETY: keyword names are live str objects; their UTF-8 form is cached inside them. A name that
+    // has none (lone surrogates) is not ours, and the error is cleared.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(given.as_ptr(), &raw mut length);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return false;
+        }
+        std::slice::from_raw_parts(text.cast::<u8>(), length as usize) == name.as_bytes()
+    }
+}
+
+fn unexpected<T>(function: &str, given: &Object) -> Res<T> {
+    let given = given.display()?;
+    raise(builtin::type_error(), &format!("{function}() got an unexpected keyword argument '{given}'"))
+}

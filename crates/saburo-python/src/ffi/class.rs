@@ -1,0 +1,866 @@
+//! A kit for declaring Python classes whose instances are Rust values.
+//!
+//! A class is a type `T: Class`; its instances are [`Instance<T>`], and its methods are plain functions
+//! that take `&Instance<T>`. [`Builder`] lists them, and makes the C tables from that list. The rule
+//! that makes it safe: the methods get shared references only, and `T` keeps what changes in `Cell`s
+//! and [`Slot`](super::Slot)s, so Python may call back into an instance at any time.
+
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::marker::PhantomData;
+use std::mem::{offset_of, size_of};
+use std::ops::Deref;
+use std::ptr;
+
+use pyo3_ffi as ffi;
+
+use super::args::Args;
+use super::coroutine::{Sent, stop_iteration};
+use super::error::{Raised, Res, guarded, raise, shielded};
+use super::object::{Obj, Object, boolean, none};
+
+/// A Rust type whose values are instances of a Python class.
+pub(crate) trait Class: Sized + 'static {
+    /// The class this one derives from; `Self` where there is none.
+    type Base: Class;
+    /// Whether instances take arbitrary attributes: [`Dict`], or `()`.
+    type Dict: DictField;
+
+    /// The qualified name, such as `saburo.Future`.
+    const NAME: &'static CStr;
+    /// The docstring.
+    const DOC: &'static CStr;
+    /// May Python code derive from it?
+    const SUBCLASSABLE: bool = true;
+    /// May Python code call the class?
+    const CONSTRUCTIBLE: bool = true;
+    /// How many dead instances are kept for reuse. A reused instance is not a new allocation, so it
+    /// does not bring the next garbage collection closer.
+    const FREELIST: usize = 0;
+    /// Does [`finalize`](Class::finalize) do anything?
+    const FINALIZES: bool = false;
+
+    /// Where the class and its free list are kept.
+    fn cell() -> &'static TypeCell;
+    /// A value as `__new__` makes it, before `__init__`.
+    fn create() -> Self;
+    /// The base class's part, which must be the first field.
+    fn base(&self) -> &Self::Base;
+    /// Shows the collector every object held.
+    fn traverse(&self, visit: &mut Visit<'_>);
+    /// Lets go of every object held, so that a cycle comes apart.
+    fn clear(&self);
+    /// Is there something to say before this instance goes?
+    fn wants_finalizer(&self) -> bool {
+        false
+    }
+    /// Python's `__del__`: runs while the instance is whole, and may even bring it back.
+    fn finalize(_this: &Instance<Self>) {}
+    /// Methods, properties and slots.
+    fn describe(builder: Builder<Self>) -> Builder<Self>;
+}
+
+/// An instance as CPython sees it: the object's head, then our value.
+#[repr(C)]
+pub(crate) struct Instance<T: Class> {
+    head: ffi::PyObject,
+    weakrefs: *mut ffi::PyObject,
+    dict: T::Dict,
+    value: T,
+}
+
+impl<T: Class> Deref for Instance<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Class> Instance<T> {
+    /// The instance as any other object.
+    #[inline]
+    pub(crate) fn as_object(&self) -> &Object {
+        // SAFETY: an Instance starts with an object's head and is alive for this borrow.
+        unsafe { Object::from_ptr(ptr::from_ref(self).cast_mut().cast()) }
+    }
+
+    /// The instance as one of the base class.
+    #[inline]
+    pub(crate) fn upcast(&self) -> &Instance<T::Base> {
+        // SAFETY: the base's part comes first (checked when the class is built), after equal heads.
+        unsafe { &*ptr::from_ref(self).cast::<Instance<T::Base>>() }
+    }
+
+    /// An owned reference to it.
+    #[inline]
+    pub(crate) fn to_own(&self) -> Own<T> {
+        Own(self.as_object().to_obj(), PhantomData)
+    }
+
+    /// Makes an instance of exactly this class.
+    #[inline]
+    pub(crate) fn alloc(value: T) -> Res<Own<T>> {
+        let cell = T::cell();
+        let class = cell.class();
+        // SAFETY: the block is of this class: fresh from the collector's allocator, or a dead instance
+        // that was untracked and not finalized. Every field is written before it is tracked.
+        unsafe {
+            let op = match (*cell.free.get()).pop() {
+                Some(dead) => ffi::PyObject_Init(dead, class),
+                None => {
+                    let op = ffi::PyObject_GC_New::<ffi::PyObject>(class);
+                    if op.is_null() {
+                        return Err(Raised);
+                    }
+                    op
+                }
+            };
+            let instance = op.cast::<Instance<T>>();
+            ptr::write(&raw mut (*instance).weakrefs, ptr::null_mut());
+            ptr::write(&raw mut (*instance).dict, T::Dict::EMPTY);
+            ptr::write(&raw mut (*instance).value, value);
+            ffi::PyObject_GC_Track(op.cast());
+            Ok(Own(Obj::from_new(op)?, PhantomData))
+        }
+    }
+}
+
+/// An owned reference to an instance of a class of ours.
+#[repr(transparent)]
+pub(crate) struct Own<T: Class>(Obj, PhantomData<T>);
+
+impl<T: Class> Own<T> {
+    #[inline]
+    pub(crate) fn into_obj(self) -> Obj {
+        self.0
+    }
+}
+
+impl<T: Class> Deref for Own<T> {
+    type Target = Instance<T>;
+
+    #[inline]
+    fn deref(&self) -> &Instance<T> {
+        // SAFETY: an Own is only made from an instance of T, and keeps it alive.
+        unsafe { &*self.0.as_ptr().cast::<Instance<T>>() }
+    }
+}
+
+impl<T: Class> Clone for Own<T> {
+    #[inline]
+    fn clone(&self) -> Own<T> {
+        Own(self.0.clone(), PhantomData)
+    }
+}
+
+impl Object {
+    /// The instance, if the object is one of exactly this class.
+    #[inline]
+    pub(crate) fn cast_exact<T: Class>(&self) -> Option<&Instance<T>> {
+        // SAFETY: the type says that it is an Instance<T>.
+        (self.type_ptr() == T::cell().class()).then(|| unsafe { &*self.as_ptr().cast::<Instance<T>>() })
+    }
+
+    /// The instance, if the object is one of this class or of a class derived from it.
+    #[inline]
+    pub(crate) fn cast<T: Class>(&self) -> Option<&Instance<T>> {
+        // SAFETY: a subtype starts with an Instance<T>, because T's layout is its base's.
+        unsafe {
+            let class = T::cell().class();
+            (self.type_ptr() == class || ffi::PyType_IsSubtype(self.type_ptr(), class) != 0)
+                .then(|| &*self.as_ptr().cast::<Instance<T>>())
+        }
+    }
+}
+
+impl Obj {
+    /// Keeps the reference and forgets which class it is of, or gives it back.
+    #[inline]
+    pub(crate) fn into_exact<T: Class>(self) -> Result<Own<T>, Obj> {
+        if self.cast_exact::<T>().is_some() { Ok(Own(self, PhantomData)) } else { Err(self) }
+    }
+}
+
+/// A class once it exists, and its dead instances waiting to be used again.
+pub(crate) struct TypeCell {
+    class: Cell<*mut ffi::PyTypeObject>,
+    free: UnsafeCell<Vec<*mut ffi::PyObject>>,
+}
+
+// SAFETY: reached on attached threads only, in order of the interpreter lock (see `Global`).
+unsafe impl Sync for TypeCell {}
+
+impl TypeCell {
+    pub(crate) const fn new() -> TypeCell {
+        TypeCell { class: Cell::new(ptr::null_mut()), free: UnsafeCell::new(Vec::new()) }
+    }
+
+    #[inline]
+    fn class(&self) -> *mut ffi::PyTypeObject {
+        debug_assert!(!self.class.get().is_null(), "a class is used before the module made it");
+        self.class.get()
+    }
+}
+
+/// Room for an instance's `__dict__`.
+pub(crate) struct Dict(Cell<*mut ffi::PyObject>);
+
+/// Whether an instance has a `__dict__`: [`Dict`] or `()`.
+pub(crate) trait DictField {
+    const EMPTY: Self;
+    const PRESENT: bool;
+    fn take(&self) -> *mut ffi::PyObject;
+    fn peek(&self) -> *mut ffi::PyObject;
+}
+
+impl DictField for Dict {
+    const EMPTY: Dict = Dict(Cell::new(ptr::null_mut()));
+    const PRESENT: bool = true;
+
+    fn take(&self) -> *mut ffi::PyObject {
+        self.0.replace(ptr::null_mut())
+    }
+
+    fn peek(&self) -> *mut ffi::PyObject {
+        self.0.get()
+    }
+}
+
+impl DictField for () {
+    const EMPTY: () = ();
+    const PRESENT: bool = false;
+
+    fn take(&self) -> *mut ffi::PyObject {
+        ptr::null_mut()
+    }
+
+    fn peek(&self) -> *mut ffi::PyObject {
+        ptr::null_mut()
+    }
+}
+
+/// The collector's visitor.
+pub(crate) struct Visit<'a> {
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+    stopped: c_int,
+    _collecting: PhantomData<&'a ()>,
+}
+
+impl Visit<'_> {
+    #[inline]
+    pub(crate) fn object(&mut self, object: &Object) {
+        if self.stopped == 0 {
+            // SAFETY: the collector's own function, with its own argument, on a live object.
+            self.stopped = unsafe { (self.visit)(object.as_ptr(), self.arg) };
+        }
+    }
+}
+
+/// What a method may return.
+pub(crate) trait Answer {
+    fn answer(self) -> Res<Obj>;
+}
+
+impl Answer for Obj {
+    #[inline]
+    fn answer(self) -> Res<Obj> {
+        Ok(self)
+    }
+}
+
+impl Answer for bool {
+    #[inline]
+    fn answer(self) -> Res<Obj> {
+        Ok(boolean(self))
+    }
+}
+
+impl Answer for () {
+    #[inline]
+    fn answer(self) -> Res<Obj> {
+        Ok(none())
+    }
+}
+
+impl Answer for Option<Obj> {
+    #[inline]
+    fn answer(self) -> Res<Obj> {
+        Ok(self.unwrap_or_else(none))
+    }
+}
+
+impl<A: Answer> Answer for Res<A> {
+    #[inline]
+    fn answer(self) -> Res<Obj> {
+        self.and_then(Answer::answer)
+    }
+}
+
+/// Lists a class's methods, properties and slots, then makes the class.
+///
+/// Functions are taken as values of zero size (plain `fn` items or closures without captures), so the C
+/// function made for each calls it directly.
+pub(crate) struct Builder<T: Class> {
+    methods: Vec<ffi::PyMethodDef>,
+    getset: Vec<ffi::PyGetSetDef>,
+    slots: Vec<ffi::PyType_Slot>,
+    _class: PhantomData<T>,
+}
+
+impl<T: Class> Builder<T> {
+    /// A method without arguments.
+    pub(crate) fn noargs<F, A>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: Fn(&Instance<T>) -> A + Copy + 'static,
+        A: Answer,
+    {
+        unsafe extern "C" fn entry<T: Class, F, A>(
+            op: *mut ffi::PyObject,
+            _: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>) -> A + Copy + 'static,
+            A: Answer,
+        {
+            let function = conjure::<F>();
+            // SAFETY: CPython checks that a method's self is of the method's class.
+            answer(|| function(unsafe { this(op) }).answer())
+        }
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::<T, F, A> },
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: doc.as_ptr(),
+        });
+        self
+    }
+
+    /// A method with exactly one positional argument.
+    pub(crate) fn one<F, A>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: Fn(&Instance<T>, &Object) -> A + Copy + 'static,
+        A: Answer,
+    {
+        unsafe extern "C" fn entry<T: Class, F, A>(
+            op: *mut ffi::PyObject,
+            arg: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>, &Object) -> A + Copy + 'static,
+            A: Answer,
+        {
+            let function = conjure::<F>();
+            // SAFETY: CPython checks self's class, and the caller keeps the argument alive.
+            answer(|| unsafe { function(this(op), Object::from_ptr(arg)).answer() })
+        }
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::<T, F, A> },
+            ml_flags: ffi::METH_O,
+            ml_doc: doc.as_ptr(),
+        });
+        self
+    }
+
+    /// A method with any arguments.
+    pub(crate) fn many<F, A>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: Fn(&Instance<T>, Args<'_>) -> A + Copy + 'static,
+        A: Answer,
+    {
+        unsafe extern "C" fn entry<T: Class, F, A>(
+            op: *mut ffi::PyObject,
+            args: *const *mut ffi::PyObject,
+            count: ffi::Py_ssize_t,
+            names: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>, Args<'_>) -> A + Copy + 'static,
+            A: Answer,
+        {
+            let function = conjure::<F>();
+            // SAFETY: CPython checks self's class; the caller keeps the arguments alive, and they are
+            // laid out as METH_FASTCALL with METH_KEYWORDS says.
+            answer(|| unsafe { function(this(op), Args::new(args, count as usize, names)).answer() })
+        }
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::<T, F, A> },
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            ml_doc: doc.as_ptr(),
+        });
+        self
+    }
+
+    /// A read-only property.
+    pub(crate) fn getter<F, A>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: Fn(&Instance<T>) -> A + Copy + 'static,
+        A: Answer,
+    {
+        unsafe extern "C" fn entry<T: Class, F, A>(
+            op: *mut ffi::PyObject,
+            _: *mut c_void,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>) -> A + Copy + 'static,
+            A: Answer,
+        {
+            let function = conjure::<F>();
+            // SAFETY: CPython checks that a property's owner is of its class.
+            answer(|| function(unsafe { this(op) }).answer())
+        }
+        self.getset.push(ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(entry::<T, F, A>),
+            set: None,
+            doc: doc.as_ptr(),
+            closure: ptr::null_mut(),
+        });
+        self
+    }
+
+    /// Makes the property just listed writable; deleting it is an AttributeError as usual.
+    pub(crate) fn setter<F>(mut self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>, &Object) -> Res<()> + Copy + 'static,
+    {
+        unsafe extern "C" fn entry<T: Class, F>(
+            op: *mut ffi::PyObject,
+            value: *mut ffi::PyObject,
+            _: *mut c_void,
+        ) -> c_int
+        where
+            F: Fn(&Instance<T>, &Object) -> Res<()> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            guarded(-1, || {
+                if value.is_null() {
+                    // SAFETY: the exception types are static objects.
+                    let class = unsafe { Object::from_ptr(ffi::PyExc_AttributeError) };
+                    return raise(class, "cannot delete attribute");
+                }
+                // SAFETY: CPython checks the owner's class, and the caller keeps the value alive.
+                unsafe { function(this(op), Object::from_ptr(value)) }.map(|()| 0)
+            })
+        }
+        let property = self.getset.last_mut().expect("a setter follows its getter");
+        property.set = Some(entry::<T, F>);
+        self
+    }
+
+    /// `__init__`.
+    pub(crate) fn init<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>, Args<'_>) -> Res<()> + Copy + 'static,
+    {
+        unsafe extern "C" fn entry<T: Class, F>(
+            op: *mut ffi::PyObject,
+            args: *mut ffi::PyObject,
+            kwargs: *mut ffi::PyObject,
+        ) -> c_int
+        where
+            F: Fn(&Instance<T>, Args<'_>) -> Res<()> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            guarded(-1, || {
+                let mut all = Vec::new();
+                // SAFETY: a live tuple and a live dict or null. The names and values are copied out of
+                // the dict first (`names` and `values` own them), since the body may change it.
+                unsafe {
+                    let count = ffi::PyTuple_GET_SIZE(args);
+                    all.extend((0..count).map(|index| ffi::PyTuple_GET_ITEM(args, index)));
+                    if kwargs.is_null() {
+                        let args = Args::new(all.as_ptr(), all.len(), ptr::null_mut());
+                        return function(this(op), args).map(|()| 0);
+                    }
+                    let keys = Obj::from_new(ffi::PyDict_Keys(kwargs))?;
+                    let names = Obj::from_new(ffi::PyList_AsTuple(keys.as_ptr()))?;
+                    let values = Obj::from_new(ffi::PyDict_Values(kwargs))?;
+                    let named = ffi::PyList_GET_SIZE(values.as_ptr());
+                    all.extend((0..named).map(|index| ffi::PyList_GET_ITEM(values.as_ptr(), index)));
+                    let args = Args::new(all.as_ptr(), count as usize, names.as_ptr());
+                    function(this(op), args).map(|()| 0)
+                }
+            })
+        }
+        self.slot(ffi::Py_tp_init, entry::<T, F> as *mut c_void)
+    }
+
+    /// `__repr__`.
+    pub(crate) fn repr<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_repr, unary::<T, F> as *mut c_void)
+    }
+
+    /// `__await__`.
+    pub(crate) fn awaits<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_await, unary::<T, F> as *mut c_void)
+    }
+
+    /// `__iter__`.
+    pub(crate) fn iter<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_iter, unary::<T, F> as *mut c_void)
+    }
+
+    /// `__hash__`.
+    pub(crate) fn hash<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<isize> + Copy + 'static,
+    {
+        unsafe extern "C" fn entry<T: Class, F>(op: *mut ffi::PyObject) -> ffi::Py_hash_t
+        where
+            F: Fn(&Instance<T>) -> Res<isize> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            // SAFETY: a slot is called with an instance of its class.
+            guarded(-1, || function(unsafe { this(op) }).map(|hash| if hash == -1 { -2 } else { hash }))
+        }
+        self.slot(ffi::Py_tp_hash, entry::<T, F> as *mut c_void)
+    }
+
+    /// The six comparisons, as one function of the other operand and the operator's name.
+    pub(crate) fn compare<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>, &Object, &'static str) -> Res<Option<bool>> + Copy + 'static,
+    {
+        unsafe extern "C" fn entry<T: Class, F>(
+            op: *mut ffi::PyObject,
+            other: *mut ffi::PyObject,
+            operator: c_int,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>, &Object, &'static str) -> Res<Option<bool>> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            answer(|| {
+                let operator = ["<", "<=", "==", "!=", ">", ">="][operator as usize];
+                // SAFETY: a slot is called with an instance of its class and a live operand, and
+                // NotImplemented is a static object.
+                unsafe {
+                    Ok(match function(this(op), Object::from_ptr(other), operator)? {
+                        Some(truth) => boolean(truth),
+                        None => Object::from_ptr(ffi::Py_NotImplemented()).to_obj(),
+                    })
+                }
+            })
+        }
+        self.slot(ffi::Py_tp_richcompare, entry::<T, F> as *mut c_void)
+    }
+
+    /// Calling an instance.
+    pub(crate) fn called<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>, &Object) -> Res<Obj> + Copy + 'static,
+    {
+        unsafe extern "C" fn entry<T: Class, F>(
+            op: *mut ffi::PyObject,
+            args: *mut ffi::PyObject,
+            _kwargs: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>, &Object) -> Res<Obj> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            // SAFETY: a slot is called with an instance of its class and a live tuple.
+            answer(|| unsafe { function(this(op), Object::from_ptr(args)) })
+        }
+        self.slot(ffi::Py_tp_call, entry::<T, F> as *mut c_void)
+    }
+
+    /// One step of an awaitable: `__next__`, and `send(None)` without a StopIteration.
+    ///
+    /// 3.11 and 3.15 drive an awaitable by am_send, 3.12 to 3.14 by tp_iternext: both are made.
+    pub(crate) fn step<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
+    {
+        unsafe extern "C" fn next<T: Class, F>(op: *mut ffi::PyObject) -> *mut ffi::PyObject
+        where
+            F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            // SAFETY: a slot is called with an instance of its class.
+            answer(|| match function(unsafe { this(op) })? {
+                Sent::Yielded(value) => Ok(value),
+                Sent::Returned(value) => Err(stop_iteration(value)),
+            })
+        }
+        unsafe extern "C" fn send<T: Class, F>(
+            op: *mut ffi::PyObject,
+            _sent: *mut ffi::PyObject,
+            result: *mut *mut ffi::PyObject,
+        ) -> ffi::PySendResult
+        where
+            F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
+        {
+            let function = conjure::<F>();
+            guarded(ffi::PySendResult::PYGEN_ERROR, || {
+                // SAFETY: a slot is called with an instance of its class; `result` is the caller's
+                // place for a new reference.
+                unsafe {
+                    *result = ptr::null_mut();
+                    Ok(match function(this(op))? {
+                        Sent::Yielded(value) => {
+                            *result = value.into_raw();
+                            ffi::PySendResult::PYGEN_NEXT
+                        }
+                        Sent::Returned(value) => {
+                            *result = value.into_raw();
+                            ffi::PySendResult::PYGEN_RETURN
+                        }
+                    })
+                }
+            })
+        }
+        self.slot(ffi::Py_tp_iternext, next::<T, F> as *mut c_void)
+            .slot(ffi::Py_am_send, send::<T, F> as *mut c_void)
+    }
+
+    /// `cls[item]`, for annotations.
+    pub(crate) fn generic(mut self) -> Self {
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: c"__class_getitem__".as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: ffi::Py_GenericAlias },
+            ml_flags: ffi::METH_O | ffi::METH_CLASS,
+            ml_doc: c"See PEP 585".as_ptr(),
+        });
+        self
+    }
+
+    fn slot(mut self, slot: c_int, function: *mut c_void) -> Self {
+        self.slots.push(ffi::PyType_Slot { slot, pfunc: function });
+        self
+    }
+
+    /// Makes the class. The tables are leaked: the class points at them for the life of the process.
+    pub(super) fn build(module: *mut ffi::PyObject) -> Res<Obj> {
+        let mut builder = T::describe(Builder {
+            methods: Vec::new(),
+            getset: Vec::new(),
+            slots: Vec::new(),
+            _class: PhantomData,
+        });
+        let sample = T::create();
+        assert!(
+            ptr::from_ref(sample.base()).cast::<u8>() == ptr::from_ref(&sample).cast::<u8>()
+                && offset_of!(Instance<T>, value) == offset_of!(Instance<T::Base>, value),
+            "{:?} must start with its base class's part",
+            T::NAME
+        );
+        drop(sample);
+
+        let offset = |name: &'static CStr, offset: usize| ffi::PyMemberDef {
+            name: name.as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        };
+        let mut members = vec![offset(c"__weaklistoffset__", offset_of!(Instance<T>, weakrefs))];
+        if T::Dict::PRESENT {
+            members.push(offset(c"__dictoffset__", offset_of!(Instance<T>, dict)));
+            builder.getset.push(ffi::PyGetSetDef {
+                name: c"__dict__".as_ptr(),
+                get: Some(ffi::PyObject_GenericGetDict),
+                set: Some(ffi::PyObject_GenericSetDict),
+                doc: ptr::null(),
+                closure: ptr::null_mut(),
+            });
+        }
+        // SAFETY: all-zero entries end the C tables; every field is a nullable pointer or a number.
+        unsafe {
+            members.push(std::mem::zeroed());
+            builder.methods.push(std::mem::zeroed());
+            builder.getset.push(std::mem::zeroed());
+        }
+
+        builder = builder
+            .slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void)
+            .slot(ffi::Py_tp_traverse, traverse::<T> as *mut c_void)
+            .slot(ffi::Py_tp_clear, clear::<T> as *mut c_void);
+        if T::FINALIZES {
+            builder = builder.slot(ffi::Py_tp_finalize, finalize::<T> as *mut c_void);
+        }
+        if T::CONSTRUCTIBLE {
+            builder = builder.slot(ffi::Py_tp_new, new::<T> as *mut c_void);
+        }
+        let methods = builder.methods.leak().as_mut_ptr();
+        let getset = builder.getset.leak().as_mut_ptr();
+        let mut slots = builder.slots;
+        for (slot, table) in [
+            (ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast::<c_void>()),
+            (ffi::Py_tp_methods, methods.cast()),
+            (ffi::Py_tp_getset, getset.cast()),
+            (ffi::Py_tp_members, members.leak().as_mut_ptr().cast()),
+            (0, ptr::null_mut()),
+        ] {
+            slots.push(ffi::PyType_Slot { slot, pfunc: table });
+        }
+
+        let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC;
+        if T::SUBCLASSABLE {
+            flags |= ffi::Py_TPFLAGS_BASETYPE;
+        }
+        if !T::CONSTRUCTIBLE {
+            flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+        }
+        let mut spec = ffi::PyType_Spec {
+            name: T::NAME.as_ptr().cast::<c_char>(),
+            basicsize: size_of::<Instance<T>>() as c_int,
+            itemsize: 0,
+            flags: flags as c_uint,
+            slots: slots.leak().as_mut_ptr(),
+        };
+        let base = T::Base::cell().class.get();
+        // SAFETY: the spec and everything it points at is complete; a null base means `object`.
+        unsafe {
+            let class = Obj::from_new(ffi::PyType_FromModuleAndSpec(module, &raw mut spec, base.cast()))?;
+            // One reference is kept for good: instances and casts rely on the class being there.
+            T::cell().class.set(class.clone().into_raw().cast());
+            Ok(class)
+        }
+    }
+}
+
+/// The function that a zero-sized `F` stands for.
+#[inline]
+fn conjure<F: Copy + 'static>() -> F {
+    const { assert!(size_of::<F>() == 0, "a method is a plain function, without captures") };
+    // SAFETY: F has no bytes, and a value of it was given to the builder, so F has a value.
+    unsafe { std::mem::zeroed() }
+}
+
+/// # Safety
+/// `op` is a live instance of `T` or of a class derived from it.
+#[inline]
+unsafe fn this<'a, T: Class>(op: *mut ffi::PyObject) -> &'a Instance<T> {
+    // SAFETY: the caller's promise.
+    unsafe { &*op.cast::<Instance<T>>() }
+}
+
+#[inline]
+fn answer(body: impl FnOnce() -> Res<Obj>) -> *mut ffi::PyObject {
+    guarded(ptr::null_mut(), || body().map(Obj::into_raw))
+}
+
+unsafe extern "C" fn unary<T: Class, F>(op: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+{
+    let function = conjure::<F>();
+    // SAFETY: a slot is called with an instance of its class.
+    answer(|| function(unsafe { this(op) }))
+}
+
+unsafe extern "C" fn new<T: Class>(
+    class: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    answer(|| {
+        if class == T::cell().class() {
+            return Instance::<T>::alloc(T::create()).map(Own::into_obj);
+        }
+        let value = T::create();
+        // SAFETY: a class derived from ours has room for an Instance<T> at its start. The memory is
+        // zeroed and already tracked, but nothing can look at it before the value is written.
+        unsafe {
+            let op = Obj::from_new(ffi::PyType_GenericAlloc(class, 0))?;
+            ptr::write(&raw mut (*op.as_ptr().cast::<Instance<T>>()).value, value);
+            Ok(op)
+        }
+    })
+}
+
+unsafe extern "C" fn traverse<T: Class>(
+    op: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    let mut visit = Visit { visit, arg, stopped: 0, _collecting: PhantomData };
+    shielded(|| {
+        // SAFETY: the collector hands us a live instance of our class, whose type and dict live.
+        unsafe {
+            let this = this::<T>(op);
+            visit.object(Object::from_ptr(ffi::Py_TYPE(op).cast()));
+            let dict = this.dict.peek();
+            if !dict.is_null() {
+                visit.object(Object::from_ptr(dict));
+            }
+            this.value.traverse(&mut visit);
+        }
+    });
+    visit.stopped
+}
+
+unsafe extern "C" fn clear<T: Class>(op: *mut ffi::PyObject) -> c_int {
+    shielded(|| {
+        // SAFETY: the collector holds a reference to the instance; the dict's reference was ours.
+        unsafe {
+            let this = this::<T>(op);
+            drop(Obj::from_new_or_null(this.dict.take()));
+            this.value.clear();
+        }
+    });
+    0
+}
+
+unsafe extern "C" fn finalize<T: Class>(op: *mut ffi::PyObject) {
+    // SAFETY: the exception that may be pending is taken out and put back around code of ours; the
+    // instance is whole and alive.
+    unsafe {
+        let pending = (!ffi::PyErr_Occurred().is_null()).then(|| Raised.take());
+        shielded(|| T::finalize(this(op)));
+        if let Some(pending) = pending {
+            let _ = Raised::with(pending);
+        }
+    }
+}
+
+unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
+    // SAFETY: the last reference is gone, so the instance is ours: it is finalized at most once, taken
+    // from the collector, emptied, and then either kept for reuse or freed. A class made by
+    // PyType_FromSpec is owned by its instances, hence the decref at the end.
+    unsafe {
+        if T::FINALIZES
+            && this::<T>(op).value.wants_finalizer()
+            && ffi::PyObject_CallFinalizerFromDealloc(op) < 0
+        {
+            return;
+        }
+        ffi::PyObject_GC_UnTrack(op.cast());
+        let instance = op.cast::<Instance<T>>();
+        if !(*instance).weakrefs.is_null() {
+            ffi::PyObject_ClearWeakRefs(op);
+        }
+        shielded(|| {
+            drop(Obj::from_new_or_null((*instance).dict.take()));
+            ptr::drop_in_place(&raw mut (*instance).value);
+        });
+
+        let class = ffi::Py_TYPE(op);
+        let free = &mut *T::cell().free.get();
+        // An instance that was finalized keeps the collector's mark of it, and its next life would go
+        // unfinalized: such a one is not used again.
+        if class == T::cell().class.get() && free.len() < T::FREELIST && ffi::PyObject_GC_IsFinalized(op) == 0
+        {
+            free.push(op);
+        } else {
+            let tp_free = (*class).tp_free.expect("a class with a collector has tp_free");
+            tp_free(op.cast());
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}

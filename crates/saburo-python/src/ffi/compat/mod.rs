@@ -1,0 +1,54 @@
+//! Where CPython's versions differ: one small function each, so that nobody else asks for a version.
+
+use pyo3_ffi as ffi;
+
+use super::object::Obj;
+
+/// Takes the exception that is set, as an instance.
+///
+/// # Panics
+/// If no exception is set: a call that reports failure without one is a bug in the callee.
+#[cfg(Py_3_12)]
+#[inline]
+pub(super) fn take_raised() -> Obj {
+    // SAFETY: gives a new reference, or null when nothing is set.
+    unsafe { Obj::from_new_or_null(ffi::PyErr_GetRaisedException()) }
+        .expect("an error was reported without an exception")
+}
+
+/// Before 3.12 an exception was three loose parts: join them into an instance.
+#[cfg(not(Py_3_12))]
+pub(super) fn take_raised() -> Obj {
+    use std::ptr::null_mut;
+    let (mut class, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: each out-pointer receives a new reference or null; all of them are released or kept.
+    unsafe {
+        ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback);
+        ffi::PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback);
+        if !traceback.is_null() && !value.is_null() {
+            ffi::PyException_SetTraceback(value, traceback);
+        }
+        drop(Obj::from_new_or_null(class));
+        drop(Obj::from_new_or_null(traceback));
+        Obj::from_new_or_null(value).expect("an error was reported without an exception")
+    }
+}
+
+/// Makes an exception instance the one being raised.
+#[cfg(Py_3_12)]
+#[inline]
+pub(super) fn set_raised(exception: Obj) {
+    // SAFETY: takes over our reference.
+    unsafe { ffi::PyErr_SetRaisedException(exception.into_raw()) }
+}
+
+/// Before 3.12 the class and the traceback travel beside the instance.
+#[cfg(not(Py_3_12))]
+pub(super) fn set_raised(exception: Obj) {
+    // SAFETY: PyErr_Restore takes over all three references; the traceback may be null.
+    unsafe {
+        let class = exception.type_of().into_raw();
+        let traceback = ffi::PyException_GetTraceback(exception.as_ptr());
+        ffi::PyErr_Restore(class, exception.into_raw(), traceback);
+    }
+}

@@ -1,0 +1,51 @@
+//! contextvars: copying the current context, and running inside one.
+
+use pyo3_ffi as ffi;
+
+use super::error::{Raised, Res};
+use super::object::{Obj, Object};
+
+/// A `contextvars.Context`.
+#[derive(Clone)]
+pub(crate) struct Context(Obj);
+
+impl Context {
+    /// `contextvars.copy_context()`.
+    #[inline]
+    pub(crate) fn copy_current() -> Res<Context> {
+        // SAFETY: new reference or null.
+        Ok(Context(unsafe { Obj::from_new(ffi::PyContext_CopyCurrent())? }))
+    }
+
+    /// Takes an object that should be a context; anything else is asyncio's own error at the first run.
+    pub(crate) fn from_obj(object: Obj) -> Context {
+        Context(object)
+    }
+
+    pub(crate) fn as_object(&self) -> &Object {
+        &self.0
+    }
+
+    pub(crate) fn into_obj(self) -> Obj {
+        self.0
+    }
+}
+
+/// Runs `body` inside `context`; RuntimeError if it is entered already, TypeError if it is no context.
+#[inline]
+pub(crate) fn inside<R>(context: &Object, body: impl FnOnce() -> Res<R>) -> Res<R> {
+    // SAFETY: PyContext_Enter checks the type itself.
+    Raised::check(unsafe { ffi::PyContext_Enter(context.as_ptr()) })?;
+    /// Leaves the context also when the body panics.
+    struct Exit<'a>(&'a Object);
+    impl Drop for Exit<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            // SAFETY: entered above on this thread. Leaving what was entered last cannot fail, and
+            // does not touch the error indicator.
+            unsafe { ffi::PyContext_Exit(self.0.as_ptr()) };
+        }
+    }
+    let _exit = Exit(context);
+    body()
+}

@@ -1,0 +1,36 @@
+//! The CPython door: the only place in this crate where `unsafe` is allowed.
+//!
+//! Everything outside this folder is written against the safe names below and never sees a raw
+//! pointer. Three facts make that sound, and every `SAFETY` comment leans on one of them:
+//!
+//! 1. **Attached.** An [`Obj`] or [`Object`] is neither `Send` nor `Sync`, and the first one a thread
+//!    gets comes from the interpreter calling us. Whoever holds one is on an attached thread.
+//!    [`detach`] is the only way to release the interpreter, and its closure must be `Send`.
+//! 2. **Owned or lent.** [`Obj`] owns one reference. `&Object` is a reference somebody else keeps
+//!    alive for at least that borrow: a caller's argument, or an `Obj` on our stack.
+//! 3. **No lasting borrow.** Fields that Python can reach are [`Slot`]s and `Cell`s. They hand out
+//!    copies (new references), never a view into themselves, because every call, every attribute
+//!    access and every decref can run code that changes the field underneath.
+
+mod args;
+mod call;
+mod class;
+mod compat;
+mod context;
+mod coroutine;
+mod error;
+mod interpreter;
+mod module;
+mod object;
+mod slot;
+
+pub(crate) use args::{Args, Params};
+pub(crate) use call::mapping;
+pub(crate) use class::{Builder, Class, Dict, Instance, Own, TypeCell, Visit};
+pub(crate) use context::{Context, inside};
+pub(crate) use coroutine::{Sent, send, throw};
+pub(crate) use error::{Raised, Res, builtin, raise};
+pub(crate) use interpreter::{Global, attached_thread, check_signals, detach};
+pub(crate) use module::Module;
+pub(crate) use object::{Obj, Object, bytes, float, import, int, intern, list, none, string, tuple};
+pub(crate) use slot::Slot;

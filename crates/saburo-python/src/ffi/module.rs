@@ -1,0 +1,77 @@
+//! The extension module: its table of contents is [`crate::populate`], its C shell is here.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use pyo3_ffi as ffi;
+
+use super::class::{Builder, Class};
+use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception};
+use super::object::{Obj, Object, string};
+
+/// The module `saburo._saburo` while it is being filled.
+pub(crate) struct Module(Obj);
+
+impl Module {
+    /// Makes class `T` and adds it under the last part of its name.
+    pub(crate) fn class<T: Class>(&self) -> Res<()> {
+        let class = Builder::<T>::build(self.0.as_ptr())?;
+        let name = T::NAME.to_bytes_with_nul();
+        let last = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
+        let name = CStr::from_bytes_with_nul(&name[last..]).expect("the end of a C string is one");
+        self.add(name, &class)
+    }
+
+    /// Adds `saburo.InternalError`, and makes it what panics turn into.
+    pub(crate) fn internal_error(&self, doc: &CStr) -> Res<()> {
+        let class = new_exception(c"saburo.InternalError", doc, builtin::runtime_error())?;
+        INTERNAL_ERROR.set(class.clone());
+        self.add(c"InternalError", &class)
+    }
+
+    /// Adds a string constant.
+    pub(crate) fn text(&self, name: &CStr, value: &str) -> Res<()> {
+        self.add(name, &*string(value)?)
+    }
+
+    fn add(&self, name: &CStr, value: &Object) -> Res<()> {
+        // SAFETY: a live module, a C string and a live value.
+        Raised::check(unsafe { ffi::PyModule_AddObjectRef(self.0.as_ptr(), name.as_ptr(), value.as_ptr()) })
+    }
+}
+
+/// Called by `import saburo._saburo`.
+#[allow(non_snake_case, unreachable_pub)] // The import machinery looks for this very symbol.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInit__saburo() -> *mut ffi::PyObject {
+    unsafe extern "C" fn exec(module: *mut ffi::PyObject) -> c_int {
+        guarded(-1, || {
+            // SAFETY: the import machinery hands us the live module.
+            let module = Module(unsafe { Object::from_ptr(module) }.to_obj());
+            crate::populate(&module).map(|()| 0)
+        })
+    }
+    let slots = Box::leak(Box::new([
+        ffi::PyModuleDef_Slot { slot: ffi::Py_mod_exec, value: exec as *mut c_void },
+        // Classes, free lists and interned names are one set per process.
+        #[cfg(Py_3_12)]
+        ffi::PyModuleDef_Slot {
+            slot: ffi::Py_mod_multiple_interpreters,
+            value: ffi::Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED,
+        },
+        ffi::PyModuleDef_Slot::default(),
+    ]));
+    let definition = Box::leak(Box::new(ffi::PyModuleDef {
+        m_base: ffi::PyModuleDef_HEAD_INIT,
+        m_name: c"_saburo".as_ptr(),
+        m_doc: c"The native half of saburo: the event loop, its tasks and futures.".as_ptr(),
+        m_size: 0,
+        m_methods: ptr::null_mut(),
+        m_slots: slots.as_mut_ptr(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    }));
+    // SAFETY: a complete definition that is never freed.
+    unsafe { ffi::PyModuleDef_Init(definition) }
+}

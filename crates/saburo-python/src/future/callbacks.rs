@@ -1,0 +1,260 @@
+//! Who is to be told when a future is done.
+//!
+//! Nearly every future has one waiter, so the first stands in the future itself. A Python callback is
+//! kept as the handle that will run it, made when it is added; the future becomes its argument when it
+//! is scheduled, so a future that is never done makes no cycle with its callbacks.
+
+use std::cell::Cell;
+
+use crate::event_loop::{Loop, Ready, Watch};
+use crate::ffi::{Context, Instance, Obj, Object, Own, Res, Visit, builtin, int, list, none, raise, tuple};
+use crate::handle::{Arguments, Handle};
+use crate::names::names;
+use crate::task::{Task, TaskWakeup};
+
+use super::Future;
+
+/// One that waits for a future.
+#[derive(Clone)]
+pub(crate) enum Callback {
+    /// A function, kept as the handle that calls it.
+    Call(Own<Handle>),
+    /// A task of the same loop that awaits the future.
+    Wake(Own<Task>),
+    /// The watch of a descriptor, which ends with the future.
+    Unwatch(Watch),
+}
+
+/// The waiters of a future, in the order they asked.
+pub(crate) struct Callbacks {
+    first: Cell<Option<Callback>>,
+    more: Cell<Option<Box<Vec<Callback>>>>,
+}
+
+impl Callbacks {
+    pub(crate) const fn new() -> Callbacks {
+        Callbacks { first: Cell::new(None), more: Cell::new(None) }
+    }
+
+    #[inline]
+    pub(crate) fn push(&self, callback: Callback) {
+        // The two fields are one queue: `first` is only free when `more` is empty.
+        match self.first.take() {
+            None => match self.more.take() {
+                None => self.first.set(Some(callback)),
+                Some(mut more) => {
+                    more.push(callback);
+                    self.more.set(Some(more));
+                }
+            },
+            Some(first) => {
+                self.first.set(Some(first));
+                let mut more = self.more.take().unwrap_or_default();
+                more.push(callback);
+                self.more.set(Some(more));
+            }
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        drop((self.first.take(), self.more.take()));
+    }
+
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+        let first = self.first.take();
+        let more = self.more.take();
+        for callback in first.iter().chain(more.iter().flat_map(|more| more.iter())) {
+            if let Some(object) = callback.object() {
+                visit.object(object);
+            }
+        }
+        self.first.set(first);
+        self.more.set(more);
+    }
+
+    /// Copies, in order.
+    fn snapshot(&self) -> Vec<Callback> {
+        let first = self.first.take();
+        let more = self.more.take();
+        let copies = first.iter().chain(more.iter().flat_map(|more| more.iter())).cloned().collect();
+        self.first.set(first);
+        self.more.set(more);
+        copies
+    }
+
+    /// The way Python sees them: a list of (callback, context), None without any.
+    pub(crate) fn list(&self) -> Res<Option<Obj>> {
+        let mut pairs = Vec::new();
+        for callback in &self.snapshot() {
+            if let Some((function, context)) = callback.parts()? {
+                pairs.push(tuple([&*function, &*context].into_iter())?);
+            }
+        }
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        list(pairs.into_iter()).map(Some)
+    }
+}
+
+impl Callback {
+    fn is(&self, entry: &Object) -> bool {
+        self.object().is_some_and(|object| object.is(entry))
+    }
+
+    #[inline]
+    fn object(&self) -> Option<&Object> {
+        match self {
+            Callback::Call(handle) => Some(handle.as_object()),
+            Callback::Wake(task) => Some(task.as_object()),
+            Callback::Unwatch(_) => None,
+        }
+    }
+
+    /// The function and the context it runs in, where there is a function.
+    fn parts(&self) -> Res<Option<(Obj, Obj)>> {
+        Ok(match self {
+            Callback::Call(handle) => Some((
+                handle.callback().unwrap_or_else(none),
+                handle.context().map_or_else(none, Context::into_obj),
+            )),
+            Callback::Wake(task) => {
+                Some((TaskWakeup::of(task)?.into_obj(), task.context().map_or_else(none, Context::into_obj)))
+            }
+            Callback::Unwatch(_) => None,
+        })
+    }
+}
+
+/// Adds a function; if the future is done it is called soon.
+pub(super) fn add(this: &Instance<Future>, function: Obj, context: Context) -> Res<()> {
+    let Some(event_loop) = this.event_loop() else {
+        return raise(builtin::runtime_error(), "Future object is not initialized.");
+    };
+    let handle = Instance::alloc(Handle::with(function, Arguments::None, context, event_loop))?;
+    let callback = Callback::Call(handle);
+    if this.is_done() {
+        return tell(this, callback);
+    }
+    this.callbacks.push(callback);
+    Ok(())
+}
+
+/// Takes back every function equal to this one.
+pub(super) fn remove(this: &Instance<Future>, function: &Object) -> Res<Obj> {
+    let mut removed = 0;
+    for callback in this.callbacks.snapshot() {
+        let Callback::Call(handle) = &callback else {
+            // Only the wake-up object of that very task is equal to a waiting task.
+            if let (Callback::Wake(task), Some(wakeup)) = (&callback, function.cast_exact::<TaskWakeup>())
+                && wakeup.is_of(task)
+                && take_out(this, task.as_object())
+            {
+                removed += 1;
+            }
+            continue;
+        };
+        // Comparing runs any code; the list may look different afterwards.
+        let Some(candidate) = handle.callback() else { continue };
+        if candidate.equals(function)? && take_out(this, handle.as_object()) {
+            removed += 1;
+        }
+    }
+    int(removed)
+}
+
+/// Removes this one entry if it is still there.
+fn take_out(this: &Instance<Future>, entry: &Object) -> bool {
+    let callbacks = &this.callbacks;
+    let first = callbacks.first.take();
+    if first.as_ref().is_some_and(|first| first.is(entry)) {
+        // The next in line moves up, so that `first` stays the oldest.
+        if let Some(mut more) = callbacks.more.take() {
+            callbacks.first.set(Some(more.remove(0)));
+            if !more.is_empty() {
+                callbacks.more.set(Some(more));
+            }
+        }
+        drop(first);
+        return true;
+    }
+    callbacks.first.set(first);
+    let Some(mut more) = callbacks.more.take() else { return false };
+    let found = more.iter().position(|callback| callback.is(entry));
+    let taken = found.map(|index| more.remove(index));
+    if !more.is_empty() {
+        callbacks.more.set(Some(more));
+    }
+    // Dropped last: it may run code that looks at the callbacks.
+    taken.is_some()
+}
+
+/// Tells everybody, through the ready queue.
+#[inline]
+pub(super) fn schedule(this: &Instance<Future>) -> Res<()> {
+    let Some(first) = this.callbacks.first.take() else { return Ok(()) };
+    let more = this.callbacks.more.take();
+    tell(this, first)?;
+    if let Some(more) = more {
+        for callback in *more {
+            tell(this, callback)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
+    let Some(event_loop) = this.native_loop.get() else { return tell_foreign(this, &callback) };
+    match callback {
+        Callback::Wake(task) => event_loop.push(Ready::Wake(task)),
+        Callback::Unwatch(watch) => {
+            event_loop.unwatch(watch, this);
+            Ok(())
+        }
+        Callback::Call(handle) => {
+            // A task that awaits through the generic protocol registered its wake-up object.
+            if let Some(task) = handle.callback().and_then(|function| TaskWakeup::task_of(&function))
+                && task.native_loop().is_some_and(|own| own.as_object().is(event_loop.as_object()))
+            {
+                return event_loop.push(Ready::Wake(task));
+            }
+            handle.set_argument(this.as_object().to_obj());
+            if event_loop.debug() {
+                Loop::check_thread(&event_loop)?;
+                handle.set_source_traceback(names().extract_stack.call0()?);
+            }
+            event_loop.push(Ready::Handle(handle))
+        }
+    }
+}
+
+/// A loop of somebody else: `loop.call_soon(callback, future, context=context)`.
+#[cold]
+fn tell_foreign(this: &Instance<Future>, callback: &Callback) -> Res<()> {
+    let Some(event_loop) = this.event_loop() else { return Ok(()) };
+    let Some((function, context)) = callback.parts()? else { return Ok(()) };
+    let names = names();
+    let args: [&Object; 3] = [&function, this.as_object(), &context];
+    event_loop.method_with_names(&names.call_soon, &args, Some(&names.kw_context)).map(drop)
+}
+
+/// The tasks among the waiters, as a set.
+pub(super) fn awaited_by(this: &Instance<Future>) -> Res<Option<Obj>> {
+    let mut tasks = Vec::new();
+    for callback in this.callbacks.snapshot() {
+        match callback {
+            Callback::Wake(task) => tasks.push(task.into_obj()),
+            Callback::Unwatch(_) => {}
+            Callback::Call(handle) => {
+                if let Some(task) = handle.callback().and_then(|function| TaskWakeup::task_of(&function)) {
+                    tasks.push(task.into_obj());
+                }
+            }
+        }
+    }
+    if tasks.is_empty() {
+        return Ok(None);
+    }
+    names().set_class.call(&[&*list(tasks.into_iter())?]).map(Some)
+}

@@ -1,0 +1,562 @@
+//! Handle and TimerHandle: one scheduled call each.
+//!
+//! A handle keeps its callback and arguments until it is cancelled or freed, as asyncio's does; a call
+//! works on references of its own, because the callback may cancel the very handle that runs it.
+
+use std::cell::Cell;
+
+use saburo_core::{Time, TimerId};
+
+use crate::event_loop::Loop;
+use crate::ffi::{
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Raised, Res, Slot, TypeCell, Visit, builtin,
+    float, inside, mapping, none, raise, string, tuple,
+};
+use crate::names::names;
+
+/// A callback, its arguments and the context it runs in.
+pub(crate) struct Handle {
+    /// Gone once the handle is cancelled.
+    callback: Slot,
+    args: CallArgs,
+    context: Slot<Context>,
+    /// The loop that reports what the callback raises.
+    event_loop: Slot,
+    cancelled: Cell<bool>,
+    /// Where the handle was made, in debug mode.
+    source_traceback: Slot,
+    /// What repr() said before a cancellation in debug mode took the callback away.
+    last_repr: Slot,
+}
+
+/// The arguments of a call, without a tuple for the usual one or two.
+pub(crate) enum Arguments {
+    None,
+    One(Obj),
+    Two(Obj, Obj),
+    /// A tuple.
+    Many(Obj),
+}
+
+/// A field of [`Arguments`] that is copied out, never lent.
+struct CallArgs(Cell<Arguments>);
+
+impl Arguments {
+    #[inline]
+    pub(crate) fn from_slice(args: &[&Object]) -> Res<Arguments> {
+        Ok(match args {
+            [] => Arguments::None,
+            [one] => Arguments::One(one.to_obj()),
+            [one, two] => Arguments::Two(one.to_obj(), two.to_obj()),
+            many => Arguments::Many(tuple(many.iter().copied())?),
+        })
+    }
+
+    /// As a tuple, the way Python sees `handle._args`.
+    fn to_tuple(&self) -> Res<Obj> {
+        match self {
+            Arguments::None => tuple([].into_iter()),
+            Arguments::One(one) => tuple([&**one].into_iter()),
+            Arguments::Two(one, two) => tuple([&**one, &**two].into_iter()),
+            Arguments::Many(many) => Ok(many.clone()),
+        }
+    }
+
+    /// Calls `callback` with them.
+    #[inline]
+    fn call(&self, callback: &Object) -> Res<Obj> {
+        match self {
+            Arguments::None => callback.call0(),
+            Arguments::One(one) => callback.call(&[one]),
+            Arguments::Two(one, two) => callback.call(&[one, two]),
+            Arguments::Many(many) => callback.call_tuple(many, None),
+        }
+    }
+}
+
+impl Clone for Arguments {
+    #[inline]
+    fn clone(&self) -> Arguments {
+        match self {
+            Arguments::None => Arguments::None,
+            Arguments::One(one) => Arguments::One(one.clone()),
+            Arguments::Two(one, two) => Arguments::Two(one.clone(), two.clone()),
+            Arguments::Many(many) => Arguments::Many(many.clone()),
+        }
+    }
+}
+
+impl CallArgs {
+    #[inline]
+    fn get(&self) -> Arguments {
+        // Cloning counts references and runs nothing, so nobody sees the field empty.
+        let inside = self.0.replace(Arguments::None);
+        let copy = inside.clone();
+        self.0.set(inside);
+        copy
+    }
+
+    fn take(&self) -> Arguments {
+        self.0.replace(Arguments::None)
+    }
+
+    fn set(&self, args: Arguments) {
+        drop(self.0.replace(args));
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        // The collector runs nothing while it traverses, so nobody sees the field empty.
+        let inside = self.0.replace(Arguments::None);
+        match &inside {
+            Arguments::None => {}
+            Arguments::One(one) => visit.object(one),
+            Arguments::Two(one, two) => {
+                visit.object(one);
+                visit.object(two);
+            }
+            Arguments::Many(many) => visit.object(many),
+        }
+        self.0.set(inside);
+    }
+}
+
+impl Handle {
+    /// A handle for `callback(*args)` in `context`.
+    #[inline]
+    pub(crate) fn with(callback: Obj, args: Arguments, context: Context, event_loop: Obj) -> Handle {
+        Handle {
+            callback: Slot::new(Some(callback)),
+            args: CallArgs(Cell::new(args)),
+            context: Slot::new(Some(context)),
+            event_loop: Slot::new(Some(event_loop)),
+            cancelled: Cell::new(false),
+            source_traceback: Slot::empty(),
+            last_repr: Slot::empty(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    pub(crate) fn callback(&self) -> Option<Obj> {
+        self.callback.get()
+    }
+
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.context.get()
+    }
+
+    /// Gives a handle that was made before its argument was known that argument.
+    #[inline]
+    pub(crate) fn set_argument(&self, argument: Obj) {
+        self.args.set(Arguments::One(argument));
+    }
+
+    pub(crate) fn set_source_traceback(&self, traceback: Obj) {
+        self.source_traceback.set(Some(traceback));
+    }
+}
+
+/// Runs the callback; what it raises goes to the loop's exception handler.
+///
+/// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
+#[inline]
+pub(crate) fn run(this: &Instance<Handle>) -> Res<()> {
+    let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
+        return Ok(());
+    };
+    let args = this.args.get();
+    match inside(context.as_object(), || args.call(&callback)) {
+        Ok(_) => Ok(()),
+        Err(raised) => failed(this, raised, &callback, &args),
+    }
+}
+
+#[cold]
+fn failed(this: &Instance<Handle>, raised: Raised, callback: &Object, args: &Arguments) -> Res<()> {
+    if raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit()) {
+        return Err(raised);
+    }
+    let exception = raised.take();
+    let Some(event_loop) = this.event_loop.get() else { return Ok(()) };
+    let names = names();
+    let described = names.format_callback_source.call(&[callback, &*args.to_tuple()?])?;
+    let message = string(&format!("Exception in callback {}", described.display()?))?;
+    let mut entries: Vec<(&Object, &Object)> =
+        vec![(&names.message, &message), (&names.exception, &exception), (&names.handle, this.as_object())];
+    let traceback = this.source_traceback.get();
+    if let Some(traceback) = &traceback {
+        entries.push((&names.source_traceback, traceback));
+    }
+    let context = mapping(&entries)?;
+    event_loop.method(&names.call_exception_handler, &[&context])?;
+    Ok(())
+}
+
+/// Cancels the handle: it will not run, and lets go of its callback and arguments.
+pub(crate) fn cancel(this: &Instance<Handle>) -> Res<()> {
+    if this.cancelled.replace(true) {
+        return Ok(());
+    }
+    let debug = match this.event_loop.get() {
+        Some(event_loop) => match event_loop.cast::<Loop>() {
+            Some(native) => native.debug(),
+            None => event_loop.method(&names().get_debug, &[])?.truth()?,
+        },
+        None => false,
+    };
+    if debug {
+        // Kept for the logs: the callback's repr is gone in a moment.
+        let text = repr(this)?;
+        this.last_repr.set(Some(text));
+    }
+    drop((this.callback.take(), this.args.take()));
+    Ok(())
+}
+
+fn repr(this: &Instance<Handle>) -> Res<Obj> {
+    if let Some(kept) = this.last_repr.get() {
+        return Ok(kept);
+    }
+    string(&format!("<{}>", describe(this, None)?))
+}
+
+/// The words inside a handle's `<…>`, in asyncio's order.
+fn describe(this: &Instance<Handle>, when: Option<f64>) -> Res<String> {
+    let names = names();
+    let mut words = vec![this.as_object().type_of().attr(&names.dunder_name)?.display()?];
+    if this.cancelled.get() {
+        words.push("cancelled".to_owned());
+    }
+    if let Some(when) = when {
+        words.push(format!("when={}", float(when)?.repr()?));
+    }
+    if let Some(callback) = this.callback.get() {
+        let args = this.args.get().to_tuple()?;
+        words.push(names.format_callback_source.call(&[&*callback, &*args])?.display()?);
+    }
+    if let Some(traceback) = this.source_traceback.get()
+        && let Some(frame) = last_item(&traceback)?
+        && let (Some(file), Some(line)) = (frame.attr_opt(&names.filename)?, frame.attr_opt(&names.lineno)?)
+    {
+        words.push(format!("created at {}:{}", file.display()?, line.display()?));
+    }
+    Ok(words.join(" "))
+}
+
+/// The last item of a sequence, or nothing of an empty one.
+fn last_item(sequence: &Object) -> Res<Option<Obj>> {
+    if !sequence.truth()? {
+        return Ok(None);
+    }
+    sequence.method(&names().getitem, &[&*crate::ffi::int(-1)?]).map(Some)
+}
+
+static HANDLE: TypeCell = TypeCell::new();
+
+impl Class for Handle {
+    type Base = Handle;
+    type Dict = ();
+
+    const NAME: &'static std::ffi::CStr = c"saburo.Handle";
+    const DOC: &'static std::ffi::CStr = c"Handle(callback, args, loop, context=None)
+--
+
+A call that a loop has been asked to make: what `call_soon` returns.
+
+Cancel it to keep the call from being made. Like everything of a loop it belongs to the loop's thread.
+`isinstance(handle, asyncio.Handle)` is true. Semantics: asyncio.Handle.
+
+>>> import saburo
+>>> loop = saburo.new_event_loop()
+>>> handle = loop.call_soon(print, 'never')
+>>> handle.cancel()
+>>> handle.cancelled()
+True
+>>> loop.close()";
+    const FREELIST: usize = 4096;
+
+    fn cell() -> &'static TypeCell {
+        &HANDLE
+    }
+
+    fn create() -> Handle {
+        Handle {
+            callback: Slot::empty(),
+            args: CallArgs(Cell::new(Arguments::None)),
+            context: Slot::empty(),
+            event_loop: Slot::empty(),
+            cancelled: Cell::new(false),
+            source_traceback: Slot::empty(),
+            last_repr: Slot::empty(),
+        }
+    }
+
+    fn base(&self) -> &Handle {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.callback.visit(visit);
+        self.args.visit(visit);
+        self.context.visit(visit);
+        self.event_loop.visit(visit);
+        self.source_traceback.visit(visit);
+    }
+
+    fn clear(&self) {
+        drop((self.callback.take(), self.args.take(), self.context.take()));
+        drop((self.event_loop.take(), self.source_traceback.take()));
+    }
+
+    fn describe(builder: Builder<Handle>) -> Builder<Handle> {
+        builder
+            .init(|this, args| init(this, "Handle", args.positional(), args))
+            .noargs(c"cancel", cancel, c"Keeps the callback from being called. A second call does nothing.")
+            .noargs(c"cancelled", |this| this.cancelled.get(), c"True if the handle was cancelled.")
+            .noargs(
+                c"get_context",
+                |this| this.context.get().map(Context::into_obj),
+                c"The contextvars.Context the callback runs in.",
+            )
+            .noargs(c"_run", run, c"Calls the callback now.")
+            .noargs(c"_repr_info", repr_info, c"The words of repr(), as a list.")
+            .repr(repr)
+            .getter(c"__class__", |_| names().class_handle.clone(), c"asyncio.Handle, for isinstance.")
+            .getter(c"_callback", |this| this.callback.get(), c"The callback, None once cancelled.")
+            .getter(
+                c"_args",
+                |this| if this.cancelled.get() { Ok(none()) } else { this.args.get().to_tuple() },
+                c"The arguments, None once cancelled.",
+            )
+            .getter(c"_cancelled", |this| this.cancelled.get(), c"True if the handle was cancelled.")
+            .getter(c"_loop", |this| this.event_loop.get(), c"The loop the handle belongs to.")
+            .getter(
+                c"_context",
+                |this| this.context.get().map(Context::into_obj),
+                c"The contextvars.Context the callback runs in.",
+            )
+            .getter(
+                c"_source_traceback",
+                |this| this.source_traceback.get(),
+                c"Where the handle was made, in debug mode.",
+            )
+            .setter(|this, value| {
+                this.source_traceback.set((!value.is_none()).then(|| value.to_obj()));
+                Ok(())
+            })
+            .getter(c"_repr", |this| this.last_repr.get(), c"repr() as it was before a cancellation.")
+    }
+}
+
+fn repr_info(this: &Instance<Handle>) -> Res<Obj> {
+    let text = describe(this, None)?;
+    let words = string(&text)?;
+    crate::ffi::list([words].into_iter())
+}
+
+/// `Handle(callback, args, loop, context=None)`, for those who make handles by hand.
+fn init(this: &Instance<Handle>, function: &str, positional: &[&Object], args: Args<'_>) -> Res<()> {
+    let &[callback, call_args, event_loop, ref rest @ ..] = positional else {
+        return raise(
+            builtin::type_error(),
+            &format!("{function}() needs a callback, its arguments as a tuple, and a loop"),
+        );
+    };
+    let context = match rest.first() {
+        Some(context) => Some(*context),
+        None => args.only_keyword(function, "context")?,
+    };
+    let context = match context {
+        Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
+        _ => Context::copy_current()?,
+    };
+    let items = tuple_of(call_args)?;
+    this.callback.set(Some(callback.to_obj()));
+    this.args.set(Arguments::Many(items));
+    this.context.set(Some(context));
+    this.event_loop.set(Some(event_loop.to_obj()));
+    if event_loop.method(&names().get_debug, &[])?.truth()? {
+        this.source_traceback.set(Some(names().extract_stack.call0()?));
+    }
+    Ok(())
+}
+
+fn tuple_of(sequence: &Object) -> Res<Obj> {
+    names().tuple_class.call(&[sequence])
+}
+
+/// A handle whose time has yet to come.
+#[repr(C)]
+pub(crate) struct TimerHandle {
+    handle: Handle,
+    /// The deadline in seconds of the loop's clock, just as it was asked for.
+    when: Cell<f64>,
+    /// Where the loop keeps it, until it runs or is cancelled.
+    timer: Cell<Option<TimerId>>,
+}
+
+impl TimerHandle {
+    pub(crate) fn with(handle: Handle, when: f64) -> TimerHandle {
+        TimerHandle { handle, when: Cell::new(when), timer: Cell::new(None) }
+    }
+
+    /// The deadline in the engine's terms. NaN is due at once, infinity never.
+    pub(crate) fn deadline(when: f64) -> Time {
+        Time::from_secs_f64(when)
+    }
+
+    pub(crate) fn set_timer(&self, timer: TimerId) {
+        self.timer.set(Some(timer));
+    }
+
+    pub(crate) fn as_handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+fn cancel_timer(this: &Instance<TimerHandle>) -> Res<()> {
+    if this.handle.cancelled.get() {
+        return Ok(());
+    }
+    let queued = match (this.timer.take(), this.handle.event_loop.get()) {
+        (Some(timer), Some(event_loop)) => {
+            event_loop.cast::<Loop>().and_then(|native| native.forget_timer(timer))
+        }
+        _ => None,
+    };
+    let done = cancel(this.upcast());
+    // Only now: letting go of the queue's reference may free the handle's callback and run code.
+    drop(queued);
+    done
+}
+
+fn timer_repr(this: &Instance<TimerHandle>) -> Res<Obj> {
+    if let Some(kept) = this.handle.last_repr.get() {
+        return Ok(kept);
+    }
+    let words = describe(this.upcast(), Some(this.when.get()))?;
+    string(&format!("<{words}>"))
+}
+
+/// Timers are ordered by deadline; equal ones are those that would do the same.
+fn compare(this: &Instance<TimerHandle>, other: &Object, operator: &'static str) -> Res<Option<bool>> {
+    let Some(other) = other.cast::<TimerHandle>() else { return Ok(None) };
+    let (left, right) = (this.when.get(), other.when.get());
+    Ok(Some(match operator {
+        "<" => left < right,
+        ">" => left > right,
+        "<=" => left < right || same(this, other)?,
+        ">=" => left > right || same(this, other)?,
+        "==" => same(this, other)?,
+        _ => !same(this, other)?,
+    }))
+}
+
+fn same(this: &Instance<TimerHandle>, other: &Instance<TimerHandle>) -> Res<bool> {
+    if this.as_object().is(other.as_object()) {
+        return Ok(true);
+    }
+    if this.when.get() != other.when.get() || this.handle.cancelled.get() != other.handle.cancelled.get() {
+        return Ok(false);
+    }
+    let callbacks = match (this.handle.callback.get(), other.handle.callback.get()) {
+        (Some(left), Some(right)) => left.equals(&right)?,
+        (None, None) => true,
+        _ => false,
+    };
+    Ok(callbacks && this.handle.args.get().to_tuple()?.equals(&*other.handle.args.get().to_tuple()?)?)
+}
+
+static TIMER_HANDLE: TypeCell = TypeCell::new();
+
+impl Class for TimerHandle {
+    type Base = Handle;
+    type Dict = ();
+
+    const NAME: &'static std::ffi::CStr = c"saburo.TimerHandle";
+    const DOC: &'static std::ffi::CStr = c"TimerHandle(when, callback, args, loop, context=None)
+--
+
+A call that a loop will make at a certain time: what `call_later` and `call_at` return.
+
+Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
+`isinstance(handle, asyncio.TimerHandle)` is true. Semantics: asyncio.TimerHandle.
+
+>>> import saburo
+>>> loop = saburo.new_event_loop()
+>>> loop.call_at(2.5, print).when()
+2.5
+>>> loop.close()";
+    const FREELIST: usize = 4096;
+
+    fn cell() -> &'static TypeCell {
+        &TIMER_HANDLE
+    }
+
+    fn create() -> TimerHandle {
+        TimerHandle::with(Handle::create(), 0.0)
+    }
+
+    fn base(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.handle.traverse(visit);
+    }
+
+    fn clear(&self) {
+        self.handle.clear();
+    }
+
+    fn describe(builder: Builder<TimerHandle>) -> Builder<TimerHandle> {
+        builder
+            .init(|this, args| match args.positional() {
+                [when, rest @ ..] => {
+                    if when.is_none() {
+                        return raise(builtin::type_error(), "when must not be None");
+                    }
+                    this.when.set(when.as_f64()?);
+                    init(this.upcast(), "TimerHandle", rest, args)
+                }
+                [] => raise(builtin::type_error(), "TimerHandle() needs a deadline first"),
+            })
+            .noargs(
+                c"cancel",
+                cancel_timer,
+                c"Keeps the callback from being called. A second call does nothing.",
+            )
+            .noargs(
+                c"when",
+                |this| float(this.when.get()),
+                c"The deadline, in seconds of the loop's clock (`loop.time()`).",
+            )
+            .repr(timer_repr)
+            .compare(compare)
+            .hash(|this| float(this.when.get())?.hash())
+            .getter(
+                c"__class__",
+                |_| names().class_timer_handle.clone(),
+                c"asyncio.TimerHandle, for isinstance.",
+            )
+            .getter(c"_when", |this| float(this.when.get()), c"The deadline.")
+            .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")
+            .setter(|_, _| Ok(()))
+    }
+}
+
+/// Is it about to run? Then the loop no longer keeps it.
+pub(crate) fn left_queue(this: &Instance<TimerHandle>) {
+    this.timer.set(None);
+}
+
+/// Cancels from outside, whichever of the two kinds of handle it is.
+pub(crate) fn cancel_any(handle: &Own<Handle>) -> Res<()> {
+    match handle.as_object().cast::<TimerHandle>() {
+        Some(timer) => cancel_timer(timer),
+        None => cancel(handle),
+    }
+}

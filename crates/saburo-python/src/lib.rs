@@ -1,0 +1,40 @@
+//! `saburo._saburo`: asyncio's event loop, tasks and futures as CPython classes over saburo-core.
+//!
+//! Read `event_loop/run.rs` first: one turn of the loop on one page. A ready handle becomes a call of
+//! Python in `handle.rs`, a ready task one step of its coroutine in `task/step.rs`. Everything that
+//! touches CPython's C API is in `ffi/`, the only folder where `unsafe` is allowed.
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod ffi;
+
+mod event_loop;
+mod future;
+mod handle;
+mod names;
+mod task;
+
+use ffi::{Module, Res};
+
+/// The table of contents of the module.
+fn populate(module: &Module) -> Res<()> {
+    names::load()?;
+    module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
+    module.internal_error(
+        c"A bug in saburo itself: please report it, with the message.
+
+Raised where the native code has panicked; the interpreter goes on.
+
+>>> import saburo
+>>> issubclass(saburo.InternalError, RuntimeError)
+True",
+    )?;
+    module.class::<handle::Handle>()?;
+    module.class::<handle::TimerHandle>()?;
+    module.class::<future::Future>()?;
+    module.class::<future::FutureIter>()?;
+    module.class::<task::Task>()?;
+    module.class::<task::TaskWakeup>()?;
+    module.class::<event_loop::Loop>()
+}

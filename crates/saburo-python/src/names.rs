@@ -1,0 +1,144 @@
+//! Every Python name this crate speaks: interned strings, and objects imported from the standard library.
+//!
+//! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
+
+use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
+
+static NAMES: Global<Names> = Global::new();
+
+/// The table; only once the module has been imported.
+#[inline]
+pub(crate) fn names() -> &'static Names {
+    NAMES.get().expect("the module fills the table of names when it is imported")
+}
+
+/// Fills the table.
+pub(crate) fn load() -> Res<()> {
+    NAMES.set(Names::load()?);
+    Ok(())
+}
+
+macro_rules! table {
+    (
+        strings { $($string:ident $(= $spelled:literal)?,)* }
+        imports { $($import:ident = $module:literal, $attribute:literal;)* }
+    ) => {
+        /// Interned strings and imported objects.
+        pub(crate) struct Names {
+            $(pub(crate) $string: Obj,)*
+            $(pub(crate) $import: Obj,)*
+            /// The dict from loop to running task, where asyncio has one.
+            #[cfg(not(Py_3_14))]
+            pub(crate) current_tasks: Obj,
+            /// Changes the running task of a thread.
+            #[cfg(Py_3_14)]
+            pub(crate) swap_current_task: Obj,
+            /// `("context",)`
+            pub(crate) kw_context: Obj,
+            /// `("loop",)`
+            pub(crate) kw_loop: Obj,
+            /// `("msg",)`
+            pub(crate) kw_msg: Obj,
+            /// `asyncio.eager_task_factory`, where there is one.
+            eager_factory: Option<Obj>,
+        }
+
+        impl Names {
+            fn load() -> Res<Names> {
+                $(let $string = intern(table!(@spell $string $($spelled)?))?;)*
+                Ok(Names {
+                    #[cfg(not(Py_3_14))]
+                    current_tasks: import(c"asyncio.tasks", c"_current_tasks")?,
+                    #[cfg(Py_3_14)]
+                    swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
+                    kw_context: tuple([&*intern(c"context")?].into_iter())?,
+                    kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
+                    eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
+                    kw_msg: tuple([&*intern(c"msg")?].into_iter())?,
+                    $($import: import($module, $attribute)?,)*
+                    $($string,)*
+                })
+            }
+        }
+    };
+    (@spell $string:ident $spelled:literal) => { $spelled };
+    (@spell $string:ident) => {
+        // The name of the field with a null byte behind it.
+        match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($string), "\0").as_bytes()) {
+            Ok(text) => text,
+            Err(_) => unreachable!("an identifier holds no null byte"),
+        }
+    };
+}
+
+table! {
+    strings {
+        add_done_callback,
+        asyncio_future_blocking = c"_asyncio_future_blocking",
+        call_exception_handler,
+        call_soon,
+        cancel,
+        context,
+        dunder_cause = c"__cause__",
+        dunder_context = c"__context__",
+        dunder_name = c"__name__",
+        dunder_traceback = c"__traceback__",
+        eager_start,
+        exception,
+        fileno,
+        filename,
+        future,
+        get_debug,
+        get_loop,
+        getitem = c"__getitem__",
+        handle,
+        handle_signals = c"_handle_signals",
+        is_running,
+        lineno,
+        loop_ = c"loop",
+        message,
+        name,
+        private_loop = c"_loop",
+        report_slow = c"_report_slow",
+        result,
+        set_name,
+        source_traceback,
+        task,
+        throw,
+    }
+    imports {
+        cancelled_error = c"asyncio.exceptions", c"CancelledError";
+        class_future = c"asyncio.futures", c"Future";
+        class_handle = c"asyncio.events", c"Handle";
+        class_task = c"asyncio.tasks", c"Task";
+        class_timer_handle = c"asyncio.events", c"TimerHandle";
+        extract_stack = c"asyncio.format_helpers", c"extract_stack";
+        format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
+        future_repr = c"asyncio.base_futures", c"_future_repr";
+        get_event_loop = c"asyncio.events", c"get_event_loop";
+        attribute_error = c"builtins", c"AttributeError";
+        int_class = c"builtins", c"int";
+        strerror = c"os", c"strerror";
+        invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
+        is_coroutine = c"asyncio.coroutines", c"iscoroutine";
+        is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        register_task = c"asyncio.tasks", c"_register_task";
+        running_loop = c"asyncio.events", c"_get_running_loop";
+        str_class = c"builtins", c"str";
+        false_ = c"builtins", c"False";
+        set_class = c"builtins", c"set";
+        task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
+        task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
+        task_repr = c"asyncio.base_tasks", c"_task_repr";
+        traceback_class = c"types", c"TracebackType";
+        tuple_class = c"builtins", c"tuple";
+        unregister_task = c"asyncio.tasks", c"_unregister_task";
+    }
+}
+
+impl Names {
+    /// Is it `asyncio.eager_task_factory`, which asks for eager tasks and nothing else?
+    pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
+        self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
+    }
+}

@@ -1,0 +1,85 @@
+//! The table of unfinished tasks: it keeps them alive, and answers `all_tasks()`.
+//!
+//! A loop of ours holds its tasks strongly, in a table in which each task knows its place. Tasks of
+//! other people's loops are registered with asyncio, which holds them weakly.
+
+use std::cell::RefCell;
+
+use slab::Slab;
+
+use crate::ffi::{Instance, Obj, Own, Res, Visit};
+use crate::names::names;
+
+use super::Task;
+
+/// The unfinished tasks of one loop.
+pub(crate) struct Registry {
+    tasks: RefCell<Slab<Own<Task>>>,
+}
+
+impl Registry {
+    pub(crate) const fn new() -> Registry {
+        Registry { tasks: RefCell::new(Slab::new()) }
+    }
+
+    /// Every task in it.
+    pub(crate) fn snapshot(&self) -> Vec<Obj> {
+        self.tasks.borrow().iter().map(|(_, task)| task.clone().into_obj()).collect()
+    }
+
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(tasks) = self.tasks.try_borrow() {
+            for (_, task) in tasks.iter() {
+                visit.object(task.as_object());
+            }
+        }
+    }
+
+    /// Takes every task out; the caller lets them go.
+    #[must_use]
+    pub(crate) fn drain(&self) -> Vec<Own<Task>> {
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        tasks.into_iter().map(|(_, task)| task).inspect(|task| task.place.set(None)).collect()
+    }
+}
+
+/// Lists a task that has just begun.
+#[inline]
+pub(super) fn enlist(this: &Instance<Task>) -> Res<()> {
+    match this.native_loop() {
+        Some(event_loop) => {
+            let place = event_loop.registry().tasks.borrow_mut().insert(this.to_own());
+            this.place.set(Some(place as u32));
+            Ok(())
+        }
+        None => names().register_task.call(&[this.as_object()]).map(drop),
+    }
+}
+
+/// Strikes a task off that has ended.
+#[inline]
+pub(super) fn strike(this: &Instance<Task>) -> Res<()> {
+    let Some(place) = this.place.take() else {
+        if this.native_loop().is_none() {
+            names().unregister_task.call(&[this.as_object()])?;
+        }
+        return Ok(());
+    };
+    if let Some(event_loop) = this.native_loop() {
+        let kept = event_loop.registry().tasks.borrow_mut().try_remove(place as usize);
+        // Whoever steps the task holds it as well, so this frees nothing yet.
+        drop(kept);
+    }
+    Ok(())
+}
+
+/// While its first step runs, an eager task is listed like any other.
+pub(super) fn enlist_eager(this: &Instance<Task>) -> Res<()> {
+    enlist(this)
+}
+
+/// The first step is over; a task that goes on is listed anew.
+pub(super) fn strike_eager(this: &Instance<Task>) -> Res<()> {
+    strike(this)
+}

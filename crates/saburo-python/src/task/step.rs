@@ -1,0 +1,266 @@
+//! One step of a task: resume the coroutine, then act on what it did.
+//!
+//! This is the only place where a coroutine runs. A step borrows nothing across it: the coroutine may
+//! cancel, finish or drop anything, its own task included.
+
+use crate::event_loop::{Loop, Ready};
+use crate::ffi::{
+    Context, Instance, Obj, Object, Own, Raised, Res, Sent, builtin, inside, none, raise, send, throw,
+};
+use crate::future::{self, Callback, Future, State};
+use crate::names::names;
+
+use super::{Task, TaskWakeup, current, registry};
+
+/// Runs a queued step of a task on its own loop, inside its context.
+#[inline]
+pub(crate) fn run_step(event_loop: &Instance<Loop>, this: &Instance<Task>) -> Res<()> {
+    let error = this.pending_error.take();
+    run(event_loop, this, error)
+}
+
+/// Runs the step of a task that what it waited for has woken.
+#[inline]
+pub(crate) fn run_wake(event_loop: &Instance<Loop>, this: &Instance<Task>) -> Res<()> {
+    let error = match this.waits_for.get() {
+        Some(awaited) => outcome_error(&awaited),
+        None => None,
+    };
+    run(event_loop, this, error)
+}
+
+#[inline]
+fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+    let Some(context) = this.context.get() else { return Ok(()) };
+    event_loop.current().enter(event_loop.as_object(), this.as_object())?;
+    let done = inside(context.as_object(), || step(this, error));
+    if this.future.state() == State::Failed {
+        // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
+        event_loop.current().leave(event_loop)?;
+    }
+    done
+}
+
+/// A step of a task whose loop is not ours: the loop has entered the context already.
+pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+    let event_loop = this.future.event_loop().unwrap_or_else(none);
+    let before = current::swap(&event_loop, Some(this.as_object()))?;
+    let done = step(this, error);
+    current::swap(&event_loop, before.as_deref())?;
+    done
+}
+
+/// The exception to throw into a task that waited for this, if waiting for it raises one.
+///
+/// The future's own exception is thrown where it can be told, so that hand-written awaitables see a
+/// `throw` as they do under asyncio.
+#[inline]
+fn outcome_error(awaited: &Object) -> Option<Obj> {
+    let known = awaited.cast_exact::<Future>().or_else(|| awaited.cast_exact::<Task>().map(Instance::upcast));
+    if let Some(future) = known {
+        return match future.state() {
+            State::Returned | State::Pending => None,
+            State::Failed | State::Cancelled => future.result().err().map(Raised::take),
+        };
+    }
+    awaited.method(&names().result, &[]).err().map(Raised::take)
+}
+
+/// The first step of an eager task, run by whoever creates it.
+pub(super) fn start_eagerly(this: &Instance<Task>) -> Res<()> {
+    let event_loop = this.future.event_loop().unwrap_or_else(none);
+    let Some(context) = this.context.get() else { return Ok(()) };
+    let native = event_loop.cast::<Loop>();
+    let aside = native.map(|native| native.current().set_aside());
+    let before = current::swap(&event_loop, Some(this.as_object()))?;
+    registry::enlist_eager(this)?;
+    let done = inside(context.as_object(), || step(this, None));
+    registry::strike_eager(this)?;
+    current::swap(&event_loop, before.as_deref())?;
+    if let (Some(native), Some(aside)) = (native, aside) {
+        native.current().restore(aside);
+    }
+    done?;
+    if this.is_done() {
+        // It holds nothing any more, and must not keep its coroutine's frame alive.
+        this.coro.set(None);
+    } else {
+        registry::enlist(this)?;
+    }
+    Ok(())
+}
+
+/// Resumes the coroutine once.
+pub(super) fn step(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+    if this.is_done() {
+        let exception = error.map_or_else(|| Ok("None".to_owned()), |error| error.repr())?;
+        let task = this.as_object().repr()?;
+        return raise(&names().invalid_state_error, &format!("__step(): already done: {task} {exception}"));
+    }
+    let error = if this.must_cancel.get() { Some(cancellation(this, error)?) } else { error };
+    // Let go of what was awaited only after the step: its last reference may be this one.
+    let awaited = this.waits_for.take();
+    let Some(coro) = this.coro.get() else {
+        return raise(builtin::runtime_error(), "uninitialized Task object");
+    };
+    let sent = match &error {
+        None => send(&coro),
+        Some(error) => throw(&coro, &names().throw, error),
+    };
+    drop(awaited);
+    match sent {
+        Ok(Sent::Yielded(yielded)) => wait_for(this, yielded),
+        Ok(Sent::Returned(value)) => returned(this, value),
+        Err(raised) => failed(this, raised),
+    }
+}
+
+/// The error to throw into a task that is to be cancelled: the one on its way if that is a cancellation.
+#[cold]
+fn cancellation(this: &Instance<Task>, error: Option<Obj>) -> Res<Obj> {
+    this.must_cancel.set(false);
+    match error {
+        Some(error) if error.is_instance(&names().cancelled_error)? => Ok(error),
+        _ => this.future.cancelled_error(),
+    }
+}
+
+#[inline]
+fn returned(this: &Instance<Task>, value: Obj) -> Res<()> {
+    registry::strike(this)?;
+    if this.must_cancel.replace(false) {
+        // Cancelled in its last step: the request wins over the result.
+        let message = this.future.cancel_message();
+        return future::cancel(this.upcast(), message).map(drop);
+    }
+    future::resolve(this.upcast(), value)
+}
+
+#[cold]
+fn failed(this: &Instance<Task>, raised: Raised) -> Res<()> {
+    registry::strike(this)?;
+    if raised.matches(&names().cancelled_error) {
+        this.future.set_cancelled_error(raised.take());
+        let message = this.future.cancel_message();
+        return future::cancel(this.upcast(), message).map(drop);
+    }
+    let fatal = raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit());
+    let exception = raised.take();
+    future::fail(this.upcast(), exception.clone())?;
+    // Ctrl-C and exit end the task and also the run of the loop.
+    if fatal { Err(Raised::with(exception)) } else { Ok(()) }
+}
+
+/// Acts on what the coroutine waits for.
+#[inline]
+fn wait_for(this: &Instance<Task>, yielded: Obj) -> Res<()> {
+    if yielded.is_none() {
+        // A bare yield, `sleep(0)`: go on in the next turn.
+        return super::soon(this);
+    }
+    match yielded.into_exact::<Future>() {
+        Ok(future) => wait_for_ours(this, &future),
+        Err(other) => match other.into_exact::<Task>() {
+            Ok(task) if !task.as_object().is(this.as_object()) => wait_for_ours(this, task.upcast()),
+            Ok(task) => wait_for_other(this, &task.into_obj()),
+            Err(other) => wait_for_other(this, &other),
+        },
+    }
+}
+
+/// A future of exactly our class: no attribute is looked up.
+#[inline]
+fn wait_for_ours(this: &Instance<Task>, future: &Instance<Future>) -> Res<()> {
+    let Some(event_loop) = this.native_loop() else {
+        return wait_for_other(this, future.as_object());
+    };
+    if !future.is_of(&event_loop) || !future.blocking().get() {
+        return wait_for_other(this, future.as_object());
+    }
+    future.blocking().set(false);
+    if future.is_done() {
+        event_loop.push(Ready::Wake(this.to_own()))?;
+    } else {
+        future.callbacks().push(Callback::Wake(this.to_own()));
+    }
+    this.waits_for.set(Some(future.as_object().to_obj()));
+    cancel_if_asked(this, future.as_object())
+}
+
+/// A cancellation asked for during the step goes to what the task now waits for.
+#[inline]
+fn cancel_if_asked(this: &Instance<Task>, awaited: &Object) -> Res<()> {
+    if this.must_cancel.get() {
+        let message = this.future.cancel_message();
+        if super::cancel_awaited(awaited, message.as_deref())? {
+            this.must_cancel.set(false);
+        }
+    }
+    Ok(())
+}
+
+/// Anything else: asyncio's generic protocol, or a mistake to tell the coroutine about.
+#[cold]
+fn wait_for_other(this: &Instance<Task>, yielded: &Object) -> Res<()> {
+    let names = names();
+    if yielded.is(this.as_object()) {
+        return mistake(this, |task, _| format!("Task cannot await on itself: {task}"), yielded);
+    }
+    let blocking = match yielded.attr_opt(&names.asyncio_future_blocking)? {
+        Some(blocking) if !blocking.is_none() => blocking.truth()?,
+        _ if yielded.is_generator() => {
+            return mistake(
+                this,
+                |task, it| {
+                    format!("yield was used instead of yield from for generator in task {task} with {it}")
+                },
+                yielded,
+            );
+        }
+        _ => return mistake(this, |_, it| format!("Task got bad yield: {it}"), yielded),
+    };
+    if !same_loop(this, yielded)? {
+        return mistake(
+            this,
+            |task, it| format!("Task {task} got Future {it} attached to a different loop"),
+            yielded,
+        );
+    }
+    if !blocking {
+        return mistake(
+            this,
+            |task, it| format!("yield was used instead of yield from in task {task} with {it}"),
+            yielded,
+        );
+    }
+    yielded.set_attr(&names.asyncio_future_blocking, &names.false_)?;
+    let wakeup = TaskWakeup::of(this)?;
+    let context = this.context.get().map_or_else(none, Context::into_obj);
+    let args: [&Object; 2] = [wakeup.as_object(), &context];
+    yielded.method_with_names(&names.add_done_callback, &args, Some(&names.kw_context))?;
+    this.waits_for.set(Some(yielded.to_obj()));
+    cancel_if_asked(this, yielded)
+}
+
+fn same_loop(this: &Instance<Task>, awaited: &Object) -> Res<bool> {
+    let names = names();
+    // Futures older than get_loop() only have the attribute.
+    let theirs = match awaited.attr_opt(&names.get_loop)? {
+        Some(get_loop) => get_loop.call0()?,
+        None => awaited.attr(&names.private_loop)?,
+    };
+    Ok(this.future.belongs_to(&theirs))
+}
+
+/// Throws a RuntimeError about what was awaited into the coroutine, at its next step.
+fn mistake(this: &Instance<Task>, words: impl FnOnce(&str, &str) -> String, yielded: &Object) -> Res<()> {
+    let text = words(&this.as_object().repr()?, &yielded.repr()?);
+    let text = crate::ffi::string(&text)?;
+    this.pending_error.set(Some(builtin::runtime_error().call(&[&text])?));
+    super::soon(this)
+}
+
+/// A task woken through the generic protocol on a loop that is not ours.
+pub(super) fn wake_elsewhere(this: &Own<Task>, awaited: &Object) -> Res<()> {
+    run_elsewhere(this, outcome_error(awaited))
+}
