@@ -1,0 +1,1 @@
+"""Speed of event loops on the same unchanged asyncio code: `python -m benches`."""

@@ -1,0 +1,5 @@
+"""`python -m benches`: see `benches.run`."""
+
+from benches.run import main
+
+raise SystemExit(main())

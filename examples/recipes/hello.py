@@ -1,0 +1,15 @@
+"""Hello, a second thought, world: `await` lets go of the loop until the sleep is over."""
+
+import asyncio
+import time
+
+
+async def main() -> None:
+    print("hello", flush=True)
+    await asyncio.sleep(0.2)
+    print("world")
+
+
+start = time.perf_counter()
+asyncio.run(main())
+print(f"took {time.perf_counter() - start:.1f} s")

@@ -1,0 +1,48 @@
+"""saburo: asyncio rebuilt in Rust.
+
+Programs that say `import asyncio` run unchanged on saburo's event loop: through
+`saburo.run(main())`, `asyncio.Runner(loop_factory=saburo.new_event_loop)` or the command
+`saburo run app.py`. Importing saburo patches nothing.
+
+>>> import asyncio, saburo
+>>> async def main():
+...     await asyncio.sleep(0.01)
+...     return "hello"
+>>> saburo.run(main())
+'hello'
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ._loop import Loop
+from ._run import new_event_loop, run
+from ._saburo import Future, Handle, InternalError, Task, TimerHandle, __version__
+
+# Not the one from `typing`, here and in the other files: importing that takes longer than all of
+# saburo, and asyncio does without it. Type checkers know the name.
+TYPE_CHECKING = False
+if TYPE_CHECKING and sys.version_info < (3, 16):
+    from ._policy import EventLoopPolicy as EventLoopPolicy
+
+__all__ = (
+    "Future",
+    "Handle",
+    "InternalError",
+    "Loop",
+    "Task",
+    "TimerHandle",
+    "__version__",
+    "new_event_loop",
+    "run",
+)
+
+
+def __getattr__(name: str) -> object:
+    # Not in __all__ and not imported above: from Python 3.14 on, touching a policy warns.
+    if name == "EventLoopPolicy" and sys.version_info < (3, 16):
+        from ._policy import policy_class
+
+        return policy_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

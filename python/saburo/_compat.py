@@ -1,0 +1,56 @@
+"""Where the standard libraries of Python 3.11 to 3.15 differ. No other file asks for the version.
+
+(`__init__.py` and `_policy.py` do, for the one name that has an end date.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from asyncio import coroutines, events
+from importlib.machinery import ModuleSpec
+
+# Set by types.coroutine's asyncio ancestor; some libraries still mark their wrappers with it.
+_coroutine_mark: object = getattr(coroutines, "_is_coroutine", None)
+
+
+def is_coroutine_function(function: object) -> bool:
+    """`asyncio.iscoroutinefunction`, which Python 3.14 deprecates."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    mark = getattr(function, "_is_coroutine", None)
+    return mark is not None and mark is _coroutine_mark
+
+
+def make_default() -> None:
+    """Makes `asyncio.new_event_loop` return loops of ours, and with it `asyncio.run` and `Runner`.
+
+    For a process of our own (`saburo run`); a library has no business doing this.
+    """
+    if sys.version_info >= (3, 14):
+        from ._run import new_event_loop
+
+        # Policies warn from here on and are gone in 3.16. Runner looks the name up in `events`.
+        events.new_event_loop = new_event_loop
+        asyncio.new_event_loop = new_event_loop
+    else:
+        from ._policy import EventLoopPolicy
+
+        asyncio.set_event_loop_policy(EventLoopPolicy())
+
+
+def main_names(spec: ModuleSpec | None) -> dict[str, object]:
+    """The names in `__main__` that only some versions put there; `spec` is None for a file."""
+    names: dict[str, object] = {}
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    if sys.version_info < (3, 15):
+        names["__cached__"] = None if spec is None else spec.cached
+    return names
+
+
+def reset_after_fork() -> None:
+    """In a forked child, forgets the parent's running loop. Python 3.12 and later do it alone."""
+    if sys.version_info < (3, 12):
+        events._set_running_loop(None)

@@ -1,0 +1,183 @@
+"""Blocking functions in threads and processes.
+
+Two pools belong to a loop: the default executor, which programs fill as they like, and a small one
+for name resolution alone, so that a program with a full pool can still connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import threading
+import warnings
+
+from . import _saburo
+from ._compat import is_coroutine_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor, ThreadPoolExecutor
+    from typing import Any, TypeVar, TypeVarTuple
+
+    _T = TypeVar("_T")
+    _Ts = TypeVarTuple("_Ts")
+
+# Resolvers wait for the network and hold no lock meanwhile; threads are made only when needed.
+_RESOLVER_THREADS = 16
+
+
+class Executing(_saburo.Loop):
+    """`run_in_executor` and the pools of a loop.
+
+    Semantics: asyncio's, except that contextvars travel into the default executor.
+    """
+
+    # Made when first needed.
+    _default_executor: ThreadPoolExecutor | None = None
+    _resolver: ThreadPoolExecutor | None = None
+    # No job is taken any more; set by shutdown_default_executor() and close().
+    _executor_shutdown_called = False
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
+        """Calls `func(*args)` in an executor; returns a future of its result.
+
+        `executor` is any `concurrent.futures.Executor`; None means the loop's own pool of threads.
+        In that pool `func` sees the contextvars of the caller. Cancelling the future keeps `func`
+        from being called, but stops no call that has begun.
+
+        Raises RuntimeError if the loop is closed or its pool shut down; in debug mode TypeError if
+        `func` cannot be called or is a coroutine function. To be called on the loop's thread.
+
+        >>> import asyncio, saburo
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     return await loop.run_in_executor(None, sum, [1, 2, 3])
+        >>> saburo.run(main())
+        6
+        """
+        self._check_closed()
+        if self.get_debug():
+            _check_function(func, "run_in_executor")
+        if executor is not None:
+            job = executor.submit(func, *args)
+        else:
+            context = contextvars.copy_context()
+            job = self._pool().submit(functools.partial(context.run, func, *args))
+        return asyncio.wrap_future(job, loop=self)  # type: ignore[arg-type]  # it is a Loop
+
+    def set_default_executor(self, executor: Executor) -> None:
+        """Makes `run_in_executor(None, …)` and `asyncio.to_thread` use `executor`.
+
+        Raises TypeError if it is not a `concurrent.futures.ThreadPoolExecutor`. The loop shuts it
+        down when it is closed.
+
+        >>> import concurrent.futures, saburo
+        >>> loop = saburo.new_event_loop()
+        >>> loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=2))
+        >>> loop.close()
+        """
+        if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+            raise TypeError("executor must be ThreadPoolExecutor instance")
+        self._default_executor = executor
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Lets the pools of the loop finish what they run, and waits for their threads to end.
+
+        `timeout` is in seconds, None means no limit; after it, a RuntimeWarning is given and the
+        threads are left to themselves. From the call on, `run_in_executor(None, …)` raises
+        RuntimeError. Semantics: asyncio of Python 3.12 and later, on every version.
+
+        >>> import asyncio, saburo
+        >>> async def main():
+        ...     await asyncio.to_thread(sum, [1, 2])
+        ...     await asyncio.get_running_loop().shutdown_default_executor(timeout=10)
+        >>> saburo.run(main())
+        """
+        self._executor_shutdown_called = True
+        pools = self._pools()
+        if not pools:
+            return
+        joined = self.create_future()
+        thread = threading.Thread(target=self._join, args=(pools, joined))
+        thread.start()
+        try:
+            async with asyncio.timeout(timeout):
+                await joined
+        except TimeoutError:
+            warnings.warn(
+                f"The executor did not finishing joining its threads within {timeout} seconds.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            for pool in pools:
+                pool.shutdown(wait=False)
+        else:
+            thread.join()
+
+    def _run_in_resolver(self, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
+        self._check_closed()
+        self._check_default_executor()
+        if self._resolver is None:
+            self._resolver = concurrent.futures.ThreadPoolExecutor(
+                _RESOLVER_THREADS, thread_name_prefix="saburo-resolver"
+            )
+        job = self._resolver.submit(func, *args)
+        return asyncio.wrap_future(job, loop=self)  # type: ignore[arg-type]  # it is a Loop
+
+    def _pool(self) -> Executor:
+        self._check_default_executor()
+        if self._default_executor is None:
+            # The name is asyncio's: people tell threads in a dump by it.
+            self._default_executor = concurrent.futures.ThreadPoolExecutor(
+                thread_name_prefix="asyncio"
+            )
+        return self._default_executor
+
+    def _pools(self) -> list[Executor]:
+        return [pool for pool in (self._default_executor, self._resolver) if pool is not None]
+
+    def _check_default_executor(self) -> None:
+        if self._executor_shutdown_called:
+            raise RuntimeError("Executor shutdown has been called")
+
+    def _join(self, pools: list[Executor], joined: asyncio.Future[None]) -> None:
+        """On a thread of its own: waits for the pools, then tells the loop."""
+        try:
+            for pool in pools:
+                pool.shutdown(wait=True)
+            tell = functools.partial(_settle, joined, None)
+        except Exception as error:
+            tell = functools.partial(_settle, joined, error)
+        if not self.is_closed():
+            self.call_soon_threadsafe(tell)
+
+    def _let_pools_go(self) -> None:
+        """For close(): no new jobs, and nobody waits for the running ones."""
+        self._executor_shutdown_called = True
+        pools = self._pools()
+        self._default_executor = self._resolver = None
+        for pool in pools:
+            pool.shutdown(wait=False)
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    # The wait may have ended first: cancelled, or out of time.
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _check_function(function: Any, method: str) -> None:
+    """For debug mode: refuses what a thread could not call to any effect."""
+    if asyncio.iscoroutine(function) or is_coroutine_function(function):
+        raise TypeError(f"coroutines cannot be used with {method}()")
+    if not callable(function):
+        raise TypeError(f"a callable object was expected by {method}(), got {function!r}")

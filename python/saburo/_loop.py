@@ -1,0 +1,220 @@
+"""Loop: asyncio's event loop, put together.
+
+The engine below (`_saburo.Loop`) queues, waits and calls; the bases beside it, one file each, hold
+what is called seldom and argues at length. This file is the life of a loop: made, run, closed. The
+rule: Python never stands between the engine and a callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import warnings
+import weakref
+
+from . import _saburo
+from ._generators import AsyncGenerators
+from ._registry import remember
+from ._report import logger
+from ._sendfile import SendingFiles
+from ._signals import Signals
+from ._unavailable import Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+    from typing import Any, Literal, TypeVar
+
+    _T = TypeVar("_T")
+
+# Frames kept of where a coroutine was made, in debug mode; asyncio's number.
+_ORIGIN_DEPTH = 10
+
+
+class Loop(
+    AsyncGenerators, SendingFiles, Signals, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
+):
+    """An asyncio event loop.
+
+    Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
+    Transports, servers, pipes and subprocesses raise NotImplementedError for now.
+
+    `tasks="stdlib"` makes `create_task` and `create_future` return asyncio's own classes, for tools
+    that look inside of them, such as `python -m asyncio ps`.
+
+    All methods are for the loop's own thread, except `call_soon_threadsafe`. A loop that is closed
+    raises RuntimeError('Event loop is closed'). Making one raises OSError if the process is out of
+    descriptors.
+
+    >>> import saburo
+    >>> loop = saburo.Loop()
+    >>> loop
+    <Loop running=False closed=False debug=False>
+    >>> handle = loop.call_later(0.01, loop.stop)
+    >>> loop.run_forever()
+    >>> loop.close()
+    """
+
+    __module__ = "saburo"
+
+    # sys's coroutine origin depth before this run raised it; None while it is not raised.
+    _origin_depth_before: int | None = None
+
+    def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
+        self._asyncgens = weakref.WeakSet()
+        self._signal_handlers = {}
+        if tasks not in ("native", "stdlib"):
+            # Closed, so that the half-made loop does not complain of not having been.
+            self._close()
+            raise ValueError(f"tasks must be 'native' or 'stdlib', not {tasks!r}")
+        super().__init__()
+        remember(self)
+        self._native_tasks = tasks == "native"
+        self.set_debug(_debug_by_default())
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} running={self.is_running()} "
+            f"closed={self.is_closed()} debug={self.get_debug()}>"
+        )
+
+    def run_forever(self) -> None:
+        """Runs until `stop()` is called; may be called again afterwards.
+
+        Raises RuntimeError if the loop is closed, is running, or another loop runs on this thread;
+        KeyboardInterrupt and SystemExit if a callback or a task raises them or Ctrl-C is pressed.
+        What was queued then stays for the next run.
+
+        >>> import saburo
+        >>> loop = saburo.new_event_loop()
+        >>> handle = loop.call_soon(loop.stop)
+        >>> loop.run_forever()
+        >>> loop.close()
+        """
+        self._check_closed()
+        self._check_running()
+        self._track_origins(self.get_debug())
+        generator_hooks = self._adopt_asyncgens()
+        self._claim_signals_if_possible()
+        try:
+            asyncio._set_running_loop(self)
+            self._run()
+        finally:
+            asyncio._set_running_loop(None)
+            self._release_signals()
+            sys.set_asyncgen_hooks(*generator_hooks)
+            self._track_origins(False)
+
+    def run_until_complete(self, future: Awaitable[_T] | Generator[Any, None, _T]) -> _T:
+        """Runs until `future` is done; returns its result or raises its exception.
+
+        A coroutine, or another awaitable, is made a task. Raises TypeError for anything else,
+        ValueError for a future of another loop, and RuntimeError if the loop is stopped first, is
+        closed or running, or another loop runs on this thread.
+
+        >>> import asyncio, saburo
+        >>> loop = saburo.new_event_loop()
+        >>> loop.run_until_complete(asyncio.sleep(0.01, "done"))
+        'done'
+        >>> loop.close()
+        """
+        self._check_closed()
+        self._check_running()
+        is_ours = not asyncio.isfuture(future)
+        awaited: Any = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
+        if is_ours:
+            # If it does not end, the RuntimeError below says so.
+            awaited._log_destroy_pending = False
+        awaited.add_done_callback(_stop_its_loop)
+        try:
+            self.run_forever()
+        except BaseException:
+            if is_ours and awaited.done() and not awaited.cancelled():
+                # What is on its way is the task's own exception; nobody else can ask for it.
+                awaited.exception()
+            raise
+        finally:
+            awaited.remove_done_callback(_stop_its_loop)
+        if not awaited.done():
+            raise RuntimeError("Event loop stopped before Future completed.")
+        result: _T = awaited.result()
+        return result
+
+    def close(self) -> None:
+        """Closes the loop for good: queues, timers and descriptors; a second call does nothing.
+
+        Signal handlers are removed. The executors are told to end but not waited for; see
+        `shutdown_default_executor`. Raises RuntimeError if the loop is running.
+
+        >>> import saburo
+        >>> loop = saburo.new_event_loop()
+        >>> loop.close()
+        >>> loop.is_closed()
+        True
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if self.get_debug():
+            logger.debug("Close %r", self)
+        try:
+            # While the waker is still there: signals go to its descriptor up to now.
+            self._remove_signal_handlers()
+            self._release_signals()
+        finally:
+            self._close()
+            self._let_pools_go()
+
+    def set_debug(self, enabled: bool) -> None:
+        """Switches debug mode: slow callbacks logged, threads and callbacks checked, origins kept.
+
+        May be called on any thread. On at first if PYTHONASYNCIODEBUG is set or Python runs with
+        `-X dev`.
+
+        >>> import saburo
+        >>> loop = saburo.new_event_loop()
+        >>> loop.set_debug(True)
+        >>> loop.get_debug()
+        True
+        >>> loop.close()
+        """
+        super().set_debug(enabled)
+        if self.is_running():
+            # The depth belongs to the loop's thread, which this one need not be.
+            self.call_soon_threadsafe(self._track_origins, enabled)
+
+    def _track_origins(self, enabled: bool) -> None:
+        """Makes "coroutine … was never awaited" say where the coroutine was made, or stops it."""
+        if bool(enabled) == (self._origin_depth_before is not None):
+            return
+        if enabled:
+            self._origin_depth_before = sys.get_coroutine_origin_tracking_depth()
+            sys.set_coroutine_origin_tracking_depth(_ORIGIN_DEPTH)
+        elif self._origin_depth_before is not None:
+            sys.set_coroutine_origin_tracking_depth(self._origin_depth_before)
+            self._origin_depth_before = None
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """For handles of asyncio's own class, made by hand; the engine's own cancel themselves."""
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if self.is_closed():
+            return
+        _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
+        if not self.is_running():
+            self.close()
+
+
+def _stop_its_loop(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
+        # These have ended the run already; a stop now would end the next one.
+        return
+    future.get_loop().stop()
+
+
+def _debug_by_default() -> bool:
+    if sys.flags.dev_mode:
+        return True
+    return not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))

@@ -1,0 +1,69 @@
+"""The loops there are: told of a fork, and asked for their tasks by `asyncio.all_tasks()`.
+
+asyncio keeps its tasks in a WeakSet, which costs more than making one of ours. So that set is given
+a class which also yields the unfinished tasks of our loops, when the first loop is made; importing
+saburo changes nothing. asyncio itself picks those of the loop it was asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ._loop import Loop
+
+_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+_set_is_shared = False
+
+
+def remember(loop: Loop) -> None:
+    """Lists a loop that has just been made, for as long as it lives."""
+    global _set_is_shared
+    if not _set_is_shared:
+        _set_is_shared = True
+        _share_set()
+    _loops.add(loop)
+
+
+class _AllTasks(weakref.WeakSet):  # type: ignore[type-arg]
+    """asyncio's set of tasks, and ours."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        for loop in list(_loops):
+            yield from loop._unfinished_tasks()
+
+
+def _share_set() -> None:
+    for tasks in _asyncio_sets():
+        if type(tasks) is weakref.WeakSet:
+            tasks.__class__ = _AllTasks
+            return
+
+
+def _asyncio_sets() -> list[Any]:
+    if sys.version_info < (3, 12):
+        return [vars(asyncio.tasks)["_all_tasks"]]
+    if sys.version_info < (3, 14):
+        return [vars(asyncio.tasks)["_scheduled_tasks"]]
+    # Since 3.14 the C module keeps it to itself; it is the only WeakSet it refers to.
+    import _asyncio
+
+    return [held for held in gc.get_referents(_asyncio) if isinstance(held, weakref.WeakSet)]
+
+
+def _after_fork_in_child() -> None:
+    for loop in list(_loops):
+        loop._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,128 @@
+"""Names and addresses.
+
+The rule: what libc can answer without asking anybody is answered at once, on the loop's thread; the
+rest goes to threads that do nothing else (see `_executors`).
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ._executors import Executing
+from ._report import logger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+
+
+class Resolving(Executing):
+    """`getaddrinfo` and `getnameinfo`. Semantics: asyncio's, in a pool of their own."""
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """`socket.getaddrinfo`, without blocking the loop; the same result and errors.
+
+        IP addresses are answered at once. Names are looked up in threads of their own, so that a
+        full default executor does not delay them. Raises `socket.gaierror` for unknown names,
+        RuntimeError if the loop is closed or its executor shut down.
+
+        >>> import asyncio, saburo, socket
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     infos = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        ...     return infos[0][4]
+        >>> saburo.run(main())
+        ('127.0.0.1', 80)
+        """
+        look_up = self._getaddrinfo_logged if self.get_debug() else socket.getaddrinfo
+        if is_numeric(host, port):
+            self._check_closed()
+            self._check_default_executor()
+            return look_up(host, port, family, type, proto, flags)
+        return await self._run_in_resolver(look_up, host, port, family, type, proto, flags)
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+        """`socket.getnameinfo`, without blocking the loop; the same result and errors.
+
+        >>> import asyncio, saburo, socket
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+        ...     return await loop.getnameinfo(("127.0.0.1", 80), numeric)
+        >>> saburo.run(main())
+        ('127.0.0.1', '80')
+        """
+        if flags & _NUMERIC == _NUMERIC:
+            self._check_closed()
+            self._check_default_executor()
+            return socket.getnameinfo(sockaddr, flags)
+        return await self._run_in_resolver(socket.getnameinfo, sockaddr, flags)
+
+    async def _resolve(self, sock: socket.socket, address: Any) -> Any:
+        """The socket address that `address` stands for, for a socket of an IP family."""
+        host, port = address[:2]
+        if is_numeric(host, port) and literal_family(host) == sock.family:
+            host = _text(host)
+            # A zone ("fe80::1%eth0") becomes a scope id below; one that is given already is kept.
+            if "%" not in host:
+                return (host, int(port or 0), *address[2:])
+        found = await self.getaddrinfo(
+            host, port, family=sock.family, type=sock.type, proto=sock.proto
+        )
+        return found[0][4]
+
+    def _getaddrinfo_logged(
+        self, host: Any, port: Any, family: int, type: int, proto: int, flags: int
+    ) -> list[Any]:
+        """For debug mode: says what is looked up, and how long it took. Runs on any thread."""
+        options = {"family": family, "type": type, "proto": proto, "flags": flags}
+        asked = ", ".join(
+            [f"{host}:{port!r}"] + [f"{name}={value!r}" for name, value in options.items() if value]
+        )
+        logger.debug("Get address info %s", asked)
+        started = self.time()
+        found = socket.getaddrinfo(host, port, family, type, proto, flags)
+        took = self.time() - started
+        log = logger.info if took >= self.slow_callback_duration else logger.debug
+        log("Getting address info %s took %.3fms: %r", asked, took * 1e3, found)
+        return found
+
+
+def is_numeric(host: Any, port: Any) -> bool:
+    """Can libc answer without a lookup? The host is an address or absent, the port a number."""
+    if isinstance(port, bytes | str):
+        if port and not (port.isascii() and port.isdigit()):
+            return False
+    elif not (port is None or isinstance(port, int)):
+        return False
+    return host is None or literal_family(host) is not None
+
+
+def literal_family(host: Any) -> int | None:
+    """The family of a host that is an IP address; None if it is anything else."""
+    host = _text(host)
+    if not isinstance(host, str) or not host.isascii():
+        return None
+    # The zone of an IPv6 address ("fe80::1%eth0") is no part of the number.
+    for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return family
+    return None
+
+
+def _text(host: Any) -> Any:
+    return host.decode("latin-1") if isinstance(host, bytes | bytearray) else host

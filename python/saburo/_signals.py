@@ -1,0 +1,216 @@
+"""Unix signals, delivered as callbacks of the loop.
+
+CPython writes the number of each signal into one descriptor of the process, the wakeup fd. A loop
+has it pointed at its own waker while it runs on the main thread, and as long as it has handlers:
+what arrives between two runs is kept in the waker and delivered by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import errno
+import os
+import signal
+import sys
+import warnings
+
+from . import _saburo
+from ._compat import is_coroutine_function, reset_after_fork
+from ._report import logger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias, TypeVarTuple
+
+    _Ts = TypeVarTuple("_Ts")
+    # A callback, its arguments and the context it runs in.
+    _Handler: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]
+
+
+class Signals(_saburo.Loop):
+    """Signal handlers of a loop. Semantics: asyncio's."""
+
+    _signal_handlers: dict[int, _Handler]
+    # The descriptor this loop has claimed the process's signals for.
+    _signals_claimed: int | None = None
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """Calls `callback(*args)` in the loop whenever signal `sig` arrives.
+
+        Unlike a handler of the module `signal`, the callback may use the loop. It replaces the
+        handler there was for `sig`. Signals that arrive while the loop is not running are delivered
+        by its next run.
+
+        Raises TypeError if `sig` is no int or `callback` a coroutine function, ValueError if there
+        is no such signal, RuntimeError if it cannot be caught (SIGKILL), if the loop is closed, or
+        on any thread but the main one.
+
+        >>> import asyncio, os, saburo, signal
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     told = asyncio.Event()
+        ...     loop.add_signal_handler(signal.SIGUSR1, told.set)
+        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        ...     return await told.wait()
+        >>> saburo.run(main())
+        True
+        """
+        if asyncio.iscoroutine(callback) or is_coroutine_function(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        _check_signal(sig)
+        self._check_closed()
+        try:
+            # First of all, because it raises on any thread that could not set a handler either.
+            self._claim_signals()
+        except (ValueError, OSError) as error:
+            raise RuntimeError(str(error)) from None
+        self._signal_handlers[sig] = (callback, args, contextvars.copy_context())
+        try:
+            # CPython writes into the wakeup fd only for signals that have a handler in Python.
+            signal.signal(sig, _noticed)
+            # Lets interrupted system calls go on by themselves.
+            signal.siginterrupt(sig, False)
+        except OSError as error:
+            del self._signal_handlers[sig]
+            self._release_signals()
+            raise _cannot_catch(sig, error) from None
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Restores the default action of signal `sig`; returns whether there was a handler.
+
+        Raises TypeError if `sig` is no int, ValueError if there is no such signal or on any thread
+        but the main one.
+
+        >>> import saburo, signal
+        >>> loop = saburo.new_event_loop()
+        >>> loop.remove_signal_handler(signal.SIGUSR1)
+        False
+        >>> loop.close()
+        """
+        _check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as error:
+            raise _cannot_catch(sig, error) from None
+        self._release_signals()
+        return True
+
+    def _handle_signals(self, data: bytes) -> None:
+        """The engine read these signal numbers from its waker."""
+        for number in data:
+            handler = self._signal_handlers.get(number)
+            # None: a signal that interests somebody else, or a handler just removed.
+            if handler is not None:
+                callback, args, context = handler
+                self.call_soon(callback, *args, context=context)
+
+    def _claim_signals(self) -> None:
+        """Raises ValueError on any thread but the main one."""
+        # Each time anew: others change the wakeup fd, and a fork changes ours.
+        descriptor = self._signal_fd()
+        _wakeup.claim(descriptor)
+        self._signals_claimed = descriptor
+
+    def _claim_signals_if_possible(self) -> None:
+        """For a run, which needs signals only to end a wait, and only where they arrive at all."""
+        with contextlib.suppress(ValueError):
+            self._claim_signals()
+
+    def _release_signals(self) -> None:
+        """Lets go of the wakeup fd, unless the loop runs or has handlers."""
+        if self._signals_claimed is None or self._signal_handlers or self.is_running():
+            return
+        descriptor, self._signals_claimed = self._signals_claimed, None
+        _wakeup.release(descriptor)
+
+    def _remove_signal_handlers(self) -> None:
+        """For close()."""
+        if self._signal_handlers and sys.is_finalizing():
+            # The module `signal` no longer works.
+            warnings.warn(
+                f"Closing the loop {self!r} on interpreter shutdown stage, "
+                "skipping signal handlers removal",
+                ResourceWarning,
+                stacklevel=1,
+                source=self,
+            )
+            self._signal_handlers.clear()
+            return
+        for sig in list(self._signal_handlers):
+            self.remove_signal_handler(sig)
+
+
+class _Wakeup:
+    """Whose descriptor the process's signals go to: one at a time, the last that asked first."""
+
+    def __init__(self) -> None:
+        # Descriptors of loops that want signals, the latest last.
+        self._claims: list[int] = []
+        # What was in place before them; somebody else's, or -1.
+        self._before = -1
+
+    def claim(self, descriptor: int) -> None:
+        previous = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        if previous not in self._claims:
+            self._before = previous
+        if descriptor in self._claims:
+            self._claims.remove(descriptor)
+        self._claims.append(descriptor)
+
+    def release(self, descriptor: int) -> None:
+        if descriptor not in self._claims:
+            return
+        self._claims.remove(descriptor)
+        try:
+            current = signal.set_wakeup_fd(-1)
+            if current != descriptor:
+                # It went to a later claim, or to somebody who has not given it back.
+                heir = current
+            else:
+                heir = self._claims[-1] if self._claims else self._before
+            if heir != -1:
+                signal.set_wakeup_fd(heir, warn_on_full_buffer=False)
+        except (ValueError, OSError) as error:
+            # The descriptor found before is closed by now, or this is not the main thread.
+            logger.info("restoring the signal wakeup fd failed: %s", error)
+
+    def forget(self) -> None:
+        """In a forked child, which must not write into its parent's waker."""
+        if self._claims:
+            self._claims.clear()
+            signal.set_wakeup_fd(-1)
+
+
+_wakeup = _Wakeup()
+
+
+def _noticed(number: int, frame: object) -> None:
+    """The handler that does nothing; see add_signal_handler."""
+
+
+def _check_signal(sig: object) -> None:
+    if not isinstance(sig, int):
+        raise TypeError(f"sig must be an int, not {sig!r}")
+    if sig not in signal.valid_signals():
+        raise ValueError(f"invalid signal number {sig}")
+
+
+def _cannot_catch(sig: int, error: OSError) -> Exception:
+    if error.errno == errno.EINVAL:
+        return RuntimeError(f"sig {sig} cannot be caught")
+    return error
+
+
+def _forked() -> None:
+    reset_after_fork()
+    _wakeup.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,131 @@
+"""The same test on two loops: what differs between them is said here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+TESTS_ON = os.environ.get("SABURO_TESTS_ON", "both")
+"""`asyncio` proves the tests themselves where saburo is not built yet. Nothing else skips it."""
+
+PATIENCE = 30.0
+"""Seconds after which something that should happen is taken not to. Never a measure of speed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the loops under test."""
+
+    name: str
+    factory: str
+    """The expression that makes a loop; the modules that it names are imported first."""
+
+    @property
+    def is_saburo(self) -> bool:
+        return self.name != "asyncio"
+
+    @property
+    def has_native_tasks(self) -> bool:
+        return self.name == "saburo"
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        if self.is_saburo:
+            import saburo
+
+            names = {"saburo": saburo}
+        else:
+            names = {"asyncio": asyncio}
+        loop: asyncio.AbstractEventLoop = eval(self.factory, names)
+        return loop
+
+    def script(self, source: str) -> str:
+        """`source` as a program in which `new_loop()` makes a loop of this kind."""
+        module = "saburo" if self.is_saburo else "asyncio"
+        head = f"import asyncio, {module}\ndef new_loop():\n    return {self.factory}\n"
+        return head + textwrap.dedent(source)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line that runs an unchanged asyncio program on this loop."""
+        runner = ["-m", "saburo", "run"] if self.is_saburo else []
+        return [sys.executable, *runner, *arguments]
+
+    def run_script(self, source: str, *flags: str, **options: Any) -> Finished:
+        return finished([sys.executable, "-W", "error", *flags, "-c", self.script(source)], options)
+
+    def run_program(self, *arguments: str, **options: Any) -> Finished:
+        return finished(self.command(*arguments), options)
+
+    def start_script(self, source: str, *flags: str) -> subprocess.Popen[str]:
+        """A script that talks to the test through its pipes, unbuffered."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-W", "error", *flags, "-c", self.script(source)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+Finished = subprocess.CompletedProcess[str]
+StartScript = Callable[..., subprocess.Popen[str]]
+
+KINDS = [
+    Kind("asyncio", "asyncio.new_event_loop()"),
+    Kind("saburo", "saburo.new_event_loop()"),
+    Kind("saburo-stdlib-tasks", 'saburo.Loop(tasks="stdlib")'),
+]
+
+
+def finished(command: list[str], options: dict[str, Any]) -> Finished:
+    options = {"capture_output": True, "text": True, "timeout": PATIENCE * 2, **options}
+    return subprocess.run(command, check=False, **options)
+
+
+def turn(loop: asyncio.AbstractEventLoop, count: int = 1) -> None:
+    """Runs the loop for `count` turns: each a poll without waiting and one batch of callbacks."""
+    for _ in range(count):
+        loop.stop()
+        loop.run_forever()
+
+
+def run_until(loop: asyncio.AbstractEventLoop, condition: Callable[[], bool]) -> None:
+    """Runs the loop until `condition` holds; fails after PATIENCE."""
+    deadline = loop.time() + PATIENCE
+
+    def look() -> None:
+        if condition() or loop.time() > deadline:
+            loop.stop()
+        else:
+            loop.call_later(0.001, look)
+
+    look()
+    loop.run_forever()
+    assert condition()
+
+
+def outcome(call: Callable[[], Any]) -> tuple[str, str]:
+    """What a call came to, in words that two loops can be compared by."""
+    try:
+        result = call()
+    except BaseException as error:
+        return type(error).__name__, comparable(str(error))
+    return "returned", comparable(repr(result))
+
+
+def comparable(text: str) -> str:
+    """`text` without what changes from run to run: addresses, numbers of tasks, descriptors."""
+    text = re.sub(r"0x[0-9a-fA-F]+", "0x…", text)
+    text = re.sub(r"\bTask-\d+", "Task-…", text)
+    return re.sub(r"\bfd=\d+", "fd=…", text)
+
+
+def as_asyncio(text: str) -> str:
+    """`text` with the names of saburo's modules replaced by those of asyncio's."""
+    return text.replace("saburo._saburo.", "_asyncio.")

@@ -1,0 +1,205 @@
+"""Put the implementation under test where CPython's tests look for it.
+
+The tests are parametrised over two implementations of Future and Task, the C one and the Python
+one, and find the C one at ``asyncio.futures._CFuture`` and ``asyncio.tasks._CTask``. Before a test
+module is imported our classes take these places, so that every test class meant for the
+accelerated implementation, its subclasses and its mixtures with the Python one run on ours. The
+loop takes the places from which tests make loops: the classes of the ``asyncio`` namespace, the
+default policy, and ``test_utils.TestLoop``.
+
+All of this happens in the worker's process only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import types
+import unittest
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .touch import WatchedLoop, touch, watch_module_attribute, watch_test_case
+from .virtual_time import VirtualTimeLoop
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """What is under test, in the shapes CPython's tests ask for."""
+
+    name: str
+    version: str
+    future: type
+    task: type
+    loop: type
+    base_loop: type
+    base_selector_loop: type
+    test_loop: type
+    # Handle classes that tests may construct, or None where they are the standard library's own.
+    handles: tuple[type, type] | None
+    # The package whose modules keep a logger of their own, or None where it is asyncio's.
+    package: str | None
+
+
+def under_test() -> str:
+    """``saburo``, or ``asyncio`` when SABURO_STDLIB_ON says so."""
+    name = os.environ.get("SABURO_STDLIB_ON", "saburo")
+    if name not in ("saburo", "asyncio"):
+        raise SystemExit(f"SABURO_STDLIB_ON is {name!r}; it can be saburo or asyncio")
+    return name
+
+
+def saburo_implementation() -> Implementation:
+    import saburo
+
+    class Loop(WatchedLoop, saburo.Loop):
+        """saburo's loop; a selector given to it is CPython's affair and ignored."""
+
+        def __init__(self, selector: object = None, **options: Any) -> None:
+            super().__init__(**options)
+
+        def _run(self) -> None:
+            touch.of_loop()
+            super()._run()
+
+        def _run_once(self) -> None:
+            """One turn that does not block: what a stop before the run comes to."""
+            saburo.Loop.stop(self)
+            Loop._run(self)
+
+    class TestLoop(VirtualTimeLoop, Loop):
+        # Tests ask `while loop._ready: run_briefly(loop)` to let everything queued happen. The
+        # native queue cannot be looked into, so the answer is yes this many times, then once no.
+        _SETTLING_TURNS = 10
+        _turns_left = _SETTLING_TURNS
+
+        @property
+        def _ready(self) -> range:
+            self._turns_left = (self._turns_left or self._SETTLING_TURNS + 1) - 1
+            return range(self._turns_left)
+
+        def _nonblocking_turn(self) -> None:
+            Loop._run_once(self)
+
+        def _run_once(self) -> None:
+            self._turn()
+            # Who turns the loop by hand knows how often: nothing is left.
+            self._turns_left = 1
+
+        def _run(self) -> None:
+            while True:
+                self._turn()
+                if self._stop_wanted:
+                    return
+
+    return Implementation(
+        name="saburo",
+        version=saburo.__version__,
+        future=saburo.Future,
+        task=saburo.Task,
+        loop=Loop,
+        base_loop=Loop,
+        base_selector_loop=Loop,
+        test_loop=TestLoop,
+        handles=(saburo.Handle, saburo.TimerHandle),
+        package="saburo",
+    )
+
+
+def asyncio_implementation() -> Implementation:
+    class BaseLoop(WatchedLoop, asyncio.BaseEventLoop):
+        def _run_once(self) -> None:
+            touch.of_loop()
+            super()._run_once()  # type: ignore[misc]
+
+    class BaseSelectorLoop(BaseLoop, asyncio.selector_events.BaseSelectorEventLoop):
+        pass
+
+    class Loop(BaseLoop, asyncio.SelectorEventLoop):
+        pass
+
+    class TestLoop(VirtualTimeLoop, Loop):
+        def _nonblocking_turn(self) -> None:
+            self._stopping = True
+            Loop._run_once(self)
+            self._stopping = self._stop_wanted
+
+        def _run_once(self) -> None:
+            self._turn()
+
+    return Implementation(
+        name="asyncio",
+        version=".".join(map(str, sys.version_info[:3])),
+        future=asyncio.Future,
+        task=asyncio.Task,
+        loop=Loop,
+        base_loop=BaseLoop,
+        base_selector_loop=BaseSelectorLoop,
+        test_loop=TestLoop,
+        handles=None,
+        package=None,
+    )
+
+
+IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
+    "saburo": saburo_implementation,
+    "asyncio": asyncio_implementation,
+}
+
+
+def install_classes(implementation: Implementation) -> None:
+    """Take the places of the C accelerator's Future and Task."""
+    watch_module_attribute(asyncio.futures, "_CFuture", implementation.future)
+    watch_module_attribute(asyncio.tasks, "_CTask", implementation.task)
+
+
+def install_loop(implementation: Implementation) -> None:
+    """Take the places from which tests, `asyncio.run` and `asyncio.Runner` get their loops."""
+    loop = implementation.loop
+    for name in ("SelectorEventLoop", "EventLoop"):
+        if hasattr(asyncio, name):
+            setattr(asyncio, name, loop)
+    # The base class of the default policy, also after a test has reset the policy. From 3.14 on
+    # the name has an underscore more.
+    policy = getattr(asyncio.unix_events, "_UnixDefaultEventLoopPolicy", None)
+    policy = policy or asyncio.unix_events._DefaultEventLoopPolicy
+    policy._loop_factory = loop
+
+    from test.test_asyncio import utils
+
+    utils.TestLoop = implementation.test_loop
+    asyncio.BaseEventLoop = implementation.base_loop  # type: ignore[misc]
+    asyncio.base_events.BaseEventLoop = implementation.base_loop  # type: ignore[misc]
+    asyncio.selector_events.BaseSelectorEventLoop = (  # type: ignore[misc]
+        implementation.base_selector_loop
+    )
+    if implementation.handles is not None:
+        # Only the names tests construct handles by: the standard library uses asyncio.events'.
+        watch_module_attribute(asyncio, "Handle", implementation.handles[0])
+        watch_module_attribute(asyncio, "TimerHandle", implementation.handles[1])
+
+
+def install_logger(package: str) -> None:
+    """Let `package` log to what tests put at ``asyncio.base_events.logger``, their listening post."""
+
+    def look_up(module: types.ModuleType) -> object:
+        return vars(module)["logger"]
+
+    def put(module: types.ModuleType, logger: object) -> None:
+        vars(module)["logger"] = logger
+        for name, ours in list(sys.modules.items()):
+            if name.partition(".")[0] == package and "logger" in vars(ours):
+                vars(ours)["logger"] = logger
+
+    module = asyncio.base_events
+    kind = type(module.__name__, (type(module),), {"logger": property(look_up, put)})
+    module.__class__ = kind  # type: ignore[assignment]
+
+
+def watch_tests(module: types.ModuleType, implementation: Implementation) -> None:
+    """Record which tests of an imported module ask for the classes under test."""
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            watch_test_case(value, (implementation.future, implementation.task))

@@ -1,0 +1,221 @@
+"""Run test modules in processes of their own, judge the tests, count them, tell the tale."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import differences
+from .modules import FOREIGN, Job
+from .stage import under_test
+
+ROOT = Path(__file__).parents[2]
+
+# What can become of a test, in the order of the printed columns.
+PASSED = "passed"
+UNTOUCHED = "untouched"
+EXPECTED = "expected differences"
+FAILED = "failed"
+SKIPPED = "skipped"
+OUTCOMES = (PASSED, UNTOUCHED, EXPECTED, FAILED, SKIPPED)
+
+# A worker that crashes is started again behind the test that crashed it, this often at most.
+RESTARTS = 20
+
+
+@dataclass
+class Verdict:
+    """One test's outcome after the record of expected differences was asked."""
+
+    test: str
+    outcome: str
+    detail: str
+    kind: str = ""
+
+
+@dataclass
+class ModuleReport:
+    job: Job
+    verdicts: list[Verdict] = field(default_factory=list)
+    stderr: str = ""
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(verdict.outcome for verdict in self.verdicts)
+
+    @property
+    def failures(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.outcome == FAILED]
+
+
+@dataclass(frozen=True)
+class Limits:
+    seconds_per_test: float = 60
+    seconds_per_module: float = 600
+
+
+def run_all(
+    jobs: Iterable[Job],
+    *,
+    parallel: int = 2,
+    limits: Limits = Limits(),
+    wanted: tuple[str, ...] = (),
+    tell: Callable[[ModuleReport], None] = lambda report: None,
+) -> list[ModuleReport]:
+    """Run `jobs`, at most `parallel` at a time, telling each report as it is complete."""
+    with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
+        running = [pool.submit(run_module, job, limits, wanted) for job in jobs]
+        for done in concurrent.futures.as_completed(running):
+            tell(done.result())
+        return [future.result() for future in running]
+
+
+def run_module(
+    job: Job, limits: Limits = Limits(), wanted: tuple[str, ...] = ()
+) -> ModuleReport:
+    """Run one module to its end, over crashes and exceeded limits, and judge every test."""
+    report = ModuleReport(job)
+    with tempfile.TemporaryDirectory(prefix="saburo-stdlib-") as folder:
+        lines_path = Path(folder, "report")
+        for _ in range(RESTARTS):
+            ending = _run_worker(job, limits, lines_path, Path(folder), wanted, report)
+            if ending is None:
+                break
+            _write_casualty(lines_path, ending, report.stderr)
+        else:
+            report.verdicts.append(
+                Verdict(job.label, FAILED, f"given up after {RESTARTS} broken workers")
+            )
+        lines = _read(lines_path)
+    entries = differences.expected(under_test())
+    report.verdicts += [
+        _judge(line, entries)
+        for line in lines
+        # On CPython's loops only our classes are looked at; the rest belongs to the full round.
+        if "outcome" in line and (line["touched"] or job.round != FOREIGN)
+    ]
+    return report
+
+
+def _run_worker(
+    job: Job,
+    limits: Limits,
+    lines_path: Path,
+    folder: Path,
+    wanted: tuple[str, ...],
+    report: ModuleReport,
+) -> str | None:
+    """Run a worker; None when it came to its end, else what ended it."""
+    # -bb and -W default are what CPython's own continuous integration gives its tests.
+    command = [sys.executable, "-W", "default", "-bb", "-m", f"{__package__}.worker"]
+    command += [job.label, str(lines_path), str(limits.seconds_per_test), *wanted]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_python_path()))
+    scratch = Path(folder, "scratch")
+    scratch.mkdir(exist_ok=True)
+    with open(Path(folder, "stderr"), "w+", encoding="utf-8", errors="replace") as stderr:
+        worker = subprocess.Popen(
+            command,
+            cwd=scratch,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        try:
+            code = worker.wait(limits.seconds_per_module)
+            ending = f"the worker ended with {_name_of_exit(code)}"
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+            ending = f"the module took longer than {limits.seconds_per_module:g} s"
+        stderr.seek(0)
+        report.stderr += stderr.read()
+    finished = any(line.get("finished") for line in _read(lines_path))
+    return None if finished else ending
+
+
+def _python_path() -> list[str]:
+    inherited = os.environ.get("PYTHONPATH")
+    # The folder this package was imported from, under whichever name.
+    above = Path(__file__).parents[len((__package__ or "").split("."))]
+    return [str(above), *([inherited] if inherited else [])]
+
+
+def _name_of_exit(code: int) -> str:
+    if code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code} (1 also stands for a test over its time limit)"
+
+
+def _write_casualty(lines_path: Path, ending: str, stderr: str) -> None:
+    """Put the failure of the test that was running into the report."""
+    lines = _read(lines_path)
+    running = lines[-1].get("running") if lines else None
+    line = {
+        "test": running or f"start of the worker, after {len(lines)} lines",
+        "outcome": FAILED,
+        "detail": f"{ending}\n{stderr[-4000:]}",
+        "touched": True,
+    }
+    with open(lines_path, "a", encoding="utf-8") as report:
+        print(json.dumps(line), file=report)
+        if running is None:  # it did not get as far as a test, nor would the next
+            print(json.dumps({"finished": True}), file=report)
+
+
+def _read(lines_path: Path) -> list[dict[str, Any]]:
+    if not lines_path.exists():
+        return []
+    return [json.loads(line) for line in lines_path.read_text("utf-8").splitlines()]
+
+
+def _judge(line: dict[str, Any], entries: list[differences.Difference]) -> Verdict:
+    test, outcome, detail = line["test"], line["outcome"], line["detail"]
+    entry = differences.find(entries, test)
+    if outcome == PASSED and entry is not None:
+        detail = f"passes, but stands in {differences.RECORD.name}: {entry.reason}"
+        return Verdict(test, FAILED, detail)
+    if outcome == PASSED and not line["touched"]:
+        return Verdict(test, UNTOUCHED, "")
+    if outcome == FAILED and entry is not None:
+        return Verdict(test, EXPECTED, detail, entry.kind)
+    return Verdict(test, outcome, detail)
+
+
+def totals(reports: Iterable[ModuleReport]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for report in reports:
+        total += report.counts
+    return total
+
+
+def as_json(reports: list[ModuleReport], version: str) -> dict[str, Any]:
+    """Everything a page of compatibility wants to quote."""
+
+    def in_full(counts: Counter[str]) -> dict[str, int]:
+        return {outcome: counts[outcome] for outcome in OUTCOMES}
+
+    kinds = Counter(v.kind for report in reports for v in report.verdicts if v.kind)
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "on": under_test(),
+        "version": version,
+        "total": in_full(totals(reports)),
+        "expected differences by kind": dict(sorted(kinds.items())),
+        "modules": {report.job.label: in_full(report.counts) for report in reports},
+        "failures": {v.test: v.detail for report in reports for v in report.failures},
+        "untouched": sorted(
+            v.test for report in reports for v in report.verdicts if v.outcome == UNTOUCHED
+        ),
+    }

@@ -1,0 +1,220 @@
+"""Eager tasks (3.12): the first step runs at once, inside whoever creates the task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+from typing import Any
+
+import pytest
+from both_loops import turn
+
+pytestmark = [
+    pytest.mark.every_task_kind,
+    pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are of 3.12"),
+]
+
+Loop = asyncio.AbstractEventLoop
+
+
+@pytest.fixture
+def eager(loop: Loop) -> Loop:
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    return loop
+
+
+def test_a_task_that_never_waits_is_done_at_once(eager: Loop) -> None:
+    async def value() -> str:
+        return "at once"
+
+    async def main() -> None:
+        task = asyncio.create_task(value())
+        assert task.done()
+        assert isinstance(task, asyncio.Task)
+        assert task not in asyncio.all_tasks()
+        assert task.result() == "at once"
+        assert await task == "at once"
+
+    eager.run_until_complete(main())
+
+
+def test_a_task_that_waits_goes_on_later(eager: Loop) -> None:
+    seen: list[str] = []
+
+    async def child() -> None:
+        seen.append("child begins")
+        await asyncio.sleep(0)
+        seen.append("child ends")
+
+    async def main() -> None:
+        task = asyncio.create_task(child(), name="child")
+        seen.append("created")
+        assert task in asyncio.all_tasks()
+        assert task.get_name() == "child"
+        await task
+
+    eager.run_until_complete(main())
+    assert seen == ["child begins", "created", "child ends"]
+
+
+def test_the_creator_is_the_current_task_again_afterwards(eager: Loop) -> None:
+    seen: list[bool] = []
+
+    async def child() -> None:
+        seen.append(asyncio.current_task() is not outer)
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        nonlocal outer
+        outer = asyncio.current_task()
+        task = asyncio.create_task(child())
+        seen.append(asyncio.current_task() is outer)
+        await task
+        seen.append(asyncio.current_task() is outer)
+
+    outer: Any = None
+    eager.run_until_complete(main())
+    assert seen == [True, True, True]
+
+
+def test_errors_stay_in_the_task(eager: Loop) -> None:
+    async def fail() -> None:
+        raise LookupError("at once")
+
+    async def main() -> None:
+        task = asyncio.create_task(fail())
+        assert task.done()
+        with pytest.raises(LookupError, match="at once"):
+            await task
+
+    eager.run_until_complete(main())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_exit_leaves_through_the_creator(eager: Loop, error: type[BaseException]) -> None:
+    async def leave() -> None:
+        raise error
+
+    async def main() -> None:
+        with pytest.raises(error):
+            asyncio.create_task(leave())
+        raise error("again")
+
+    with pytest.raises(error, match="again"):
+        eager.run_until_complete(main())
+    gc.collect()
+
+
+def test_an_eager_task_can_be_cancelled(eager: Loop) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.sleep(3600))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        async def cancel_itself() -> None:
+            task = asyncio.current_task()
+            assert task
+            task.cancel()
+            await asyncio.sleep(0)
+
+        task = asyncio.create_task(cancel_itself())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    eager.run_until_complete(main())
+
+
+def test_the_context_of_the_creator_is_not_changed(eager: Loop) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+
+    async def child() -> str:
+        before = variable.get()
+        variable.set("child's")
+        await asyncio.sleep(0)
+        return before + " " + variable.get()
+
+    async def main() -> None:
+        variable.set("creator's")
+        assert await asyncio.create_task(child()) == "creator's child's"
+        assert variable.get() == "creator's"
+        context = contextvars.copy_context()
+        context.run(variable.set, "given")
+        assert await asyncio.create_task(child(), context=context) == "given child's"
+        assert context[variable] == "child's"
+
+    eager.run_until_complete(main())
+
+
+def test_nested_eager_tasks_finish_from_inside_out(eager: Loop) -> None:
+    seen: list[int] = []
+
+    async def nest(depth: int) -> int:
+        if depth:
+            assert await asyncio.create_task(nest(depth - 1)) == depth - 1
+        seen.append(depth)
+        return depth
+
+    eager.run_until_complete(nest(50))
+    assert seen == list(range(51))
+
+
+def test_outside_a_running_loop_the_first_step_waits(eager: Loop) -> None:
+    seen: list[str] = []
+
+    async def child() -> None:
+        seen.append("child")
+
+    task = eager.create_task(child())
+    assert seen == []
+    turn(eager)
+    assert seen == ["child"]
+    assert task.done()
+
+
+def test_gather_and_task_groups_with_eager_tasks(eager: Loop) -> None:
+    async def value(number: int) -> int:
+        if number % 2:
+            await asyncio.sleep(0)
+        return number
+
+    async def main() -> None:
+        assert await asyncio.gather(*(value(n) for n in range(10))) == list(range(10))
+        assert await asyncio.gather(*(value(n) for n in (2, 4))) == [2, 4]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(value(number)) for number in range(4)]
+        assert [task.result() for task in tasks] == [0, 1, 2, 3]
+        assert await asyncio.wait_for(value(1), 10) == 1
+        assert await asyncio.shield(value(3)) == 3
+
+    eager.run_until_complete(main())
+
+
+def test_a_custom_eager_factory_makes_the_class_it_is_given(loop: Loop) -> None:
+    class Mine(asyncio.Task):  # type: ignore[type-arg]
+        pass
+
+    async def main() -> None:
+        factory = asyncio.create_eager_task_factory(Mine)  # type: ignore[attr-defined]
+        asyncio.get_running_loop().set_task_factory(factory)
+        task = asyncio.create_task(asyncio.sleep(0, "slept"))
+        assert type(task) is Mine
+        assert await task == "slept"
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="eager_start is an argument since 3.14")
+def test_eager_start_decides_for_one_task(loop: Loop) -> None:
+    async def value() -> str:
+        return "value"
+
+    async def main() -> None:
+        assert loop.create_task(value(), eager_start=True).done()  # type: ignore[call-arg]
+        lazy = loop.create_task(value(), eager_start=False)  # type: ignore[call-arg]
+        assert not lazy.done()
+        assert await lazy == "value"
+
+    loop.run_until_complete(main())
