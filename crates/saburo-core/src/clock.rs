@@ -75,14 +75,19 @@ impl Time {
     /// ```
     #[inline]
     pub fn from_secs_f64(secs: f64) -> Self {
-        // The cast is the saturation: Rust defines it for negative, huge and NaN values.
-        // Adding a half instead of calling `round` keeps this free of a library call.
-        Time((secs * 1e9 + 0.5) as u64)
+        // Whole seconds and the rest apart: in one product the rounding of a late moment, some
+        // half nanosecond, would be added to that of the sum. The casts are the saturation, for
+        // Rust defines them for negative, huge and NaN values; and a half added before one
+        // rounds without a library call.
+        let whole = secs as u64;
+        let rest = ((secs - whole as f64) * 1e9 + 0.5) as u64;
+        Time(whole.saturating_mul(1_000_000_000).saturating_add(rest))
     }
 
     /// Seconds since the epoch; infinity for [`Time::NEVER`].
     ///
-    /// Exact to the nanosecond for the first 104 days, where `f64` runs out of digits.
+    /// For the first 2²³ seconds, 97 days, there and back again is the same nanosecond; from
+    /// there on neighbours in `f64` are two nanoseconds and more apart.
     ///
     /// ```
     /// # use saburo_core::Time;
@@ -158,9 +163,7 @@ impl Clock {
     /// assert_eq!(clock.now().as_secs_f64(), 3600.0);
     /// ```
     pub fn manual() -> (Self, ManualClock) {
-        let hand = ManualClock {
-            nanos: Arc::new(AtomicU64::new(0)),
-        };
+        let hand = ManualClock { nanos: Arc::new(AtomicU64::new(0)) };
         (Clock(Kind::Manual(hand.clone())), hand)
     }
 
@@ -236,7 +239,15 @@ mod tests {
 
     #[test]
     fn seconds_survive_the_way_there_and_back() {
-        for nanos in [0, 1, 999_999_999, 1_000_000_001, 8_999_999_999_999_999] {
+        const SECOND: u64 = 1_000_000_000;
+        // Around each power of two, where the distance between neighbours in f64 doubles.
+        for power in 0..=23 {
+            for nanos in 0..1000 {
+                let after = Time::from_nanos((SECOND << power) - 1 - nanos * 7);
+                assert_eq!(Time::from_secs_f64(after.as_secs_f64()), after);
+            }
+        }
+        for nanos in [0, 1, SECOND / 2, SECOND + 1, (1 << 52) + 1] {
             let time = Time::from_nanos(nanos);
             assert_eq!(Time::from_secs_f64(time.as_secs_f64()), time);
         }
@@ -245,6 +256,16 @@ mod tests {
             Time::NEVER,
             "infinity is never, both ways"
         );
+    }
+
+    #[test]
+    fn seconds_beyond_the_digits_of_f64_are_off_by_their_distance_at_most() {
+        for nanos in [8_999_999_999_999_999, 1 << 55, u64::MAX / 3] {
+            let time = Time::from_nanos(nanos);
+            let back = Time::from_secs_f64(time.as_secs_f64()).as_nanos();
+            let distance = time.as_secs_f64().next_up() - time.as_secs_f64();
+            assert!(back.abs_diff(nanos) as f64 <= distance * 1e9, "{nanos} came back as {back}");
+        }
     }
 
     #[test]

@@ -38,10 +38,7 @@ pub struct Shared<H> {
 
 impl<H> Shared<H> {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        Shared {
-            inbox: Inbox::new(),
-            waker: Mutex::new(Some(waker)),
-        }
+        Shared { inbox: Inbox::new(), waker: Mutex::new(Some(waker)) }
     }
 
     /// Queue a handle from any thread and make sure the loop sees it.
@@ -137,10 +134,7 @@ impl<H> Inbox<H> {
     /// ```
     #[expect(clippy::new_without_default, reason = "an inbox is made by its core")]
     pub fn new() -> Self {
-        Inbox {
-            list: Mutex::new(Vec::new()),
-            bell: Arc::new(Bell::new()),
-        }
+        Inbox { list: Mutex::new(Vec::new()), bell: Arc::new(Bell::new()) }
     }
 
     /// Add a handle and ring. True if the loop sleeps and the caller has to wake it.
@@ -216,9 +210,7 @@ pub struct Bell {
 
 impl Bell {
     fn new() -> Self {
-        Bell {
-            state: AtomicU8::new(AWAKE),
-        }
+        Bell { state: AtomicU8::new(AWAKE) }
     }
 
     /// There is something to see. True if the loop sleeps and the caller has to wake it.
@@ -253,9 +245,7 @@ impl Bell {
     /// assert!(inbox.bell().ring(), "now a ring has to be a loud one");
     /// ```
     pub fn fall_asleep(&self) -> bool {
-        self.state
-            .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The loop is back from the kernel, woken or not. A ring is kept.
@@ -267,9 +257,7 @@ impl Bell {
     /// assert!(!inbox.bell().ring(), "awake again: nobody needs waking");
     /// ```
     pub fn wake_up(&self) {
-        let _ = self
-            .state
-            .compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// At rest, before looking at what it was rung for: what comes later rings again.
@@ -280,11 +268,65 @@ impl Bell {
 
 /// A list of handles is whole whatever happened to the thread that held it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 const RUNG: u8 = 2;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn shared() -> (Shared<char>, Arc<Waker>) {
+        let waker = Arc::new(Waker::new().unwrap());
+        (Shared::new(waker.clone()), waker)
+    }
+
+    #[test]
+    fn a_burst_costs_the_sleeper_one_wake() {
+        let (shared, waker) = shared();
+        assert!(shared.bell().fall_asleep());
+        "burst".chars().for_each(|letter| shared.post(letter));
+        shared.wake();
+        assert_eq!(waker.pending(), 1);
+
+        shared.bell().wake_up();
+        let mut posts = Vec::new();
+        shared.inbox().drain(&mut posts);
+        assert_eq!(String::from_iter(posts), "burst");
+        assert!(shared.bell().fall_asleep(), "all has been seen");
+        shared.post('!');
+        assert_eq!(waker.pending(), 2, "the next sleep takes a wake of its own");
+    }
+
+    #[test]
+    fn a_loop_that_is_awake_costs_none() {
+        let (shared, waker) = shared();
+        "burst".chars().for_each(|letter| shared.post(letter));
+        assert!(!shared.bell().fall_asleep());
+        assert_eq!(waker.pending(), 0);
+    }
+
+    #[test]
+    fn after_hanging_up_the_waker_is_neither_kept_nor_written_to() {
+        let (shared, waker) = shared();
+        assert!(shared.bell().fall_asleep());
+        shared.hang_up();
+        shared.post('x');
+        assert_eq!(waker.pending(), 0);
+        assert_eq!(Arc::strong_count(&waker), 1, "its descriptors can go");
+    }
+
+    #[test]
+    fn draining_appends_to_what_is_there() {
+        let inbox = Inbox::new();
+        let mut out = vec!['a'];
+        for letter in ['b', 'c'] {
+            let _ = inbox.post(letter);
+            inbox.drain(&mut out);
+        }
+        assert_eq!(out, ['a', 'b', 'c']);
+    }
+}

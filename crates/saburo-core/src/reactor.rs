@@ -7,6 +7,11 @@
 //! Descriptors get recycled because users close them without a word to us. The kernel forgets
 //! them silently, and the next file opened has the same number. Every change here is therefore
 //! a question to the kernel as well: if it does not know a descriptor that we do, ours is dead.
+//!
+//! One thing cannot be asked. The kernel goes by number and file, so it takes a number for the
+//! registration that we mean if it went from one watched file to another and back again, each
+//! time without a word to us, and with duplicates that kept both files open meanwhile. Nobody
+//! does that by accident.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -37,12 +42,7 @@ pub(crate) enum Delivery {
 
 impl<H> Reactor<H> {
     pub(crate) fn new() -> Self {
-        Reactor {
-            slot_of: Vec::new(),
-            slots: Vec::new(),
-            vacant: Vec::new(),
-            orphans: Vec::new(),
-        }
+        Reactor { slot_of: Vec::new(), slots: Vec::new(), vacant: Vec::new(), orphans: Vec::new() }
     }
 
     /// Descriptors registered.
@@ -78,12 +78,7 @@ impl<H> Reactor<H> {
     }
 
     /// Stop watching one direction of `fd`; the handle that was registered for it.
-    pub(crate) fn remove(
-        &mut self,
-        selector: &Selector,
-        fd: RawFd,
-        direction: Direction,
-    ) -> Option<H> {
+    pub(crate) fn remove(&mut self, selector: &Selector, fd: RawFd, direction: Direction) -> Option<H> {
         let index = self.find(fd)?;
         let slot = &mut self.slots[index as usize];
         let handle = slot.side(direction).take()?;
@@ -126,23 +121,27 @@ impl<H> Reactor<H> {
     }
 
     /// Ask a new selector for everything that the old one was watching.
-    pub(crate) fn register_all(&self, selector: &Selector) {
+    ///
+    /// Given the old one, it is asked about each number first, because one that was recycled
+    /// without a word to us is no business of ours: watching it would bring another file's
+    /// events to the handle of the one that was closed.
+    pub(crate) fn register_all(&self, selector: &Selector, old: Option<&Selector>) {
         for (index, slot) in self.slots.iter().enumerate() {
-            if slot.fd != VACANT {
-                // An error says that this descriptor was closed, and that the old selector had
-                // stopped watching it as well.
-                let token = token(index as u32, slot.generation);
-                let _ = selector.add(slot.fd, token, slot.interest());
+            if slot.fd == VACANT {
+                continue;
+            }
+            let (token, interest) = (token(index as u32, slot.generation), slot.interest());
+            let known = old.is_none_or(|old| old.modify(slot.fd, token, interest).is_ok());
+            if known {
+                // An error says that this descriptor was closed.
+                let _ = selector.add(slot.fd, token, interest);
             }
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
         let slots = self.slots.iter();
-        slots
-            .flat_map(|slot| [&slot.reader, &slot.writer])
-            .flatten()
-            .chain(&self.orphans)
+        slots.flat_map(|slot| [&slot.reader, &slot.writer]).flatten().chain(&self.orphans)
     }
 
     /// Keep a handle that cannot be registered.
@@ -178,21 +177,11 @@ impl<H> Reactor<H> {
     }
 
     /// A descriptor's first direction.
-    fn add(
-        &mut self,
-        selector: &Selector,
-        fd: RawFd,
-        direction: Direction,
-    ) -> io::Result<(u32, Option<H>)> {
+    fn add(&mut self, selector: &Selector, fd: RawFd, direction: Direction) -> io::Result<(u32, Option<H>)> {
         let index = match self.vacant.last() {
             Some(&index) => index,
             None => {
-                self.slots.push(Slot {
-                    fd: VACANT,
-                    generation: 0,
-                    reader: None,
-                    writer: None,
-                });
+                self.slots.push(Slot { fd: VACANT, generation: 0, reader: None, writer: None });
                 let index = self.slots.len() as u32 - 1;
                 self.vacant.push(index);
                 index
@@ -270,10 +259,7 @@ pub(crate) enum Direction {
 
 impl Direction {
     fn interest(self) -> Interest {
-        Interest {
-            read: self == Direction::Read,
-            write: self == Direction::Write,
-        }
+        Interest { read: self == Direction::Read, write: self == Direction::Write }
     }
 }
 
@@ -284,10 +270,7 @@ impl Interest {
 
     fn and(self, direction: Direction) -> Interest {
         let more = direction.interest();
-        Interest {
-            read: self.read || more.read,
-            write: self.write || more.write,
-        }
+        Interest { read: self.read || more.read, write: self.write || more.write }
     }
 }
 
@@ -303,10 +286,7 @@ struct Slot<H> {
 impl<H> Slot<H> {
     /// What the kernel is watching: the directions that somebody waits for.
     fn interest(&self) -> Interest {
-        Interest {
-            read: self.reader.is_some(),
-            write: self.writer.is_some(),
-        }
+        Interest { read: self.reader.is_some(), write: self.writer.is_some() }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Option<H> {

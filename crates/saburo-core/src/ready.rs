@@ -15,9 +15,7 @@ pub(crate) struct Ready<H> {
 
 impl<H> Ready<H> {
     pub(crate) fn new() -> Self {
-        Ready {
-            queue: VecDeque::new(),
-        }
+        Ready { queue: VecDeque::new() }
     }
 
     #[inline]

@@ -52,10 +52,7 @@ impl Signals {
     /// ```
     pub fn new<H>(shared: &Shared<H>) -> io::Result<Self> {
         let waker = shared.waker().ok_or_else(crate::turn::closed)?;
-        Ok(Signals {
-            waker,
-            handlers: Vec::new(),
-        })
+        Ok(Signals { waker, handlers: Vec::new() })
     }
 
     /// Listen to a signal. `InvalidInput` for those that cannot be caught (SIGKILL, SIGSTOP),

@@ -43,13 +43,7 @@ pub(crate) struct Timers<H> {
 
 impl<H> Timers<H> {
     pub(crate) fn new() -> Self {
-        Timers {
-            heap: Vec::new(),
-            places: Vec::new(),
-            handles: Vec::new(),
-            vacant: NONE,
-            sequence: 0,
-        }
+        Timers { heap: Vec::new(), places: Vec::new(), handles: Vec::new(), vacant: NONE, sequence: 0 }
     }
 
     #[inline]
@@ -74,18 +68,11 @@ impl<H> Timers<H> {
             self.renumber();
         }
         let index = self.occupy(handle);
-        let entry = Entry {
-            when,
-            sequence: self.sequence,
-            slot: index,
-        };
+        let entry = Entry { when, sequence: self.sequence, slot: index };
         self.sequence += 1;
         self.heap.push(entry);
         self.sift_up(self.heap.len() - 1, entry);
-        TimerId {
-            index,
-            generation: self.places[index as usize].generation,
-        }
+        TimerId { index, generation: self.places[index as usize].generation }
     }
 
     #[inline]
@@ -95,8 +82,11 @@ impl<H> Timers<H> {
             return None;
         }
         let position = place.position as usize;
-        // The generation matched, and it changes whenever a slot is vacated: this one is taken.
-        debug_assert_eq!(self.heap[position].slot, id.index, "place and heap disagree");
+        // The generation changes whenever a slot is vacated, so an id of ours has found its
+        // timer. One of another core's may have hit a vacant slot, whose position means nothing.
+        if self.heap.get(position)?.slot != id.index {
+            return None;
+        }
         self.unlink(position);
         Some(self.vacate(id.index))
     }
@@ -131,10 +121,7 @@ impl<H> Timers<H> {
             return index;
         }
         let index = u32::try_from(self.places.len()).expect("fewer than 2^32 timers at a time");
-        self.places.push(Place {
-            position: NONE,
-            generation: 0,
-        });
+        self.places.push(Place { position: NONE, generation: 0 });
         self.handles.push(Some(handle));
         index
     }
@@ -145,9 +132,7 @@ impl<H> Timers<H> {
         place.generation = place.generation.wrapping_add(1);
         place.position = self.vacant;
         self.vacant = index;
-        self.handles[index as usize]
-            .take()
-            .expect("a slot in the heap has a handle")
+        self.handles[index as usize].take().expect("a slot in the heap has a handle")
     }
 
     /// Take the entry at `position` out of the heap.
@@ -211,10 +196,7 @@ impl<H> Timers<H> {
         self.heap.sort_unstable_by_key(Entry::key);
         for position in 0..self.heap.len() {
             let sequence = position as u32;
-            let entry = Entry {
-                sequence,
-                ..self.heap[position]
-            };
+            let entry = Entry { sequence, ..self.heap[position] };
             self.put(position, entry);
         }
         self.sequence = self.heap.len() as u32;
@@ -233,9 +215,7 @@ impl Entry {
     /// the comparison has no branch.
     #[inline]
     fn key(&self) -> u128 {
-        (self.when.as_nanos() as u128) << 64
-            | (self.sequence as u128) << 32
-            | self.slot as u128
+        (self.when.as_nanos() as u128) << 64 | (self.sequence as u128) << 32 | self.slot as u128
     }
 }
 
@@ -249,3 +229,34 @@ struct Place {
 
 const ARITY: usize = 4;
 const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_survives_the_renumbering() {
+        let mut timers = Timers::new();
+        timers.sequence = u32::MAX - 5;
+        let mut ids = Vec::new();
+        for handle in 0..20 {
+            // Two moments in turn, so that the order of the heap is not that of insertion.
+            ids.push(timers.insert(Time::from_nanos(handle % 2), handle));
+        }
+        assert!(timers.sequence <= 20, "it was renumbered: {}", timers.sequence);
+        assert_eq!(timers.cancel(ids[4]), Some(4), "an id from before still finds its timer");
+        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(Time::from_nanos(1))).collect();
+        let expected: Vec<_> = (0..20).step_by(2).chain((1..20).step_by(2)).filter(|n| *n != 4).collect();
+        assert_eq!(due, expected);
+    }
+
+    #[test]
+    fn a_slot_is_used_again_before_a_new_one_is_made() {
+        let mut timers = Timers::new();
+        for _ in 0..100 {
+            let id = timers.insert(Time::NEVER, ());
+            timers.cancel(id);
+        }
+        assert_eq!(timers.places.len(), 1);
+    }
+}

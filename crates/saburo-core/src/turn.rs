@@ -464,11 +464,7 @@ impl<H> Core<H> {
                 Some(wait) => wait,
                 None => Wait::new(kernel, self.shared.bell()),
             },
-            None => Wait {
-                kernel: None,
-                bell: self.shared.bell().clone(),
-                events: Events::new(),
-            },
+            None => Wait { kernel: None, bell: self.shared.bell().clone(), events: Events::new() },
         }
     }
 
@@ -497,7 +493,7 @@ impl<H> Core<H> {
     /// assert_eq!(core.next(), Some("timer"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn collect(&mut self, wait: Wait, now: Option<Time>) -> io::Result<()>
+    pub fn collect(&mut self, mut wait: Wait, now: Option<Time>) -> io::Result<()>
     where
         H: Clone,
     {
@@ -516,6 +512,8 @@ impl<H> Core<H> {
                 let delivery = self.reactor.deliver(event, |handle| ready.push(handle.clone()));
                 stale |= delivery == Delivery::Stale;
             }
+            // Brought once: a host that collects again without waiting gets nothing.
+            wait.events.clear();
             kernel.wait = Some(wait);
         }
         self.expire(now);
@@ -681,7 +679,9 @@ impl<H> Core<H> {
             return Err(closed());
         };
         kernel.waker.reopen()?;
-        kernel.renew(&self.reactor)?.abandon();
+        // The old selector cannot be asked what it still watches: it is the parent's, who may
+        // have changed it since, and asking would change it again.
+        kernel.renew(&self.reactor, None)?;
         // Whoever was asleep was another thread, and is not here.
         self.shared.bell().wake_up();
         Ok(())
@@ -727,7 +727,8 @@ impl<H> Core<H> {
         }
         if let Some(kernel) = &mut self.kernel {
             // Without a descriptor to spare we go on spinning, and try again at each turn.
-            if kernel.renew(&self.reactor).is_ok() {
+            let old = kernel.selector.clone();
+            if kernel.renew(&self.reactor, Some(&old)).is_ok() {
                 self.haunted = 0;
             }
         }
@@ -850,29 +851,23 @@ struct Kernel {
 
 impl Kernel {
     fn new(waker: Arc<Waker>) -> io::Result<Self> {
-        Ok(Kernel {
-            selector: watch(&waker)?,
-            waker,
-            wait: None,
-        })
+        Ok(Kernel { selector: watch(&waker)?, waker, wait: None })
     }
 
-    /// Exchange the selector for a new one that watches the same; the old one. The wait is made
-    /// anew when it is next lent, and one that is out now will be recognised as an old one's.
-    fn renew<H>(&mut self, reactor: &Reactor<H>) -> io::Result<Selector> {
+    /// Exchange the selector for a new one that watches the same. The wait is made anew when it
+    /// is next lent, and one that is out now will be recognised as an old one's.
+    fn renew<H>(&mut self, reactor: &Reactor<H>, old: Option<&Selector>) -> io::Result<()> {
         let selector = watch(&self.waker)?;
-        reactor.register_all(&selector);
+        reactor.register_all(&selector, old);
         self.wait = None;
-        Ok(std::mem::replace(&mut self.selector, selector))
+        self.selector = selector;
+        Ok(())
     }
 }
 
 fn watch(waker: &Waker) -> io::Result<Selector> {
     let selector = Selector::new()?;
-    let interest = Interest {
-        read: true,
-        write: false,
-    };
+    let interest = Interest { read: true, write: false };
     selector.add(waker.reader_fd(), WAKER, interest)?;
     Ok(selector)
 }
@@ -885,3 +880,98 @@ pub(crate) fn closed() -> io::Error {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Waits in a row with stale events before they count as ghosts.
 const PATIENCE: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    fn turn(core: &mut Core<&'static str>) -> usize {
+        let mut wait = core.lend_wait();
+        wait.wait(Timeout::Now).unwrap();
+        let news = wait.events.iter().count();
+        core.collect(wait, None).unwrap();
+        news
+    }
+
+    /// A descriptor with a byte to read that the kernel watches and that nobody can name any
+    /// more: the duplicate keeps the file behind it alive.
+    fn ghost(core: &mut Core<&'static str>) -> std::io::PipeReader {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"!").unwrap();
+        let duplicate = reader.try_clone().unwrap();
+        let fd = reader.as_raw_fd();
+        core.set_reader(fd, "ghost").unwrap();
+        drop(reader);
+        assert_eq!(core.remove_reader(fd), Some("ghost"));
+        duplicate
+    }
+
+    #[test]
+    fn a_ghost_haunts_for_a_while_reaches_nobody_and_is_gone() {
+        let mut core = Core::new(Clock::manual().0).unwrap();
+        let _duplicate = ghost(&mut core);
+        for _ in 0..PATIENCE {
+            assert_eq!(turn(&mut core), 1, "the kernel has not forgotten it");
+        }
+        assert_eq!(turn(&mut core), 0, "the new selector has never heard of it");
+        assert_eq!(core.ready_len(), 0);
+    }
+
+    #[test]
+    fn whoever_is_registered_stays_so_when_a_ghost_is_driven_out() {
+        let mut core = Core::new(Clock::manual().0).unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        core.set_reader(reader.as_raw_fd(), "honest").unwrap();
+        let _duplicate = ghost(&mut core);
+        for _ in 0..PATIENCE {
+            turn(&mut core);
+        }
+        writer.write_all(b"!").unwrap();
+        turn(&mut core);
+        assert_eq!(core.next(), Some("honest"));
+        assert_eq!(core.remove_reader(reader.as_raw_fd()), Some("honest"));
+
+        assert!(core.shared.bell().fall_asleep());
+        core.shared().wake();
+        assert_eq!(turn(&mut core), 1, "the waker is watched as well");
+    }
+
+    #[test]
+    fn closing_wakes_whoever_has_the_wait() {
+        let mut core = Core::<()>::new(Clock::manual().0).unwrap();
+        let wait = core.lend_wait();
+        assert!(wait.bell.fall_asleep());
+        drop(core.close());
+        let (_, waker) = wait.kernel.as_ref().unwrap();
+        assert_eq!(waker.pending(), 1);
+    }
+
+    #[test]
+    fn a_core_reopened_while_the_parent_slept_is_awake_and_can_sleep() {
+        let mut core = Core::<()>::new(Clock::manual().0).unwrap();
+        assert!(core.shared.bell().fall_asleep());
+        core.reopen_after_fork().unwrap();
+        assert!(core.shared.bell().fall_asleep(), "no longer asleep, and free to be again");
+    }
+
+    #[test]
+    fn a_wait_from_before_the_exorcism_brings_nothing() {
+        let mut core = Core::new(Clock::manual().0).unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        core.set_reader(reader.as_raw_fd(), "reader").unwrap();
+        writer.write_all(b"!").unwrap();
+        let mut old = core.lend_wait();
+        old.wait(Timeout::Now).unwrap();
+        let _duplicate = ghost(&mut core);
+        for _ in 0..PATIENCE {
+            turn(&mut core);
+        }
+        core.ready.take().for_each(drop);
+        core.collect(old, None).unwrap();
+        assert_eq!(core.ready_len(), 0, "what it saw was the old selector's");
+        turn(&mut core);
+        assert_eq!(core.next(), Some("reader"), "and the new one sees it as well");
+    }
+}

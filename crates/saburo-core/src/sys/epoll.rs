@@ -15,6 +15,8 @@ use rustix::io::Errno;
 
 use super::{Event, Interest, borrow};
 
+/// Closing a descriptor of the set inherited across `fork` leaves the parent's, and what it
+/// watches, alone: nothing to do here.
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
     epoll: Arc<OwnedFd>,
@@ -23,9 +25,7 @@ pub(crate) struct Selector {
 impl Selector {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Selector {
-            epoll: Arc::new(epoll),
-        })
+        Ok(Selector { epoll: Arc::new(epoll) })
     }
 
     pub(crate) fn add(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
@@ -45,9 +45,6 @@ impl Selector {
     pub(crate) fn same(&self, other: &Selector) -> bool {
         Arc::ptr_eq(&self.epoll, &other.epoll)
     }
-
-    /// Closing our descriptor leaves the parent's and what it watches alone.
-    pub(crate) fn abandon(self) {}
 }
 
 pub(crate) struct Events {
@@ -62,9 +59,7 @@ unsafe impl Sync for Events {}
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Events {
-            list: Vec::with_capacity(FEW),
-        }
+        Events { list: Vec::with_capacity(FEW) }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -72,16 +67,18 @@ impl Events {
     }
 
     pub(crate) fn wait(&mut self, on: &Selector, timeout: Option<Duration>) -> io::Result<()> {
-        // A full buffer means that there was more. The kernel gives the rest next time, but a
-        // turn should see all descriptors that are ready, as asyncio's does.
-        if self.list.len() == self.list.capacity() && self.list.len() < MANY {
-            self.list.reserve(self.list.len() + 1);
-        }
         self.list.clear();
         match self.wait_once(on, timeout) {
-            Err(Errno::INTR) => Ok(()),
-            result => Ok(result?),
+            Err(Errno::INTR) => {}
+            result => result?,
         }
+        // A full buffer means that there was more. The kernel gives the rest next time, but a
+        // turn should see all descriptors that are ready, as asyncio's does.
+        let found = self.list.len();
+        if found == self.list.capacity() && found < MANY {
+            self.list.reserve(found);
+        }
+        Ok(())
     }
 
     fn wait_once(&mut self, on: &Selector, timeout: Option<Duration>) -> rustix::io::Result<()> {
@@ -98,10 +95,7 @@ impl Events {
             if poll(&mut set, Some(&precise))? == 0 {
                 return Ok(());
             }
-            timeout = Some(Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            });
+            timeout = Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
         // rustix rounds up to the next millisecond: a timer is never polled for too early.
         epoll::wait(&on.epoll, spare_capacity(&mut self.list), timeout.as_ref())?;

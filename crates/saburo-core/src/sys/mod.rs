@@ -10,12 +10,12 @@
 //!   - `modify(fd, token, interest)`; `NotFound` if it does not
 //!   - `remove(fd)`; errors mean that the kernel had forgotten it, and are the caller's to ignore
 //!   - `same(&self, &Selector) -> bool`
-//!   - `abandon(self)`: let go of a set inherited across `fork` without changing it, because
-//!     it is the parent's
+//!   - dropping the last clone of a set inherited across `fork` leaves the set as it is,
+//!     because it is the parent's
 //! - `Events`: a buffer that outlives the call and can go to another thread.
 //!   - `new()`, `clear()`, `wait(&mut self, &Selector, Option<Duration>) -> io::Result<()>`,
-//!     which fills it, returns early without events when a signal handler has run, and never
-//!     returns before the time is up otherwise
+//!     which fills it, may return early without events when a signal handler has run, and
+//!     never returns before the time is up otherwise
 //!   - `iter() -> impl Iterator<Item = Event>`
 //!
 //! A file descriptor here is a number the user gave us. He may close it at any time, and the

@@ -2,9 +2,11 @@
 //! `--cfg saburo_polling`, so that the tests can be run against it here.
 //!
 //! What it cannot promise is what the kernel does not tell it: with kqueue, `modify` and `add`
-//! are the same call, and a recycled descriptor goes unnoticed there.
+//! are the same call, and a recycled descriptor goes unnoticed there. And the crate goes on
+//! waiting when a signal handler has run; one that wants the loop has to write to its waker.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::{Event, Interest, borrow};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
-    poller: Arc<Poller>,
+    set: Arc<Set>,
 }
 
 impl Selector {
@@ -24,9 +26,7 @@ impl Selector {
         if !poller.supports_level() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Selector {
-            poller: Arc::new(poller),
-        })
+        Ok(Selector { set: Arc::new(Set { poller: ManuallyDrop::new(poller), owner: std::process::id() }) })
     }
 
     pub(crate) fn add(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
@@ -34,29 +34,38 @@ impl Selector {
         // SAFETY: the crate asks for descriptors to be removed before they are closed. Our users
         // may not do so, and it is not needed for memory safety on any Unix it supports: it
         // keeps numbers, and the kernel answers for those that have gone.
-        unsafe {
-            self.poller
-                .add_with_mode(fd, event(token, interest), PollMode::Level)
-        }
+        unsafe { self.set.poller.add_with_mode(fd, event(token, interest), PollMode::Level) }
     }
 
     pub(crate) fn modify(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.poller
-            .modify_with_mode(borrow(&fd)?, event(token, interest), PollMode::Level)
+        self.set.poller.modify_with_mode(borrow(&fd)?, event(token, interest), PollMode::Level)
     }
 
     pub(crate) fn remove(&self, fd: RawFd) -> io::Result<()> {
-        self.poller.delete(borrow(&fd)?)
+        self.set.poller.delete(borrow(&fd)?)
     }
 
     pub(crate) fn same(&self, other: &Selector) -> bool {
-        Arc::ptr_eq(&self.poller, &other.poller)
+        Arc::ptr_eq(&self.set, &other.set)
     }
+}
 
-    /// Dropping a `Poller` unregisters its own descriptors, which after a fork would be done to
-    /// the parent's set. Better that the child leaks three descriptors.
-    pub(crate) fn abandon(self) {
-        std::mem::forget(self);
+#[derive(Debug)]
+struct Set {
+    poller: ManuallyDrop<Poller>,
+    /// The process that made it. A child inherits the number of an epoll, and of a kqueue not
+    /// even that.
+    owner: u32,
+}
+
+impl Drop for Set {
+    /// Dropping a `Poller` takes its own descriptors out of the set, which in a forked child
+    /// would break the parent's. Better that the child leaks three descriptors.
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            // SAFETY: this is the only place that drops it, and it runs once.
+            unsafe { ManuallyDrop::drop(&mut self.poller) }
+        }
     }
 }
 
@@ -66,9 +75,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Events {
-            list: polling::Events::new(),
-        }
+        Events { list: polling::Events::new() }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -77,7 +84,7 @@ impl Events {
 
     pub(crate) fn wait(&mut self, on: &Selector, timeout: Option<Duration>) -> io::Result<()> {
         self.list.clear();
-        on.poller.wait(&mut self.list, timeout).map(drop)
+        on.set.poller.wait(&mut self.list, timeout).map(drop)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event> + '_ {

@@ -61,6 +61,12 @@ impl Waker {
         }
     }
 
+    /// Bytes written and not yet read: wakes, and signals.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.reader).expect("a pipe can tell")
+    }
+
     /// In a forked child: a pipe of its own, under the same two numbers, so that whoever has
     /// been told the number, as C signal handlers have, now writes to the child's.
     pub(crate) fn reopen(&self) -> io::Result<()> {
