@@ -39,9 +39,10 @@ lint-python: $(BUILT)
 	$(BIN)/ruff format --check python examples
 	$(BIN)/mypy -p saburo
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	$(BIN)/pip install --quiet maturin pytest pytest-timeout ruff mypy tqdm
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
 $(BUILT): $(READY) $(SOURCES)

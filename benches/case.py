@@ -69,6 +69,8 @@ class Case(ABC):
     # Cases of many seconds run fewer rounds than the user asked for, and only when named or asked for.
     rounds: int | None = None
     slow: bool = False
+    # A loop that has not answered after so many seconds hangs.
+    patience: float = 120
 
     @abstractmethod
     def sample(self, loop: Contender, operations: int) -> Sample:
@@ -186,7 +188,7 @@ def process_case(
     return register
 
 
-def _head(body: Callable[..., Any], title: str) -> dict[str, str]:
+def _head(body: Callable[..., Any], title: str) -> dict[str, Any]:
     about = " ".join((body.__doc__ or "").split())
     assert about, f"{body.__name__} must say what it measures"
     assert body.__name__ not in CASES, f"two cases are called {body.__name__}"
@@ -199,11 +201,12 @@ def _idle_socket() -> Iterator[None]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        loop.add_reader(ours, functools.partial(print, "the idle socket woke up"))
+        # By number: rloop 0.5 takes no socket objects here.
+        loop.add_reader(ours.fileno(), functools.partial(print, "the idle socket woke up"))
         try:
             yield
         finally:
-            loop.remove_reader(ours)
+            loop.remove_reader(ours.fileno())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ class Contender:
     """One loop implementation, named after the module that holds its `new_event_loop`."""
 
     name: str
+    # How often the loop asks the kernel for events while callbacks are ready. Asking less is faster
+    # and makes sockets wait, so figures are published with it.
+    polls: str
 
     def installed(self) -> bool:
         return importlib.util.find_spec(self.name) is not None
@@ -27,15 +31,37 @@ class Contender:
         return factory
 
     def version(self) -> str:
+        if self.name in sys.stdlib_module_names:
+            return "standard library"
         try:
             return importlib.metadata.version(self.name)
-        except importlib.metadata.PackageNotFoundError:
-            return "standard library"
+        except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+            return str(getattr(importlib.import_module(self.name), "__version__", "unknown"))
 
 
 SUBJECT = "saburo"
-"""The loop the verdicts are about; every other one but the yardstick counts as a rival."""
+"""The loop the verdicts are about; every other one is a rival."""
 
+YARDSTICK = "uvloop"
+"""The loop whose figures are 1."""
+
+EVERY_TURN = "every turn"
+
+# Counted with strace on 2026-11-25 (uvloop 0.23.0, rloop 0.5.0, rsloop 0.1.66, zuvloop 0.0.17),
+# CPython 3.14.10, in 10,000 turns of `await asyncio.sleep(0)`, without and with a socket registered;
+# saburo's is from its design, and the counts agree.
 CONTENDERS = {
-    name: Contender(name) for name in ("asyncio", "uvloop", SUBJECT, "rloop", "rsloop", "zuvloop")
+    contender.name: contender
+    for contender in (
+        Contender("asyncio", polls=EVERY_TURN),
+        Contender("uvloop", polls=EVERY_TURN),
+        Contender(
+            SUBJECT,
+            polls="every turn when a descriptor is registered or a thread-pool job is out, "
+            "else every 61 turns and at least every 100 µs",
+        ),
+        Contender("rloop", polls="about 15 times in 10,000 turns, sockets or not"),
+        Contender("rsloop", polls="about 15 times in 10,000 turns, sockets or not"),
+        Contender("zuvloop", polls="about 140 times in 10,000 turns, sockets or not"),
+    )
 }

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 STUCK_AFTER = 180.0
 
 _stderr = -1
+failed = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == HERE:
             # Any warning is a failure: an unclosed loop or socket, a coroutine never awaited.
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+def pytest_collection_finish() -> None:
+    # Each test collects garbage: what pytest itself has piled up so far is not looked at again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,17 +72,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    if report.failed:
+        item.stash[failed] = True
+    return report
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test leaves a descriptor, a thread, a hook or a running loop to the next one."""
     if request.path.parent != HERE:
         yield
         return
-    gc.collect()
     descriptors, threads = open_descriptors(), set(threading.enumerate())
     faulthandler.dump_traceback_later(STUCK_AFTER, exit=True, file=_stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
+    if request.node.stash.get(failed, False):
+        return  # its traceback still holds what it did not get to close
     gc.collect()
     for thread in set(threading.enumerate()) - threads:
         thread.join(PATIENCE)

@@ -1,12 +1,11 @@
-"""The cases, by what they exercise. Importing this package fills `benches.case.CASES`, in table order."""
+"""The cases, by what they exercise. Importing this package fills `benches.case.CASES`."""
 
-from benches.cases import (  # noqa: F401  (imported for their registrations; the order is the table's)
-    callbacks,
-    tasks,
-    many,
-    waiting,
-    timers,
-    primitives,
-    processes,
-    threads,
-)
+# The order of the imports is the order of the tables.
+from benches.cases import callbacks  # noqa: F401, I001
+from benches.cases import tasks  # noqa: F401
+from benches.cases import many  # noqa: F401
+from benches.cases import waiting  # noqa: F401
+from benches.cases import timers  # noqa: F401
+from benches.cases import primitives  # noqa: F401
+from benches.cases import processes  # noqa: F401
+from benches.cases import threads  # noqa: F401

@@ -8,9 +8,7 @@ import threading
 from benches.case import Measure, coroutine_case
 
 
-@coroutine_case(
-    "call_soon, self-rescheduling chain", operations=200_000, with_idle_socket=True
-)
+@coroutine_case("call_soon, self-rescheduling chain", operations=400_000, with_idle_socket=True)
 async def call_soon_chain(operations: int) -> int:
     """One callback that schedules itself again: the price of a whole turn of the loop."""
     loop = asyncio.get_running_loop()
@@ -58,7 +56,10 @@ async def _batches(operations: int, size: int) -> int:
 
 
 @coroutine_case(
-    "call_soon_threadsafe from another thread", operations=100_000, measures=(Measure.WALL,)
+    "call_soon_threadsafe from another thread",
+    operations=200_000,
+    measures=(Measure.WALL,),
+    with_idle_socket=True,
 )
 async def call_soon_threadsafe(operations: int) -> int:
     """Another thread posts callbacks as fast as it can while the loop runs them."""

@@ -9,13 +9,13 @@ from benches.case import coroutine_case
 TASKS = 10
 
 
-@coroutine_case("Lock, contended", operations=30_000, step=TASKS)
+@coroutine_case("Lock, contended", operations=60_000, step=TASKS, with_idle_socket=True)
 async def lock_contended(operations: int) -> int:
     """Ten tasks want one lock, and hold it for a turn."""
     return await _in_turn(asyncio.Lock(), operations)
 
 
-@coroutine_case("Semaphore, contended", operations=30_000, step=TASKS)
+@coroutine_case("Semaphore, contended", operations=60_000, step=TASKS, with_idle_socket=True)
 async def semaphore_contended(operations: int) -> int:
     """Ten tasks want one of three permits, and hold it for a turn."""
     return await _in_turn(asyncio.Semaphore(3), operations)
@@ -33,7 +33,7 @@ async def _in_turn(gate: asyncio.Lock | asyncio.Semaphore, operations: int) -> i
     return sum(await asyncio.gather(*(work() for _ in range(TASKS))))
 
 
-@coroutine_case("Event, contended", operations=50_000, step=2)
+@coroutine_case("Event, contended", operations=50_000, step=2, with_idle_socket=True)
 async def event_contended(operations: int) -> int:
     """Two tasks wake each other by turns through events; an operation is one wake-up."""
     events = asyncio.Event(), asyncio.Event()
@@ -51,7 +51,7 @@ async def event_contended(operations: int) -> int:
     return sum(await asyncio.gather(play(0), play(1)))
 
 
-@coroutine_case("Queue, contended", operations=30_000, step=TASKS)
+@coroutine_case("Queue, contended", operations=60_000, step=TASKS, with_idle_socket=True)
 async def queue_contended(operations: int) -> int:
     """Five producers and five consumers at a queue of ten places; an operation is a put and a get."""
     queue: asyncio.Queue[int] = asyncio.Queue(10)

@@ -23,7 +23,7 @@ async def to_thread_idle(operations: int) -> int:
 
 
 @coroutine_case(
-    "to_thread, one after another, busy loop", operations=500, group=THREADS, measures=WALL
+    "to_thread, one after another, busy loop", operations=1_000, group=THREADS, measures=WALL
 )
 async def to_thread_busy(operations: int) -> int:
     """The same while another task gives way in a circle, so that the loop never sleeps."""

@@ -8,7 +8,7 @@ from benches.case import coroutine_case
 from benches.cases.tasks import trivial
 
 
-@coroutine_case("wait_for that completes", operations=40_000)
+@coroutine_case("wait_for that completes", operations=40_000, with_idle_socket=True)
 async def wait_for_completes(operations: int) -> int:
     """`wait_for` with a limit that is never reached, around a coroutine that suspends once."""
 
@@ -40,7 +40,7 @@ async def wait_for_times_out(operations: int) -> int:
     return sum(await asyncio.gather(*(impatient() for _ in range(100))))
 
 
-@coroutine_case("shield", operations=40_000)
+@coroutine_case("shield", operations=40_000, with_idle_socket=True)
 async def shield(operations: int) -> int:
     """`shield` of a coroutine that returns at once."""
     seen = 0

@@ -126,7 +126,7 @@ class Loop(
         if is_ours:
             # If it does not end, the RuntimeError below says so.
             awaited._log_destroy_pending = False
-        awaited.add_done_callback(_stop_its_loop)
+        awaited.add_done_callback(_run_until_complete_cb)
         try:
             self.run_forever()
         except BaseException:
@@ -135,7 +135,7 @@ class Loop(
                 awaited.exception()
             raise
         finally:
-            awaited.remove_done_callback(_stop_its_loop)
+            awaited.remove_done_callback(_run_until_complete_cb)
         if not awaited.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         result: _T = awaited.result()
@@ -207,7 +207,7 @@ class Loop(
             self.close()
 
 
-def _stop_its_loop(future: asyncio.Future[Any]) -> None:
+def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
     if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
         # These have ended the run already; a stop now would end the next one.
         return

@@ -30,6 +30,10 @@ def remember(loop: Loop) -> None:
     if not _set_is_shared:
         _set_is_shared = True
         _share_set()
+        if sys.version_info >= (3, 14):
+            from ._graph import keep_waiters
+
+            keep_waiters()
     _loops.add(loop)
 
 

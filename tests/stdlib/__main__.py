@@ -7,17 +7,19 @@ import json
 import os
 import platform
 import sys
+from collections import Counter
 from pathlib import Path
 
 from . import modules, suite
+from .stage import under_test
 
 
 def main() -> int:
     options = _options()
     if modules.installed() is None:
         return without_tests()
-    if unknown := modules.unknown():
-        print(f"stdlib: neither run nor left out in modules.py: {', '.join(unknown)}")
+    if unknown := suite.unknown_modules():
+        print(f"stdlib: neither run nor left out by the record: {', '.join(unknown)}")
         return 1
     jobs = [job for job in modules.jobs() if not options.only or _chosen(job, options.only)]
     print(f"stdlib: test.test_asyncio of CPython {platform.python_version()} on {_subject()}")
@@ -55,7 +57,7 @@ def without_tests() -> int:
 _HEADINGS = ("passed", "untouched", "expected", "failed", "skipped")
 
 
-def row(label: str, counts: suite.Counter[str]) -> str:
+def row(label: str, counts: Counter[str]) -> str:
     return f"{label:32}" + "".join(f"{counts[outcome]:11}" for outcome in suite.OUTCOMES)
 
 
@@ -72,12 +74,12 @@ def tell(report: suite.ModuleReport, *, verbose: bool) -> None:
 
 
 def _subject() -> str:
-    on = suite.under_test()
+    on = under_test()
     return on if on == "asyncio" else f"{on} {_version()}"
 
 
 def _version() -> str:
-    if suite.under_test() == "asyncio":
+    if under_test() == "asyncio":
         return platform.python_version()
     import saburo
 

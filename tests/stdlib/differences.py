@@ -1,8 +1,6 @@
-"""The record of tests that may fail, and the verdict on a test in its light.
+"""The record of tests that may fail or are not run: ``expected_differences.toml``, read.
 
-``expected_differences.toml`` holds entries of a kind, a reason and test names. A name is
-``label.Class.method`` with shell wildcards, the label being a module, with ``@foreign`` behind it
-for the round on CPython's loops. ``versions`` limits an entry to some versions of Python.
+Its first comment tells its form.
 """
 
 from __future__ import annotations
@@ -12,10 +10,11 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-RECORD = Path(__file__).with_name("expected_differences.toml")
+PATH = Path(__file__).with_name("expected_differences.toml")
 
-KINDS = frozenset({"white-box", "transports", "design", "environment"})
+KINDS = frozenset({"white-box", "transports", "design", "no loop", "platform"})
 
 
 @dataclass(frozen=True)
@@ -23,34 +22,55 @@ class Difference:
     kind: str
     reason: str
     tests: tuple[str, ...]
-    versions: frozenset[str]
-    # The implementation it holds for: saburo, asyncio, or both.
-    on: frozenset[str]
+    # How long to wait for tests known to hang; None for the usual limit.
+    seconds: float | None
 
     def covers(self, test: str) -> bool:
         return any(fnmatch.fnmatchcase(test, pattern) for pattern in self.tests)
 
 
-def expected(
-    on: str, version: tuple[int, int] = sys.version_info[:2], record: Path = RECORD
-) -> list[Difference]:
-    """The entries that hold for this implementation and version of Python."""
-    entries = []
-    for table in tomllib.loads(record.read_text("utf-8"))["difference"]:
-        entry = Difference(
-            kind=table["kind"],
-            reason=table["reason"],
-            tests=tuple(table["tests"]),
-            versions=frozenset(table.get("versions", ())),
-            on=frozenset(table.get("on", ("saburo",))),
-        )
-        if entry.kind not in KINDS:
-            raise ValueError(f"{record.name}: {entry.kind!r} is not one of {sorted(KINDS)}")
-        if on in entry.on and (not entry.versions or "{}.{}".format(*version) in entry.versions):
-            entries.append(entry)
-    return entries
+@dataclass(frozen=True)
+class Record:
+    """What the file says for one version of Python."""
+
+    differences: tuple[Difference, ...]
+    # Why, by name.
+    modules_left_out: dict[str, str]
+    classes_left_out: dict[str, str]
+
+    def difference(self, test: str) -> Difference | None:
+        """The entry that names `test`, if one does."""
+        return next((entry for entry in self.differences if entry.covers(test)), None)
 
 
-def find(entries: list[Difference], test: str) -> Difference | None:
-    """The first entry that names `test`."""
-    return next((entry for entry in entries if entry.covers(test)), None)
+def of(on: str, version: tuple[int, int] = sys.version_info[:2], path: Path = PATH) -> Record:
+    """The record for the implementation `on` and a version of Python.
+
+    Nothing may differ where the standard library itself is under test.
+    """
+    tables = tomllib.loads(path.read_text("utf-8"))
+    left_out = tables["left_out"]
+    return Record(
+        tuple(
+            Difference(_kind(table), table["reason"], tuple(table["tests"]), table.get("seconds"))
+            for table in tables["difference"]
+            if on == "saburo" and _holds(table, version)
+        ),
+        {name: _why(table) for table in left_out for name in table.get("modules", ())},
+        {name: _why(table) for table in left_out for name in table.get("classes", ())},
+    )
+
+
+def _holds(table: dict[str, Any], version: tuple[int, int]) -> bool:
+    return "versions" not in table or "{}.{}".format(*version) in table["versions"]
+
+
+def _kind(table: dict[str, Any]) -> str:
+    kind: str = table["kind"]
+    if kind not in KINDS:
+        raise ValueError(f"{PATH.name}: {kind!r} is not one of {sorted(KINDS)}")
+    return kind
+
+
+def _why(table: dict[str, Any]) -> str:
+    return f"{_kind(table)}: {table['reason']}"

@@ -1,7 +1,4 @@
-"""Which modules of ``test.test_asyncio`` run here, in which rounds, and which are left out.
-
-A module named in neither table is an error, so that a new CPython's new tests are noticed.
-"""
+"""Which modules of ``test.test_asyncio`` run here, and in which rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from pathlib import Path
 PACKAGE = "test.test_asyncio"
 
 # The loop under test and its classes.
-FULL = "saburo"
+FULL = "full"
 # Our Future and Task on CPython's loops, for programs that bring their own loop.
 FOREIGN = "foreign"
 
@@ -23,6 +20,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_tasks": (FULL, FOREIGN),
     "test_eager_task_factory": (FULL, FOREIGN),
     "test_free_threading": (FULL,),
+    "test_graph": (FULL,),
     "test_events": (FULL,),
     "test_base_events": (FULL,),
     "test_unix_events": (FULL,),
@@ -35,42 +33,8 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_staggered": (FULL,),
     "test_threads": (FULL,),
     "test_context": (FULL,),
-    "test_graph": (FULL,),
     "test_pep492": (FULL,),
     "test_sock_lowlevel": (FULL,),
-}
-
-LEFT_OUT: dict[str, str] = {
-    "test_buffered_proto": "needs transports",
-    "test_sendfile": "needs transports",
-    "test_server": "needs transports",
-    "test_server_context": "needs transports",
-    "test_ssl": "needs transports",
-    "test_streams": "needs transports",
-    "test_subprocess": "needs transports and subprocesses",
-    "test_selector_events": "white-box: CPython's selector loop and its transports",
-    "test_sslproto": "white-box: CPython's SSL protocol",
-    "test_proactor_events": "white-box: CPython's loop for Windows",
-    "test_windows_events": "Windows only",
-    "test_windows_utils": "Windows only",
-    "test_protocols": "no loop: abstract protocol classes",
-    "test_transports": "no loop: abstract transport classes",
-    "test_tools": "no loop: formats what another process's C tasks are doing",
-}
-
-# Classes of modules that do run.
-CLASSES_LEFT_OUT: dict[str, str] = {
-    "test_events.EPollEventLoopTests": "varies CPython's selector; saburo has none",
-    "test_events.PollEventLoopTests": "varies CPython's selector; saburo has none",
-    "test_sock_lowlevel.EPollEventLoopTests": "varies CPython's selector; saburo has none",
-    "test_sock_lowlevel.PollEventLoopTests": "varies CPython's selector; saburo has none",
-    "test_unix_events.UnixReadPipeTransportTests": "white-box: CPython's pipe transport",
-    "test_unix_events.UnixWritePipeTransportTests": "white-box: CPython's pipe transport",
-    "test_unix_events.AbstractChildWatcherTests": "no loop: CPython's child watchers",
-    "test_unix_events.BaseChildWatcherTests": "no loop: CPython's child watchers",
-    "test_unix_events.SafeChildWatcherTests": "white-box: CPython's child watchers",
-    "test_unix_events.FastChildWatcherTests": "white-box: CPython's child watchers",
-    "test_unix_events.PolicyTests": "white-box: CPython's child watchers",
 }
 
 
@@ -110,8 +74,3 @@ def jobs() -> Iterator[Job]:
         if module in present:
             for round_ in rounds:
                 yield Job(module, round_)
-
-
-def unknown() -> list[str]:
-    """Modules of this interpreter that neither table names."""
-    return [name for name in installed() or () if name not in RUN and name not in LEFT_OUT]

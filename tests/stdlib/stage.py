@@ -13,6 +13,7 @@ All of this happens in the worker's process only.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import types
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .modules import PACKAGE
 from .touch import WatchedLoop, touch, watch_module_attribute, watch_test_case
 from .virtual_time import VirtualTimeLoop
 
@@ -69,7 +71,7 @@ def saburo_implementation() -> Implementation:
             saburo.Loop.stop(self)
             Loop._run(self)
 
-    class TestLoop(VirtualTimeLoop, Loop):
+    class TestLoop(VirtualTimeLoop, Loop):  # type: ignore[misc]  # the timers are asyncio's
         # Tests ask `while loop._ready: run_briefly(loop)` to let everything queued happen. The
         # native queue cannot be looked into, so the answer is yes this many times, then once no.
         _SETTLING_TURNS = 10
@@ -120,7 +122,7 @@ def asyncio_implementation() -> Implementation:
     class Loop(BaseLoop, asyncio.SelectorEventLoop):
         pass
 
-    class TestLoop(VirtualTimeLoop, Loop):
+    class TestLoop(VirtualTimeLoop, Loop):  # type: ignore[misc]  # the timers are asyncio's
         def _nonblocking_turn(self) -> None:
             self._stopping = True
             Loop._run_once(self)
@@ -157,24 +159,23 @@ def install_classes(implementation: Implementation) -> None:
 
 def install_loop(implementation: Implementation) -> None:
     """Take the places from which tests, `asyncio.run` and `asyncio.Runner` get their loops."""
-    loop = implementation.loop
-    for name in ("SelectorEventLoop", "EventLoop"):
-        if hasattr(asyncio, name):
-            setattr(asyncio, name, loop)
-    # The base class of the default policy, also after a test has reset the policy. From 3.14 on
-    # the name has an underscore more.
-    policy = getattr(asyncio.unix_events, "_UnixDefaultEventLoopPolicy", None)
-    policy = policy or asyncio.unix_events._DefaultEventLoopPolicy
-    policy._loop_factory = loop
-
-    from test.test_asyncio import utils
-
-    utils.TestLoop = implementation.test_loop
-    asyncio.BaseEventLoop = implementation.base_loop  # type: ignore[misc]
-    asyncio.base_events.BaseEventLoop = implementation.base_loop  # type: ignore[misc]
-    asyncio.selector_events.BaseSelectorEventLoop = (  # type: ignore[misc]
-        implementation.base_selector_loop
-    )
+    utils = importlib.import_module(f"{PACKAGE}.utils")
+    # The default policy's class is asked, so that this holds after a test has reset the policy.
+    # From 3.14 on its name has an underscore more.
+    policies = vars(asyncio.unix_events)
+    policy = policies.get("_DefaultEventLoopPolicy") or policies["_UnixDefaultEventLoopPolicy"]
+    places: list[tuple[object, str, type]] = [
+        (policy, "_loop_factory", implementation.loop),
+        (asyncio, "SelectorEventLoop", implementation.loop),
+        (asyncio, "EventLoop", implementation.loop),
+        (asyncio, "BaseEventLoop", implementation.base_loop),
+        (asyncio.base_events, "BaseEventLoop", implementation.base_loop),
+        (asyncio.selector_events, "BaseSelectorEventLoop", implementation.base_selector_loop),
+        (utils, "TestLoop", implementation.test_loop),
+    ]
+    for place, name, loop in places:
+        if hasattr(place, name):  # asyncio.EventLoop is there from 3.13 on
+            setattr(place, name, loop)
     if implementation.handles is not None:
         # Only the names tests construct handles by: the standard library uses asyncio.events'.
         watch_module_attribute(asyncio, "Handle", implementation.handles[0])
@@ -182,7 +183,7 @@ def install_loop(implementation: Implementation) -> None:
 
 
 def install_logger(package: str) -> None:
-    """Let `package` log to what tests put at ``asyncio.base_events.logger``, their listening post."""
+    """Let `package` log to ``asyncio.base_events.logger``, where tests put a mock to listen."""
 
     def look_up(module: types.ModuleType) -> object:
         return vars(module)["logger"]
@@ -195,7 +196,7 @@ def install_logger(package: str) -> None:
 
     module = asyncio.base_events
     kind = type(module.__name__, (type(module),), {"logger": property(look_up, put)})
-    module.__class__ = kind  # type: ignore[assignment]
+    module.__class__ = kind
 
 
 def watch_tests(module: types.ModuleType, implementation: Implementation) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import differences
-from .modules import FOREIGN, Job
+from .modules import FOREIGN, RUN, Job, installed
 from .stage import under_test
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,12 @@ class Limits:
     seconds_per_module: float = 600
 
 
+def unknown_modules() -> list[str]:
+    """Modules of this interpreter that are neither run nor left out for a reason."""
+    left_out = differences.of(under_test()).modules_left_out
+    return [name for name in installed() or () if name not in RUN and name not in left_out]
+
+
 def run_all(
     jobs: Iterable[Job],
     *,
@@ -80,9 +86,7 @@ def run_all(
         return [future.result() for future in running]
 
 
-def run_module(
-    job: Job, limits: Limits = Limits(), wanted: tuple[str, ...] = ()
-) -> ModuleReport:
+def run_module(job: Job, limits: Limits = Limits(), wanted: tuple[str, ...] = ()) -> ModuleReport:
     """Run one module to its end, over crashes and exceeded limits, and judge every test."""
     report = ModuleReport(job)
     with tempfile.TemporaryDirectory(prefix="saburo-stdlib-") as folder:
@@ -97,9 +101,9 @@ def run_module(
                 Verdict(job.label, FAILED, f"given up after {RESTARTS} broken workers")
             )
         lines = _read(lines_path)
-    entries = differences.expected(under_test())
+    record = differences.of(under_test())
     report.verdicts += [
-        _judge(line, entries)
+        judge(line, record)
         for line in lines
         # On CPython's loops only our classes are looked at; the rest belongs to the full round.
         if "outcome" in line and (line["touched"] or job.round != FOREIGN)
@@ -180,11 +184,12 @@ def _read(lines_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines_path.read_text("utf-8").splitlines()]
 
 
-def _judge(line: dict[str, Any], entries: list[differences.Difference]) -> Verdict:
+def judge(line: dict[str, Any], record: differences.Record) -> Verdict:
+    """What a line of a worker's report comes to."""
     test, outcome, detail = line["test"], line["outcome"], line["detail"]
-    entry = differences.find(entries, test)
+    entry = record.difference(test)
     if outcome == PASSED and entry is not None:
-        detail = f"passes, but stands in {differences.RECORD.name}: {entry.reason}"
+        detail = f"passes, but stands in {differences.PATH.name}: {entry.reason}"
         return Verdict(test, FAILED, detail)
     if outcome == PASSED and not line["touched"]:
         return Verdict(test, UNTOUCHED, "")

@@ -74,7 +74,7 @@ def watch_module_attribute(module: types.ModuleType, name: str, value: object) -
     # is warm: the name must not be in there.
     del vars(module)[name]
     kind = type(module.__name__, (type(module),), {name: property(look_up)})
-    module.__class__ = kind  # type: ignore[assignment]
+    module.__class__ = kind
 
 
 def watch_test_case(case: type[unittest.TestCase], classes: tuple[type, ...]) -> None:

@@ -68,7 +68,10 @@ class VirtualClock:
 
 
 class VirtualTimeLoop:
-    """Mixin of a loop; the class it is mixed into supplies `_nonblocking_turn`."""
+    """Mixin of a loop; the class it is mixed into supplies `_nonblocking_turn`.
+
+    Its timers are asyncio's own handles on any loop, also where the loop has a class of its own.
+    """
 
     _nonblocking_turn: Callable[[], None]
     _check_closed: Callable[[], None]

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from . import stage
-from .modules import CLASSES_LEFT_OUT, FULL, PACKAGE, Job
+from . import differences, stage
+from .modules import FULL, PACKAGE, Job
 from .touch import touch, watch_test_methods
 
 # Tests that need resources beyond this machine are skipped, as regrtest does when not told else.
@@ -32,9 +32,12 @@ ErrorInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[Non
 class Report(unittest.TestResult):
     """Writes a line when a test starts and one with its outcome when it ends."""
 
-    def __init__(self, job: Job, lines: IO[str], seconds_per_test: float) -> None:
+    def __init__(
+        self, job: Job, record: differences.Record, lines: IO[str], seconds_per_test: float
+    ) -> None:
         super().__init__()
         self.job = job
+        self.record = record
         self.lines = lines
         self.seconds_per_test = seconds_per_test
         self.current: dict[str, Any] = {}
@@ -53,7 +56,9 @@ class Report(unittest.TestResult):
         self.write(running=self.current["test"])
         touch.forget()
         self.started = time.perf_counter()
-        faulthandler.dump_traceback_later(self.seconds_per_test, exit=True)
+        entry = self.record.difference(self.current["test"])
+        seconds = (entry and entry.seconds) or self.seconds_per_test
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
@@ -110,14 +115,12 @@ def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
             yield item
 
 
-def load(job: Job) -> list[unittest.TestCase]:
+def load(job: Job, record: differences.Record) -> list[unittest.TestCase]:
     """Set the stage and load the module's tests, less the classes left out."""
-    import test.support
-
-    test.support.use_resources = [
-        name for name in test.support.__dict__.get("ALL_RESOURCES", _resource_names())
-        if name not in ABSENT_RESOURCES
-    ]
+    support = importlib.import_module("test.support")
+    resources = importlib.import_module("test.libregrtest.cmdline").ALL_RESOURCES
+    usable = [name for name in resources if name not in ABSENT_RESOURCES]
+    vars(support)["use_resources"] = usable
     implementation = stage.IMPLEMENTATIONS[stage.under_test()]()
     if job.round == FULL:
         stage.install_loop(implementation)
@@ -130,14 +133,8 @@ def load(job: Job) -> list[unittest.TestCase]:
     return [
         test
         for test in tests_of(suite)
-        if f"{job.module}.{type(test).__name__}" not in CLASSES_LEFT_OUT
+        if f"{job.module}.{type(test).__name__}" not in record.classes_left_out
     ]
-
-
-def _resource_names() -> tuple[str, ...]:
-    from test.libregrtest.cmdline import ALL_RESOURCES
-
-    return tuple(ALL_RESOURCES)
 
 
 def already_run(report: Path) -> set[str]:
@@ -152,11 +149,12 @@ def main(label: str, report_path: str, seconds_per_test: str, *wanted: str) -> N
     faulthandler.enable()
     job = Job.of_label(label)
     done = already_run(Path(report_path))
+    record = differences.of(stage.under_test())
     with open(report_path, "a", encoding="utf-8") as lines:
-        report = Report(job, lines, float(seconds_per_test))
+        report = Report(job, record, lines, float(seconds_per_test))
         tests = [
             test
-            for test in load(job)
+            for test in load(job, record)
             if report.name(test) not in done
             and (not wanted or any(part in report.name(test) for part in wanted))
         ]

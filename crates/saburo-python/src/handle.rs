@@ -9,8 +9,8 @@ use saburo_core::{Time, TimerId};
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Raised, Res, Slot, TypeCell, Visit, builtin,
-    float, inside, mapping, none, raise, string, tuple,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Raised, Res, Slot, TypeCell, Visit, boolean,
+    builtin, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
 
@@ -182,8 +182,8 @@ fn failed(this: &Instance<Handle>, raised: Raised, callback: &Object, args: &Arg
     let exception = raised.take();
     let Some(event_loop) = this.event_loop.get() else { return Ok(()) };
     let names = names();
-    let described = names.format_callback_source.call(&[callback, &*args.to_tuple()?])?;
-    let message = string(&format!("Exception in callback {}", described.display()?))?;
+    let described = callback_source(&event_loop, callback, &*args.to_tuple()?)?;
+    let message = string(&format!("Exception in callback {described}"))?;
     let mut entries: Vec<(&Object, &Object)> =
         vec![(&names.message, &message), (&names.exception, &exception), (&names.handle, this.as_object())];
     let traceback = this.source_traceback.get();
@@ -196,7 +196,12 @@ fn failed(this: &Instance<Handle>, raised: Raised, callback: &Object, args: &Arg
 }
 
 /// Cancels the handle: it will not run, and lets go of its callback and arguments.
-pub(crate) fn cancel(this: &Instance<Handle>) -> Res<()> {
+fn cancel(this: &Instance<Handle>) -> Res<()> {
+    cancel_with(this, || repr(this))
+}
+
+/// Cancels, keeping what `words` says of the handle in debug mode.
+fn cancel_with(this: &Instance<Handle>, words: impl FnOnce() -> Res<Obj>) -> Res<()> {
     if this.cancelled.replace(true) {
         return Ok(());
     }
@@ -209,7 +214,7 @@ pub(crate) fn cancel(this: &Instance<Handle>) -> Res<()> {
     };
     if debug {
         // Kept for the logs: the callback's repr is gone in a moment.
-        let text = repr(this)?;
+        let text = words()?;
         this.last_repr.set(Some(text));
     }
     drop((this.callback.take(), this.args.take()));
@@ -224,18 +229,18 @@ fn repr(this: &Instance<Handle>) -> Res<Obj> {
 }
 
 /// The words inside a handle's `<…>`, in asyncio's order.
-fn describe(this: &Instance<Handle>, when: Option<f64>) -> Res<String> {
+fn describe(this: &Instance<Handle>, when: Option<Obj>) -> Res<String> {
     let names = names();
     let mut words = vec![this.as_object().type_of().attr(&names.dunder_name)?.display()?];
     if this.cancelled.get() {
         words.push("cancelled".to_owned());
     }
     if let Some(when) = when {
-        words.push(format!("when={}", float(when)?.repr()?));
+        words.push(format!("when={}", when.repr()?));
     }
     if let Some(callback) = this.callback.get() {
-        let args = this.args.get().to_tuple()?;
-        words.push(names.format_callback_source.call(&[&*callback, &*args])?.display()?);
+        let event_loop = this.event_loop.get().unwrap_or_else(none);
+        words.push(callback_source(&event_loop, &callback, &*this.args.get().to_tuple()?)?);
     }
     if let Some(traceback) = this.source_traceback.get()
         && let Some(frame) = last_item(&traceback)?
@@ -244,6 +249,20 @@ fn describe(this: &Instance<Handle>, when: Option<f64>) -> Res<String> {
         words.push(format!("created at {}:{}", file.display()?, line.display()?));
     }
     Ok(words.join(" "))
+}
+
+/// What asyncio says of a callback: its name and where it stands; in debug mode its arguments, too, where
+/// this version makes that difference.
+fn callback_source(event_loop: &Object, callback: &Object, args: &Object) -> Res<String> {
+    let names = names();
+    let Some(kw_debug) = &names.kw_debug else {
+        return names.format_callback_source.call(&[callback, args])?.display();
+    };
+    let debug = match event_loop.cast::<Loop>() {
+        Some(native) => boolean(native.debug()),
+        None => event_loop.method(&names.get_debug, &[])?,
+    };
+    names.format_callback_source.call_with_names(&[callback, args, &debug], Some(kw_debug))?.display()
 }
 
 /// The last item of a sequence, or nothing of an empty one.
@@ -394,13 +413,28 @@ pub(crate) struct TimerHandle {
     handle: Handle,
     /// The deadline in seconds of the loop's clock, just as it was asked for.
     when: Cell<f64>,
+    /// The deadline as it was given, where that was not a float: `when()` gives it back.
+    given: Slot,
     /// Where the loop keeps it, until it runs or is cancelled.
     timer: Cell<Option<TimerId>>,
 }
 
 impl TimerHandle {
     pub(crate) fn with(handle: Handle, when: f64) -> TimerHandle {
-        TimerHandle { handle, when: Cell::new(when), timer: Cell::new(None) }
+        TimerHandle { handle, when: Cell::new(when), given: Slot::empty(), timer: Cell::new(None) }
+    }
+
+    /// Remembers a deadline that was given as something else than a float.
+    pub(crate) fn set_given(&self, when: &Object) {
+        self.given.set((!when.is_exact_float()).then(|| when.to_obj()));
+    }
+
+    /// The deadline as Python sees it.
+    fn when(&self) -> Res<Obj> {
+        match self.given.get() {
+            Some(given) => Ok(given),
+            None => float(self.when.get()),
+        }
     }
 
     /// The deadline in the engine's terms. NaN is due at once, infinity never.
@@ -427,7 +461,7 @@ fn cancel_timer(this: &Instance<TimerHandle>) -> Res<()> {
         }
         _ => None,
     };
-    let done = cancel(this.upcast());
+    let done = cancel_with(this.upcast(), || timer_repr(this));
     // Only now: letting go of the queue's reference may free the handle's callback and run code.
     drop(queued);
     done
@@ -437,7 +471,7 @@ fn timer_repr(this: &Instance<TimerHandle>) -> Res<Obj> {
     if let Some(kept) = this.handle.last_repr.get() {
         return Ok(kept);
     }
-    let words = describe(this.upcast(), Some(this.when.get()))?;
+    let words = describe(this.upcast(), Some(this.when()?))?;
     string(&format!("<{words}>"))
 }
 
@@ -506,9 +540,11 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
 
     fn traverse(&self, visit: &mut Visit<'_>) {
         self.handle.traverse(visit);
+        self.given.visit(visit);
     }
 
     fn clear(&self) {
+        drop(self.given.take());
         self.handle.clear();
     }
 
@@ -520,6 +556,7 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
                         return raise(builtin::type_error(), "when must not be None");
                     }
                     this.when.set(when.as_f64()?);
+                    this.set_given(when);
                     init(this.upcast(), "TimerHandle", rest, args)
                 }
                 [] => raise(builtin::type_error(), "TimerHandle() needs a deadline first"),
@@ -531,18 +568,18 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             )
             .noargs(
                 c"when",
-                |this| float(this.when.get()),
+                |this| this.when(),
                 c"The deadline, in seconds of the loop's clock (`loop.time()`).",
             )
             .repr(timer_repr)
             .compare(compare)
-            .hash(|this| float(this.when.get())?.hash())
+            .hash(|this| this.when()?.hash())
             .getter(
                 c"__class__",
                 |_| names().class_timer_handle.clone(),
                 c"asyncio.TimerHandle, for isinstance.",
             )
-            .getter(c"_when", |this| float(this.when.get()), c"The deadline.")
+            .getter(c"_when", |this| this.when(), c"The deadline.")
             .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")
             .setter(|_, _| Ok(()))
     }

@@ -30,6 +30,16 @@ Raised where the native code has panicked; the interpreter goes on.
 >>> issubclass(saburo.InternalError, RuntimeError)
 True",
     )?;
+    module.function(
+        c"future_add_to_awaited_by",
+        future::add_to_awaited_by,
+        c"Record that `fut` is awaited on by `waiter`, also where `fut` is one of ours.",
+    )?;
+    module.function(
+        c"future_discard_from_awaited_by",
+        future::discard_from_awaited_by,
+        c"Record that `fut` is no longer awaited on by `waiter`, also where `fut` is one of ours.",
+    )?;
     module.class::<handle::Handle>()?;
     module.class::<handle::TimerHandle>()?;
     module.class::<future::Future>()?;

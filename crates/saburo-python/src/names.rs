@@ -39,6 +39,12 @@ macro_rules! table {
             pub(crate) kw_loop: Obj,
             /// `("msg",)`
             pub(crate) kw_msg: Obj,
+            /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
+            pub(crate) add_to_awaited_by: Option<Obj>,
+            /// Its opposite.
+            pub(crate) discard_from_awaited_by: Option<Obj>,
+            /// `("debug",)`, where `_format_callback_source` takes it.
+            pub(crate) kw_debug: Option<Obj>,
             /// `asyncio.eager_task_factory`, where there is one.
             eager_factory: Option<Obj>,
         }
@@ -54,6 +60,16 @@ macro_rules! table {
                     kw_context: tuple([&*intern(c"context")?].into_iter())?,
                     kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
                     eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
+                    add_to_awaited_by: import(c"asyncio.futures", c"")?
+                        .attr_opt(&*intern(c"future_add_to_awaited_by")?)?,
+                    discard_from_awaited_by: import(c"asyncio.futures", c"")?
+                        .attr_opt(&*intern(c"future_discard_from_awaited_by")?)?,
+                    kw_debug: match import(c"asyncio.format_helpers", c"_format_callback_source")?
+                        .attr(&*intern(c"__kwdefaults__")?)?
+                    {
+                        defaults if defaults.is_none() => None,
+                        _ => Some(tuple([&*intern(c"debug")?].into_iter())?),
+                    },
                     kw_msg: tuple([&*intern(c"msg")?].into_iter())?,
                     $($import: import($module, $attribute)?,)*
                     $($string,)*

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use saburo_core::Timeout;
 
 use crate::ffi::{
-    Instance, Object, Res, attached_thread, builtin, bytes, check_signals, detach, float, none, raise,
+    Instance, Object, Res, aside, attached_thread, builtin, bytes, check_signals, detach, float, none, raise,
 };
 use crate::future;
 use crate::handle;
@@ -47,9 +47,11 @@ impl Drop for Running<'_> {
             event_loop.phase.set(Phase::Idle);
         }
         // Taking the entry out may fail only with the interpreter itself going down.
-        if let Err(raised) = event_loop.current.leave(event_loop) {
-            raised.unraisable(event_loop.as_object());
-        }
+        aside(|| {
+            if let Err(raised) = event_loop.current.leave(event_loop) {
+                raised.unraisable(event_loop.as_object());
+            }
+        });
     }
 }
 

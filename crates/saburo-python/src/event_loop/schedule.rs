@@ -2,7 +2,7 @@
 
 use saburo_core::Clock;
 
-use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Res, builtin, none, raise, tuple};
+use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Res, builtin, float, none, raise, tuple};
 use crate::handle::{Arguments, Handle, TimerHandle};
 use crate::names::names;
 use crate::task::{self, TaskWakeup, Wishes};
@@ -84,8 +84,13 @@ pub(super) fn call_later(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if delay.is_none() {
         return raise(builtin::type_error(), "delay must not be None");
     }
-    let when = now(this) + delay.as_f64()?;
-    at(this, "call_later", when, callback, rest, args.only_keyword("call_later", "context")?)
+    let context = args.only_keyword("call_later", "context")?;
+    if delay.is_exact_float() || delay.is_int() {
+        return at(this, now(this) + delay.as_f64()?, None, callback, rest, context);
+    }
+    // What can be added to a float is a delay: a Fraction, a NumPy scalar.
+    let when = float(now(this))?.plus(delay)?;
+    at(this, when.as_f64()?, Some(&when), callback, rest, context)
 }
 
 pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -95,14 +100,14 @@ pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if when.is_none() {
         return raise(builtin::type_error(), "when cannot be None");
     }
-    let when = when.as_f64()?;
-    at(this, "call_at", when, callback, rest, args.only_keyword("call_at", "context")?)
+    at(this, when.as_f64()?, Some(when), callback, rest, args.only_keyword("call_at", "context")?)
 }
 
+/// Schedules a call for `when`; `given` is how the caller wrote it, for `TimerHandle.when()`.
 fn at(
     this: &Instance<Loop>,
-    method: &str,
     when: f64,
+    given: Option<&Object>,
     callback: &Object,
     args: &[&Object],
     context: Option<&Object>,
@@ -111,10 +116,14 @@ fn at(
     let debug = this.debug();
     if debug {
         Loop::check_thread(this)?;
-        check_callback(method, callback)?;
+        // The name also of what call_later() refuses, as in asyncio.
+        check_callback("call_at", callback)?;
     }
     let timer = TimerHandle::with(handle(this, callback, args, context)?, when);
     let timer = Instance::alloc(timer)?;
+    if let Some(given) = given {
+        timer.set_given(given);
+    }
     if debug {
         timer.as_handle().set_source_traceback(names().extract_stack.call0()?);
     }

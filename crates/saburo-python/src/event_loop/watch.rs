@@ -8,7 +8,7 @@ use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
 
-use super::{Loop, Ready, new_future};
+use super::{Loop, Phase, Ready, new_future};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Direction {
@@ -40,7 +40,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         );
     };
     this.check_usable()?;
-    let fd = descriptor(fd)?;
+    let fd = kernel_number(descriptor(fd)?)?;
     if this.debug() {
         Loop::check_thread(this)?;
     }
@@ -72,11 +72,13 @@ pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
 }
 
 fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool> {
-    let closed = this.phase.get() == super::Phase::Closed;
-    let fd = descriptor(fd)?;
-    if closed {
+    let number = descriptor(fd)?;
+    if this.phase.get() == Phase::Closed {
         return Ok(false);
     }
+    this.check_usable()?;
+    // What no descriptor can be is not watched either.
+    let Some(fd) = number else { return Ok(false) };
     let before = this.core(|core| match direction {
         Direction::Read => core.remove_reader(fd),
         Direction::Write => core.remove_writer(fd),
@@ -88,7 +90,7 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
 /// cancelled leaves nothing behind, and has read nothing.
 pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
     this.check_usable()?;
-    let fd = descriptor(fd)?;
+    let fd = kernel_number(descriptor(fd)?)?;
     let future = new_future(this)?;
     let before = this.core(|core| match direction {
         Direction::Read => core.set_reader(fd, Ready::Arrived(future.clone())),
@@ -130,24 +132,36 @@ fn cancel(before: Option<Ready>) -> Res<bool> {
 }
 
 /// The descriptor that an int, or an object with `fileno()`, stands for; asyncio's errors otherwise.
-fn descriptor(object: &Object) -> Res<RawFd> {
+/// None if the number is too large to be one.
+fn descriptor(object: &Object) -> Res<Option<RawFd>> {
     let number = if object.is_int() {
         object.as_i64()
     } else {
         object.method(&names().fileno, &[]).and_then(|number| names().int_class.call(&[&number])?.as_i64())
     };
-    let number = match number {
-        Ok(number) => number,
-        Err(raised) => return not_a_descriptor(raised, object),
-    };
-    match RawFd::try_from(number) {
-        Ok(fd) if fd >= 0 => Ok(fd),
-        _ => raise(builtin::value_error(), &format!("Invalid file descriptor: {number}")),
+    match number {
+        Ok(number) if number < 0 => {
+            raise(builtin::value_error(), &format!("Invalid file descriptor: {number}"))
+        }
+        Ok(number) => Ok(RawFd::try_from(number).ok()),
+        Err(raised) if raised.matches(builtin::overflow_error()) => {
+            raised.swallow();
+            Ok(None)
+        }
+        Err(raised) => not_a_descriptor(raised, object),
+    }
+}
+
+/// A descriptor that the kernel is to be asked about.
+fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
+    match descriptor {
+        Some(fd) => Ok(fd),
+        None => raise(builtin::overflow_error(), "Python int too large to convert to C int"),
     }
 }
 
 #[cold]
-fn not_a_descriptor(raised: Raised, object: &Object) -> Res<RawFd> {
+fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<RawFd>> {
     let names = names();
     let expected = raised.matches(&names.attribute_error)
         || raised.matches(builtin::type_error())

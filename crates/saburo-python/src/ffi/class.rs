@@ -736,7 +736,7 @@ impl<T: Class> Builder<T> {
 
 /// The function that a zero-sized `F` stands for.
 #[inline]
-fn conjure<F: Copy + 'static>() -> F {
+pub(super) fn conjure<F: Copy + 'static>() -> F {
     const { assert!(size_of::<F>() == 0, "a method is a plain function, without captures") };
     // SAFETY: F has no bytes, and a value of it was given to the builder, so F has a value.
     unsafe { std::mem::zeroed() }
@@ -751,7 +751,7 @@ unsafe fn this<'a, T: Class>(op: *mut ffi::PyObject) -> &'a Instance<T> {
 }
 
 #[inline]
-fn answer(body: impl FnOnce() -> Res<Obj>) -> *mut ffi::PyObject {
+pub(super) fn answer(body: impl FnOnce() -> Res<Obj>) -> *mut ffi::PyObject {
     guarded(ptr::null_mut(), || body().map(Obj::into_raw))
 }
 

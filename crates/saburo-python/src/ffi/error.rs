@@ -79,6 +79,18 @@ impl Raised {
     }
 }
 
+/// Runs `body` with the exception that may be pending set aside, and puts it back afterwards. Whatever
+/// calls Python on the way out of an error needs this: Python must not be called with an exception set.
+pub(crate) fn aside<R>(body: impl FnOnce() -> R) -> R {
+    let pending = Raised::if_occurred().err().map(Raised::take);
+    let result = body();
+    if let Some(pending) = pending {
+        // Raised again, and told by whoever was told before.
+        let _ = Raised::with(pending);
+    }
+    result
+}
+
 /// Sets an exception of this class with this message.
 #[cold]
 pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
@@ -104,6 +116,7 @@ pub(crate) mod builtin {
     classes! {
         keyboard_interrupt = PyExc_KeyboardInterrupt;
         os_error = PyExc_OSError;
+        overflow_error = PyExc_OverflowError;
         runtime_error = PyExc_RuntimeError;
         stop_iteration = PyExc_StopIteration;
         system_exit = PyExc_SystemExit;

@@ -5,7 +5,8 @@ use std::ptr;
 
 use pyo3_ffi as ffi;
 
-use super::class::{Builder, Class};
+use super::args::Args;
+use super::class::{Answer, Builder, Class, answer, conjure};
 use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception};
 use super::object::{Obj, Object, string};
 
@@ -27,6 +28,40 @@ impl Module {
         let class = new_exception(c"saburo.InternalError", doc, builtin::runtime_error())?;
         INTERNAL_ERROR.set(class.clone());
         self.add(c"InternalError", &class)
+    }
+
+    /// Adds a function: a plain `fn` item or a closure without captures.
+    pub(crate) fn function<F, A>(&self, name: &'static CStr, _function: F, doc: &'static CStr) -> Res<()>
+    where
+        F: Fn(Args<'_>) -> A + Copy + 'static,
+        A: Answer,
+    {
+        unsafe extern "C" fn entry<F, A>(
+            _module: *mut ffi::PyObject,
+            args: *const *mut ffi::PyObject,
+            count: ffi::Py_ssize_t,
+            names: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject
+        where
+            F: Fn(Args<'_>) -> A + Copy + 'static,
+            A: Answer,
+        {
+            let function = conjure::<F>();
+            // SAFETY: the caller keeps the arguments alive, and they are laid out as METH_FASTCALL with
+            // METH_KEYWORDS says.
+            answer(|| function(unsafe { Args::new(args, count as usize, names) }).answer())
+        }
+        let table = Box::leak(Box::new([
+            ffi::PyMethodDef {
+                ml_name: name.as_ptr(),
+                ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::<F, A> },
+                ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+                ml_doc: doc.as_ptr(),
+            },
+            ffi::PyMethodDef::zeroed(),
+        ]));
+        // SAFETY: a live module, and a table that is complete and never freed.
+        Raised::check(unsafe { ffi::PyModule_AddFunctions(self.0.as_ptr(), table.as_mut_ptr()) })
     }
 
     /// Adds a string constant.

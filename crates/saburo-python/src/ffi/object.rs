@@ -217,6 +217,19 @@ impl Object {
         Ok(value)
     }
 
+    /// Is it exactly a `float`?
+    #[inline]
+    pub(crate) fn is_exact_float(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyFloat_CheckExact(self.as_ptr()) != 0 }
+    }
+
+    /// Python's `self + other`.
+    pub(crate) fn plus(&self, other: &Object) -> Res<Obj> {
+        // SAFETY: both live; new reference or null.
+        unsafe { Obj::from_new(ffi::PyNumber_Add(self.as_ptr(), other.as_ptr())) }
+    }
+
     /// The value as a signed 64-bit integer; OverflowError or TypeError otherwise.
     pub(crate) fn as_i64(&self) -> Res<i64> {
         // SAFETY: live object.
@@ -315,6 +328,25 @@ impl Object {
         }
     }
 
+    /// Is it exactly a `set`?
+    #[inline]
+    pub(crate) fn is_exact_set(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PySet_CheckExact(self.as_ptr()) != 0 }
+    }
+
+    /// `self.add(item)` of a set.
+    pub(crate) fn set_add(&self, item: &Object) -> Res<()> {
+        // SAFETY: both live; the call checks that this is a set.
+        Raised::check(unsafe { ffi::PySet_Add(self.as_ptr(), item.as_ptr()) })
+    }
+
+    /// `self.discard(item)` of a set.
+    pub(crate) fn set_discard(&self, item: &Object) -> Res<()> {
+        // SAFETY: both live; the call checks that this is a set. A missing item is no error.
+        Raised::check_bool(unsafe { ffi::PySet_Discard(self.as_ptr(), item.as_ptr()) }).map(drop)
+    }
+
     /// `self.get(key)` of a dict.
     pub(crate) fn dict_get(&self, key: &Object) -> Res<Option<Obj>> {
         // SAFETY: both live; a borrowed reference, or null with or without an exception.
@@ -338,7 +370,7 @@ pub(crate) fn none() -> Obj {
 
 /// A Python `bool`.
 #[inline]
-pub(super) fn boolean(value: bool) -> Obj {
+pub(crate) fn boolean(value: bool) -> Obj {
     // SAFETY: static objects.
     unsafe { Object::from_ptr(if value { ffi::Py_True() } else { ffi::Py_False() }) }.to_obj()
 }

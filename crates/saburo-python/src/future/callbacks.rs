@@ -239,22 +239,14 @@ fn tell_foreign(this: &Instance<Future>, callback: &Callback) -> Res<()> {
     event_loop.method_with_names(&names.call_soon, &args, Some(&names.kw_context)).map(drop)
 }
 
-/// The tasks among the waiters, as a set.
-pub(super) fn awaited_by(this: &Instance<Future>) -> Res<Option<Obj>> {
-    let mut tasks = Vec::new();
-    for callback in this.callbacks.snapshot() {
-        match callback {
-            Callback::Wake(task) => tasks.push(task.into_obj()),
-            Callback::Unwatch(_) => {}
-            Callback::Call(handle) => {
-                if let Some(task) = handle.callback().and_then(|function| TaskWakeup::task_of(&function)) {
-                    tasks.push(task.into_obj());
-                }
-            }
+/// The tasks among the waiters.
+pub(super) fn waiting_tasks(this: &Instance<Future>) -> Vec<Obj> {
+    let tasks = this.callbacks.snapshot().into_iter().filter_map(|callback| match callback {
+        Callback::Wake(task) => Some(task.into_obj()),
+        Callback::Unwatch(_) => None,
+        Callback::Call(handle) => {
+            handle.callback().and_then(|function| TaskWakeup::task_of(&function)).map(Own::into_obj)
         }
-    }
-    if tasks.is_empty() {
-        return Ok(None);
-    }
-    names().set_class.call(&[&*list(tasks.into_iter())?]).map(Some)
+    });
+    tasks.collect()
 }

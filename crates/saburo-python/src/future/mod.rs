@@ -3,6 +3,7 @@
 //! The states are asyncio's: pending, then for good either cancelled or finished. Whoever waits is told
 //! through the loop's ready queue, in the order they asked, never from inside `set_result`.
 
+mod awaited_by;
 mod awaiter;
 mod callbacks;
 
@@ -16,6 +17,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
+pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::FutureIter;
 pub(crate) use callbacks::{Callback, Callbacks};
 
@@ -28,6 +30,8 @@ pub(crate) struct Future {
     /// The result or the exception, once finished.
     outcome: Slot,
     callbacks: Callbacks,
+    /// Who is recorded to wait for it other than by a callback: one task, or a set of them.
+    awaited_by: Slot,
     /// What few futures have; made when first needed.
     rare: Cell<Option<Box<Rare>>>,
     state: Cell<State>,
@@ -66,6 +70,7 @@ impl Future {
             foreign_loop: Slot::empty(),
             outcome: Slot::empty(),
             callbacks: Callbacks::new(),
+            awaited_by: Slot::empty(),
             rare: Cell::new(None),
             state: Cell::new(State::Pending),
             blocking: Cell::new(false),
@@ -80,6 +85,7 @@ impl Future {
             foreign_loop: Slot::empty(),
             outcome: Slot::empty(),
             callbacks: Callbacks::new(),
+            awaited_by: Slot::empty(),
             rare: Cell::new(None),
             state: Cell::new(State::Pending),
             blocking: Cell::new(false),
@@ -294,13 +300,12 @@ pub(crate) fn cancel(this: &Instance<Future>, message: Option<Obj>) -> Res<bool>
 fn exception_instance(given: &Object) -> Res<Obj> {
     let exception = if given.is_exception_class() { given.call0()? } else { given.to_obj() };
     if !exception.is_exception() {
-        return raise(builtin::type_error(), "Invalid exception object");
+        return raise(builtin::type_error(), "invalid exception object");
     }
     if exception.is_instance(builtin::stop_iteration())? {
         // Raised into a coroutine, it would look like its return.
-        let text =
-            string("StopIteration interacts badly with generators and cannot be raised into a Future")?;
-        let error = builtin::runtime_error().call(&[&text])?;
+        let text = "StopIteration interacts badly with generators and cannot be raised into a Future";
+        let error = builtin::runtime_error().call(&[&*string(text)?])?;
         error.set_attr(&names().dunder_cause, &exception)?;
         error.set_attr(&names().dunder_context, &exception)?;
         return Ok(error);
@@ -439,6 +444,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
         self.foreign_loop.visit(visit);
         self.outcome.visit(visit);
         self.callbacks.visit(visit);
+        self.awaited_by.visit(visit);
         let rare = self.rare.take();
         if let Some(rare) = &rare {
             for object in
@@ -455,7 +461,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
     fn clear(&self) {
         drop((self.native_loop.take(), self.foreign_loop.take(), self.outcome.take()));
         self.callbacks.clear();
-        drop(self.rare.take());
+        drop((self.awaited_by.take(), self.rare.take()));
     }
 
     #[inline]
@@ -597,7 +603,7 @@ fn describe_internals(builder: Builder<Future>) -> Builder<Future> {
         .getter(c"_source_traceback", |this| this.source_traceback(), c"Where it was made, in debug mode.")
         .getter(
             c"_asyncio_awaited_by",
-            callbacks::awaited_by,
+            awaited_by::awaited_by,
             c"The set of tasks that await it, None if there is none.",
         )
 }

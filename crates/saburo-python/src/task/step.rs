@@ -5,7 +5,7 @@
 
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
-    Context, Instance, Obj, Object, Own, Raised, Res, Sent, builtin, inside, none, raise, send, throw,
+    Context, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, none, raise, send, throw,
 };
 use crate::future::{self, Callback, Future, State};
 use crate::names::names;
@@ -36,7 +36,7 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
     let done = inside(context.as_object(), || step(this, error));
     if this.future.state() == State::Failed {
         // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
-        event_loop.current().leave(event_loop)?;
+        aside(|| event_loop.current().leave(event_loop))?;
     }
     done
 }
@@ -46,7 +46,7 @@ pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     let before = current::swap(&event_loop, Some(this.as_object()))?;
     let done = step(this, error);
-    current::swap(&event_loop, before.as_deref())?;
+    aside(|| current::swap(&event_loop, before.as_deref()))?;
     done
 }
 
@@ -71,14 +71,16 @@ pub(super) fn start_eagerly(this: &Instance<Task>) -> Res<()> {
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     let Some(context) = this.context.get() else { return Ok(()) };
     let native = event_loop.cast::<Loop>();
-    let aside = native.map(|native| native.current().set_aside());
+    let outer = native.map(|native| native.current().set_aside());
     let before = current::swap(&event_loop, Some(this.as_object()))?;
     registry::enlist_eager(this)?;
     let done = inside(context.as_object(), || step(this, None));
-    registry::strike_eager(this)?;
-    current::swap(&event_loop, before.as_deref())?;
-    if let (Some(native), Some(aside)) = (native, aside) {
-        native.current().restore(aside);
+    aside(|| {
+        registry::strike_eager(this)?;
+        current::swap(&event_loop, before.as_deref())
+    })?;
+    if let (Some(native), Some(outer)) = (native, outer) {
+        native.current().restore(outer);
     }
     done?;
     if this.is_done() {
@@ -140,9 +142,9 @@ fn returned(this: &Instance<Task>, value: Obj) -> Res<()> {
 fn failed(this: &Instance<Task>, raised: Raised) -> Res<()> {
     registry::strike(this)?;
     if raised.matches(&names().cancelled_error) {
+        // The error itself is what awaiters get; the message of the request has done its part.
         this.future.set_cancelled_error(raised.take());
-        let message = this.future.cancel_message();
-        return future::cancel(this.upcast(), message).map(drop);
+        return future::cancel(this.upcast(), None).map(drop);
     }
     let fatal = raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit());
     let exception = raised.take();

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::ffi::{Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit};
+use crate::ffi::{Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, none, string};
 
 use super::{Task, step};
 
@@ -38,12 +38,12 @@ impl TaskWakeup {
 }
 
 fn call(this: &Instance<TaskWakeup>, args: &Object) -> Res<Obj> {
-    let Some(task) = this.task.get() else { return Ok(crate::ffi::none()) };
+    let Some(task) = this.task.get() else { return Ok(none()) };
     match args.tuple_item(0) {
         Some(awaited) if !this.plain.get() => step::wake_elsewhere(&task, &awaited)?,
         _ => step::run_elsewhere(&task, task.pending_error.take())?,
     }
-    Ok(crate::ffi::none())
+    Ok(none())
 }
 
 static TASK_WAKEUP: TypeCell = TypeCell::new();
@@ -83,5 +83,10 @@ impl Class for TaskWakeup {
             |this| this.task.get().map(Own::into_obj),
             c"The task, where debuggers and logs look for it.",
         )
+            .getter(
+                c"__qualname__",
+                |this| string(if this.plain.get() { "Task.task_step" } else { "Task.task_wakeup" }),
+                c"What logs and the repr of a future call it.",
+            )
     }
 }
