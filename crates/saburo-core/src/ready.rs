@@ -41,6 +41,10 @@ impl<H> Ready<H> {
     /// Append what other threads have posted. `spare` is empty before and after.
     #[inline]
     pub(crate) fn append_posts(&mut self, shared: &Shared<H>, spare: &mut Vec<H>) {
+        // Asked at every turn, and hardly ever true.
+        if !shared.inbox().bell().has_rung() {
+            return;
+        }
         shared.inbox().drain(spare);
         self.queue.extend(spare.drain(..));
     }

@@ -605,6 +605,22 @@ impl<H> Core<H> {
         self.posts.iter().for_each(f);
     }
 
+    /// Show every handle of the ready queue to `f`, first in line first.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// core.push(1);
+    /// core.push(2);
+    /// let mut line = vec![];
+    /// core.for_each_ready(&mut |n| line.push(*n));
+    /// assert_eq!(line, [1, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn for_each_ready(&self, f: &mut dyn FnMut(&H)) {
+        self.ready.iter().for_each(f);
+    }
+
     /// Take every handle out, the inbox's too, and stop watching all descriptors. The caller
     /// drops them when nothing is borrowed any more.
     ///

@@ -140,20 +140,6 @@ impl Handle {
         self.cancelled.get()
     }
 
-    pub(crate) fn callback(&self) -> Option<Obj> {
-        self.callback.get()
-    }
-
-    pub(crate) fn context(&self) -> Option<Context> {
-        self.context.get()
-    }
-
-    /// Gives a handle that was made before its argument was known that argument.
-    #[inline]
-    pub(crate) fn set_argument(&self, argument: Obj) {
-        self.args.set(Arguments::One(argument));
-    }
-
     pub(crate) fn set_source_traceback(&self, traceback: Obj) {
         self.source_traceback.set(Some(traceback));
     }
@@ -171,6 +157,26 @@ pub(crate) fn run(this: &Instance<Handle>) -> Res<()> {
     match inside(context.as_object(), || args.call(&callback)) {
         Ok(_) => Ok(()),
         Err(raised) => failed(this, raised, &callback, &args),
+    }
+}
+
+/// Runs a handle that nobody else knows: what is in it is moved out and not copied.
+#[inline]
+pub(crate) fn run_private(this: &Instance<Handle>) -> Res<()> {
+    let (Some(callback), Some(context)) = (this.callback.take(), this.context.take()) else {
+        return Ok(());
+    };
+    let args = this.args.take();
+    match inside(context.as_object(), || args.call(&callback)) {
+        Ok(_) => Ok(()),
+        Err(raised) => {
+            // The report shows it whole.
+            this.callback.set(Some(callback.clone()));
+            this.context.set(Some(context));
+            this.args.set(args.clone());
+            this.reveal();
+            failed(this, raised, &callback, &args)
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use ffi::{Module, Res};
 /// The table of contents of the module.
 fn populate(module: &Module) -> Res<()> {
     names::load()?;
+    task::load_current()?;
     module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
     module.internal_error(
         c"A bug in saburo itself: please report it, with the message.

@@ -143,6 +143,7 @@ table! {
         str_class = c"builtins", c"str";
         false_ = c"builtins", c"False";
         set_class = c"builtins", c"set";
+
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";

@@ -41,6 +41,13 @@ struct Running<'a>(&'a Instance<Loop>);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let event_loop = self.0;
+        event_loop.core(|core| {
+            core.for_each_ready(&mut |ready| {
+                if let Ready::Handle(handle) = ready {
+                    handle.reveal();
+                }
+            });
+        });
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
         if event_loop.phase.get() == Phase::Running {
@@ -56,22 +63,28 @@ impl Drop for Running<'_> {
 }
 
 fn turn(this: &Instance<Loop>) -> Res<()> {
-    let ready = this.core(|core| core.ready_len()).unwrap_or(0);
-    if ready == 0 || this.stopping.get() || this.pace.poll_is_due(this) {
-        poll(this, ready == 0)?;
-    } else {
-        this.core(|core| {
-            if core.next_deadline().is_some() {
-                let now = core.now();
-                core.collect_due(Some(now));
-            }
-        });
+    // One borrow for all that a busy turn asks.
+    let busy = this.core(|core| {
+        if core.ready_len() == 0 || this.stopping.get() || this.pace.poll_is_due(core.registered() > 0) {
+            return None;
+        }
+        core.collect_due(None);
+        Some(core.begin_batch())
+    });
+    match busy.flatten() {
+        Some(count) => batch(this, count),
+        None => {
+            poll(this)?;
+            let count = this.core(|core| core.begin_batch()).unwrap_or(0);
+            batch(this, count)
+        }
     }
-    batch(this)
 }
 
 /// plan, wait, collect.
-fn poll(this: &Instance<Loop>, idle: bool) -> Res<()> {
+fn poll(this: &Instance<Loop>) -> Res<()> {
+    let ready = this.core(|core| core.ready_len()).unwrap_or(0);
+    let idle = ready == 0;
     if idle {
         // Nobody is running while the loop sleeps.
         this.current.leave(this)?;
@@ -94,11 +107,9 @@ fn poll(this: &Instance<Loop>, idle: bool) -> Res<()> {
         (wait, waited)
     });
     this.sleeping.set(false);
-    let collected = this.core(|core| {
-        let now = core.next_deadline().map(|_| core.now());
-        core.collect(wait, now)
-    });
-    this.pace.polled();
+    let collected = this.core(|core| core.collect(wait, None));
+    let brought = this.core(|core| core.ready_len()).unwrap_or(0) > ready;
+    this.pace.polled(brought || idle);
     check_signals()?;
     if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
         this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;
@@ -110,8 +121,7 @@ fn poll(this: &Instance<Loop>, idle: bool) -> Res<()> {
 }
 
 /// Runs exactly what was ready when the turn began. The only place where a callback is called.
-fn batch(this: &Instance<Loop>) -> Res<()> {
-    let count = this.core(|core| core.begin_batch()).unwrap_or(0);
+fn batch(this: &Instance<Loop>, count: usize) -> Res<()> {
     for _ in 0..count {
         // Closed or emptied meanwhile by what it ran: then there is nothing left.
         let Some(ready) = this.core(|core| core.next()).flatten() else { break };
@@ -128,11 +138,17 @@ fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         Ready::Arrived(future) if future.is_done() => Ok(()),
         Ready::Arrived(future) => future::resolve(future, none()),
         Ready::Handle(handle) => {
-            if handle.is_cancelled() {
-                return Ok(());
+            if !handle.is_cancelled() {
+                this.current.leave(this)?;
+                if handle.is_private() && !this.debug() {
+                    return handle::run_private(handle);
+                }
+                let done = handle::run(handle);
+                handle.reveal();
+                return done;
             }
-            this.current.leave(this)?;
-            handle::run(handle)
+            handle.reveal();
+            Ok(())
         }
         Ready::Timer(timer) => {
             handle::left_queue(timer);
@@ -161,32 +177,39 @@ fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
 /// How often to look at the descriptors while there is work to do.
 ///
 /// With a descriptor registered: every turn, as asyncio does, since programs `await sleep(0)` and expect
-/// input to have moved. With none but our own waker: every [`TURNS`] turns, and at least about every
-/// [`PATIENCE`], because the interpreter is released there and other threads wait for it.
+/// input to have moved; but once [`QUIET_POLLS`] of them in a row have brought nothing, only as often as
+/// with none but our own waker: every [`TURNS`] turns, and at least about every [`PATIENCE`], because the
+/// interpreter is released there and other threads wait for it.
 pub(crate) struct Pace {
+    /// Turns since the last poll.
     turns: Cell<u32>,
+    /// Polls in a row that brought nothing while there was work to do.
+    quiet: Cell<u32>,
     /// After how many turns to read the clock next.
     next_look: Cell<u32>,
     polled_at: Cell<Option<Instant>>,
 }
 
+const QUIET_POLLS: u32 = 64;
 const TURNS: u32 = 61;
 const PATIENCE: Duration = Duration::from_micros(100);
 
 impl Pace {
     pub(super) const fn new() -> Pace {
-        Pace { turns: Cell::new(0), next_look: Cell::new(1), polled_at: Cell::new(None) }
+        Pace { turns: Cell::new(0), quiet: Cell::new(0), next_look: Cell::new(1), polled_at: Cell::new(None) }
     }
 
-    fn polled(&self) {
+    /// A poll is over: has it brought anything, or was there nothing else to do?
+    fn polled(&self, brought: bool) {
+        self.quiet.set(if brought { 0 } else { self.quiet.get().saturating_add(1) });
         self.turns.set(0);
         self.next_look.set(1);
         self.polled_at.set(None);
     }
 
     #[inline]
-    fn poll_is_due(&self, event_loop: &Loop) -> bool {
-        if event_loop.core(|core| core.registered()).unwrap_or(0) > 0 {
+    fn poll_is_due(&self, watching: bool) -> bool {
+        if watching && self.quiet.get() < QUIET_POLLS {
             return true;
         }
         let turns = self.turns.get() + 1;
@@ -197,6 +220,7 @@ impl Pace {
         turns >= self.next_look.get() && self.look(turns)
     }
 
+    #[cold]
     /// Reads the clock, and reckons from the pace so far when it must be read again.
     fn look(&self, turns: u32) -> bool {
         let now = Instant::now();

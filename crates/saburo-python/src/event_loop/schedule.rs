@@ -17,42 +17,44 @@ pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         this.push(Ready::Wake(task))?;
         return Ok(none());
     }
-    let debug = this.debug();
-    if debug {
+    if this.debug() {
         this.check_usable()?;
         Loop::check_thread(this)?;
         check_callback("call_soon", callback)?;
     }
-    soon(this, callback, rest, args.only_keyword("call_soon", "context")?, debug)
+    soon(this, callback, rest, args.only_keyword("call_soon", "context")?)
 }
 
 pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let Some((callback, rest)) = args.positional().split_first() else {
         return missing("call_soon_threadsafe", "callback");
     };
-    let debug = this.debug();
-    if debug {
+    if this.debug() {
         this.check_usable()?;
         check_callback("call_soon_threadsafe", callback)?;
     }
-    soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?, debug)
+    soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?)
 }
 
 #[inline]
-fn soon(
-    this: &Instance<Loop>,
-    callback: &Object,
-    args: &[&Object],
-    context: Option<&Object>,
-    debug: bool,
-) -> Res<Obj> {
-    let handle = handle(this, callback, args, context)?;
-    let handle = Instance::alloc(handle)?;
-    if debug {
-        handle.set_source_traceback(names().extract_stack.call0()?);
+fn soon(this: &Instance<Loop>, callback: &Object, args: &[&Object], context: Option<&Object>) -> Res<Obj> {
+    Loop::soon(this, handle(this, callback, args, context)?).map(Own::into_obj)
+}
+
+impl Loop {
+    /// Queues a call for the next turn.
+    #[inline]
+    pub(crate) fn soon(this: &Instance<Loop>, handle: Handle) -> Res<Own<Handle>> {
+        // In the queue of a running loop, which is itself in use, nothing is garbage: the collector need
+        // not look at it there. What is left in the queue when the run ends is revealed then.
+        let handle =
+            if this.is_running() { Instance::alloc_hidden(handle)? } else { Instance::alloc(handle)? };
+        if this.debug() {
+            handle.set_source_traceback(names().extract_stack.call0()?);
+        }
+        this.push(Ready::Handle(handle.clone()))?;
+        Ok(handle)
     }
-    this.push(Ready::Handle(handle.clone()))?;
-    Ok(handle.into_obj())
 }
 
 #[inline]

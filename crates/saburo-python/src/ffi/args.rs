@@ -76,9 +76,11 @@ impl<'a> Args<'a> {
     /// The value of keyword `name` where it is the only keyword allowed; TypeError for any other.
     #[inline]
     pub(crate) fn only_keyword(&self, function: &str, name: &str) -> Res<Option<&'a Object>> {
-        if self.names.is_none() {
-            return Ok(None);
-        }
+        if self.names.is_none() { Ok(None) } else { self.find_only(function, name) }
+    }
+
+    #[cold]
+    fn find_only(&self, function: &str, name: &str) -> Res<Option<&'a Object>> {
         let mut found = None;
         for (given, value) in self.keywords() {
             if !spells(given, name) {

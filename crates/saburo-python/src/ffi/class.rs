@@ -50,6 +50,11 @@ pub(crate) trait Class: Sized + 'static {
     fn traverse(&self, visit: &mut Visit<'_>);
     /// Lets go of every object held, so that a cycle comes apart.
     fn clear(&self);
+    /// Has [`finalize`](Class::finalize) run on this instance? Such a one is not used again: it keeps the
+    /// collector's mark of it, and its next life would go unfinalized.
+    fn was_finalized(&self) -> bool {
+        false
+    }
     /// Is there something to say before this instance goes?
     fn wants_finalizer(&self) -> bool {
         false
@@ -99,9 +104,38 @@ impl<T: Class> Instance<T> {
         Own(self.as_object().to_obj(), PhantomData)
     }
 
+    /// Is ours the only reference, a weak one included? Then nobody else can look at it.
+    #[inline]
+    pub(crate) fn is_private(&self) -> bool {
+        // SAFETY: reads the count of a live object.
+        self.weakrefs.is_null() && unsafe { ffi::Py_REFCNT(self.as_object().as_ptr()) } == 1
+    }
+
+    /// Shows the instance to the collector, if it was made with [`alloc_hidden`](Instance::alloc_hidden).
+    #[inline]
+    pub(crate) fn reveal(&self) {
+        let op = self.as_object().as_ptr();
+        // SAFETY: a live instance of a class with a collector, whole since it was made.
+        unsafe {
+            if ffi::PyObject_GC_IsTracked(op) == 0 {
+                ffi::PyObject_GC_Track(op.cast());
+            }
+        }
+    }
+
     /// Makes an instance of exactly this class.
     #[inline]
     pub(crate) fn alloc(value: T) -> Res<Own<T>> {
+        let instance = Instance::alloc_hidden(value)?;
+        // SAFETY: just made, and whole.
+        unsafe { ffi::PyObject_GC_Track(instance.0.as_ptr().cast()) };
+        Ok(instance)
+    }
+
+    /// Makes an instance that the collector does not see: a cycle through it is not collected. Whoever calls
+    /// this sees to it that the instance is either revealed or reachable for as long as it lives.
+    #[inline]
+    pub(crate) fn alloc_hidden(value: T) -> Res<Own<T>> {
         let cell = T::cell();
         let class = cell.class();
         // SAFETY: the block is of this class: fresh from the collector's allocator, or a dead instance
@@ -121,7 +155,6 @@ impl<T: Class> Instance<T> {
             ptr::write(&raw mut (*instance).weakrefs, ptr::null_mut());
             ptr::write(&raw mut (*instance).dict, T::Dict::EMPTY);
             ptr::write(&raw mut (*instance).value, value);
-            ffi::PyObject_GC_Track(op.cast());
             Ok(Own(Obj::from_new(op)?, PhantomData))
         }
     }
@@ -842,6 +875,7 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
         }
         ffi::PyObject_GC_UnTrack(op.cast());
         let instance = op.cast::<Instance<T>>();
+        let was_finalized = T::FINALIZES && (*instance).value.was_finalized();
         if !(*instance).weakrefs.is_null() {
             ffi::PyObject_ClearWeakRefs(op);
         }
@@ -852,10 +886,7 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
 
         let class = ffi::Py_TYPE(op);
         let free = &mut *T::cell().free.get();
-        // An instance that was finalized keeps the collector's mark of it, and its next life would go
-        // unfinalized: such a one is not used again.
-        if class == T::cell().class.get() && free.len() < T::FREELIST && ffi::PyObject_GC_IsFinalized(op) == 0
-        {
+        if class == T::cell().class.get() && free.len() < T::FREELIST && !was_finalized {
             free.push(op);
         } else {
             let tp_free = (*class).tp_free.expect("a class with a collector has tp_free");

@@ -23,6 +23,8 @@ mod interpreter;
 mod module;
 mod object;
 mod slot;
+#[cfg(Py_3_14)]
+mod thread_state;
 
 pub(crate) use args::{Args, Params};
 pub(crate) use call::mapping;
@@ -34,3 +36,5 @@ pub(crate) use interpreter::{Global, attached_thread, check_signals, detach};
 pub(crate) use module::Module;
 pub(crate) use object::{Obj, Object, boolean, bytes, float, import, int, intern, list, none, string, tuple};
 pub(crate) use slot::Slot;
+#[cfg(Py_3_14)]
+pub(crate) use thread_state::RunningTask;

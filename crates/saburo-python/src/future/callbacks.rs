@@ -1,13 +1,12 @@
 //! Who is to be told when a future is done.
 //!
-//! Nearly every future has one waiter, so the first stands in the future itself. A Python callback is
-//! kept as the handle that will run it, made when it is added; the future becomes its argument when it
-//! is scheduled, so a future that is never done makes no cycle with its callbacks.
+//! Nearly every future has one waiter, so the first stands in the future itself. A Python callback becomes
+//! a handle only when it is scheduled: `asyncio.wait` adds and takes back more than are ever called.
 
 use std::cell::Cell;
 
 use crate::event_loop::{Loop, Ready, Watch};
-use crate::ffi::{Context, Instance, Obj, Object, Own, Res, Visit, builtin, int, list, none, raise, tuple};
+use crate::ffi::{Context, Instance, Obj, Object, Own, Res, Visit, int, list, none, tuple};
 use crate::handle::{Arguments, Handle};
 use crate::names::names;
 use crate::task::{Task, TaskWakeup};
@@ -17,8 +16,8 @@ use super::Future;
 /// One that waits for a future.
 #[derive(Clone)]
 pub(crate) enum Callback {
-    /// A function, kept as the handle that calls it.
-    Call(Own<Handle>),
+    /// A function, and the context to call it in.
+    Call(Obj, Context),
     /// A task of the same loop that awaits the future.
     Wake(Own<Task>),
     /// The watch of a descriptor, which ends with the future.
@@ -64,9 +63,7 @@ impl Callbacks {
         let first = self.first.take();
         let more = self.more.take();
         for callback in first.iter().chain(more.iter().flat_map(|more| more.iter())) {
-            if let Some(object) = callback.object() {
-                visit.object(object);
-            }
+            callback.visit(visit);
         }
         self.first.set(first);
         self.more.set(more);
@@ -98,26 +95,32 @@ impl Callbacks {
 }
 
 impl Callback {
-    fn is(&self, entry: &Object) -> bool {
-        self.object().is_some_and(|object| object.is(entry))
+    fn visit(&self, visit: &mut Visit<'_>) {
+        match self {
+            Callback::Call(function, context) => {
+                visit.object(function);
+                visit.object(context.as_object());
+            }
+            Callback::Wake(task) => visit.object(task.as_object()),
+            Callback::Unwatch(_) => {}
+        }
     }
 
-    #[inline]
-    fn object(&self) -> Option<&Object> {
-        match self {
-            Callback::Call(handle) => Some(handle.as_object()),
-            Callback::Wake(task) => Some(task.as_object()),
-            Callback::Unwatch(_) => None,
+    /// Is it this very entry? A function that was added twice has a context of its own each time.
+    fn is(&self, entry: &Callback) -> bool {
+        match (self, entry) {
+            (Callback::Call(function, context), Callback::Call(entry, theirs)) => {
+                function.is(entry) && context.as_object().is(theirs.as_object())
+            }
+            (Callback::Wake(task), Callback::Wake(entry)) => task.as_object().is(entry.as_object()),
+            _ => false,
         }
     }
 
     /// The function and the context it runs in, where there is a function.
     fn parts(&self) -> Res<Option<(Obj, Obj)>> {
         Ok(match self {
-            Callback::Call(handle) => Some((
-                handle.callback().unwrap_or_else(none),
-                handle.context().map_or_else(none, Context::into_obj),
-            )),
+            Callback::Call(function, context) => Some((function.clone(), context.clone().into_obj())),
             Callback::Wake(task) => {
                 Some((TaskWakeup::of(task)?.into_obj(), task.context().map_or_else(none, Context::into_obj)))
             }
@@ -128,11 +131,7 @@ impl Callback {
 
 /// Adds a function; if the future is done it is called soon.
 pub(super) fn add(this: &Instance<Future>, function: Obj, context: Context) -> Res<()> {
-    let Some(event_loop) = this.event_loop() else {
-        return raise(builtin::runtime_error(), "Future object is not initialized.");
-    };
-    let handle = Instance::alloc(Handle::with(function, Arguments::None, context, event_loop))?;
-    let callback = Callback::Call(handle);
+    let callback = Callback::Call(function, context);
     if this.is_done() {
         return tell(this, callback);
     }
@@ -142,29 +141,50 @@ pub(super) fn add(this: &Instance<Future>, function: Obj, context: Context) -> R
 
 /// Takes back every function equal to this one.
 pub(super) fn remove(this: &Instance<Future>, function: &Object) -> Res<Obj> {
+    if let Some(removed) = remove_only(this, function) {
+        return int(removed);
+    }
     let mut removed = 0;
     for callback in this.callbacks.snapshot() {
-        let Callback::Call(handle) = &callback else {
+        let is_equal = match &callback {
+            // Comparing runs any code; the list may look different afterwards.
+            Callback::Call(candidate, _) => candidate.equals(function)?,
             // Only the wake-up object of that very task is equal to a waiting task.
-            if let (Callback::Wake(task), Some(wakeup)) = (&callback, function.cast_exact::<TaskWakeup>())
-                && wakeup.is_of(task)
-                && take_out(this, task.as_object())
-            {
-                removed += 1;
+            Callback::Wake(task) => {
+                function.cast_exact::<TaskWakeup>().is_some_and(|wakeup| wakeup.is_of(task))
             }
-            continue;
+            Callback::Unwatch(_) => false,
         };
-        // Comparing runs any code; the list may look different afterwards.
-        let Some(candidate) = handle.callback() else { continue };
-        if candidate.equals(function)? && take_out(this, handle.as_object()) {
+        if is_equal && take_out(this, &callback) {
             removed += 1;
         }
     }
     int(removed)
 }
 
+/// The usual case, without copies and without comparing: there are no callbacks, or just this function.
+#[inline]
+fn remove_only(this: &Instance<Future>, function: &Object) -> Option<i64> {
+    let callbacks = &this.callbacks;
+    let first = callbacks.first.take();
+    let more = callbacks.more.take();
+    match (&first, &more) {
+        (None, None) => Some(0),
+        (Some(Callback::Call(only, _)), None) if only.is(function) => {
+            // Let go of with the future whole: it may be the last reference.
+            drop(first);
+            Some(1)
+        }
+        _ => {
+            callbacks.first.set(first);
+            callbacks.more.set(more);
+            None
+        }
+    }
+}
+
 /// Removes this one entry if it is still there.
-fn take_out(this: &Instance<Future>, entry: &Object) -> bool {
+fn take_out(this: &Instance<Future>, entry: &Callback) -> bool {
     let callbacks = &this.callbacks;
     let first = callbacks.first.take();
     if first.as_ref().is_some_and(|first| first.is(entry)) {
@@ -212,19 +232,19 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
             event_loop.unwatch(watch, this);
             Ok(())
         }
-        Callback::Call(handle) => {
+        Callback::Call(function, context) => {
             // A task that awaits through the generic protocol registered its wake-up object.
-            if let Some(task) = handle.callback().and_then(|function| TaskWakeup::task_of(&function))
+            if let Some(task) = TaskWakeup::task_of(&function)
                 && task.native_loop().is_some_and(|own| own.as_object().is(event_loop.as_object()))
             {
                 return event_loop.push(Ready::Wake(task));
             }
-            handle.set_argument(this.as_object().to_obj());
+            let args = Arguments::One(this.as_object().to_obj());
             if event_loop.debug() {
                 Loop::check_thread(&event_loop)?;
-                handle.set_source_traceback(names().extract_stack.call0()?);
             }
-            event_loop.push(Ready::Handle(handle))
+            Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone().into_obj()))
+                .map(drop)
         }
     }
 }
@@ -244,9 +264,7 @@ pub(super) fn waiting_tasks(this: &Instance<Future>) -> Vec<Obj> {
     let tasks = this.callbacks.snapshot().into_iter().filter_map(|callback| match callback {
         Callback::Wake(task) => Some(task.into_obj()),
         Callback::Unwatch(_) => None,
-        Callback::Call(handle) => {
-            handle.callback().and_then(|function| TaskWakeup::task_of(&function)).map(Own::into_obj)
-        }
+        Callback::Call(function, _) => TaskWakeup::task_of(&function).map(Own::into_obj),
     });
     tasks.collect()
 }

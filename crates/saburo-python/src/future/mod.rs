@@ -39,6 +39,8 @@ pub(crate) struct Future {
     blocking: Cell<bool>,
     /// An exception that nobody has asked for yet.
     log_traceback: Cell<bool>,
+    /// The finalizer has run.
+    finalized: Cell<bool>,
 }
 
 /// Where a future stands.
@@ -75,6 +77,7 @@ impl Future {
             state: Cell::new(State::Pending),
             blocking: Cell::new(false),
             log_traceback: Cell::new(false),
+            finalized: Cell::new(false),
         }
     }
 
@@ -90,6 +93,7 @@ impl Future {
             state: Cell::new(State::Pending),
             blocking: Cell::new(false),
             log_traceback: Cell::new(false),
+            finalized: Cell::new(false),
         }
     }
 
@@ -355,6 +359,7 @@ fn init_args(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
 
 /// Reports an exception that nobody asked for, now that nobody can any more.
 pub(crate) fn report_unretrieved(this: &Instance<Future>) {
+    this.finalized.set(true);
     if !this.log_traceback.replace(false) {
         return;
     }
@@ -462,6 +467,11 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
         drop((self.native_loop.take(), self.foreign_loop.take(), self.outcome.take()));
         self.callbacks.clear();
         drop((self.awaited_by.take(), self.rare.take()));
+    }
+
+    #[inline]
+    fn was_finalized(&self) -> bool {
+        self.finalized.get()
     }
 
     #[inline]

@@ -1,15 +1,12 @@
 //! Which task is running, told to asyncio so that `asyncio.current_task()` is right.
 //!
-//! Up to 3.13 asyncio keeps a dict from loop to task; from 3.14 on the thread itself knows, behind a
-//! private function. Between two steps the entry is left as it is and overwritten by the next one;
+//! Up to 3.13 asyncio keeps a dict from loop to task; from 3.14 on the thread itself knows. Between two steps the entry is left as it is and overwritten by the next one;
 //! it is taken out before anything else runs, so that no callback ever sees a task that is not running.
 
 use std::cell::Cell;
 use std::ptr;
 
 use crate::event_loop::Loop;
-#[cfg(Py_3_14)]
-use crate::ffi::none;
 use crate::ffi::{Instance, Obj, Object, Res};
 use crate::names::names;
 
@@ -31,7 +28,7 @@ impl Current {
         if ptr::eq(self.entered.get(), task) {
             return Ok(());
         }
-        set(event_loop, task)?;
+        entry::set(event_loop, task)?;
         self.entered.set(task);
         Ok(())
     }
@@ -43,7 +40,7 @@ impl Current {
             return Ok(());
         }
         self.entered.set(ptr::null());
-        unset(event_loop.as_object())
+        entry::unset(event_loop.as_object())
     }
 
     /// A task is about to run inside the one that runs now: sets what is remembered aside.
@@ -57,47 +54,103 @@ impl Current {
     }
 }
 
+/// Makes `task` the current one and returns the one before.
+pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
+    entry::swap(event_loop, task)
+}
+
+/// To be called once, when the module is imported.
+pub(crate) fn load() -> Res<()> {
+    entry::load()
+}
+
 /// What was remembered of an outer task.
 pub(crate) struct Aside(*const Object);
 
 #[cfg(not(Py_3_14))]
-#[inline]
-fn set(event_loop: &Object, task: &Object) -> Res<()> {
-    names().current_tasks.dict_set(event_loop, task)
-}
+mod entry {
+    //! A dict from loop to task.
 
-#[cfg(not(Py_3_14))]
-fn unset(event_loop: &Object) -> Res<()> {
-    names().current_tasks.dict_remove(event_loop)
-}
+    use super::{Obj, Object, Res, names};
 
-/// Makes `task` the current one and returns the one before.
-#[cfg(not(Py_3_14))]
-pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
-    let tasks = &names().current_tasks;
-    let before = tasks.dict_get(event_loop)?;
-    match task {
-        Some(task) => tasks.dict_set(event_loop, task)?,
-        None => tasks.dict_remove(event_loop)?,
+    pub(super) fn load() -> Res<()> {
+        Ok(())
     }
-    Ok(before)
+
+    #[inline]
+    pub(super) fn set(event_loop: &Object, task: &Object) -> Res<()> {
+        names().current_tasks.dict_set(event_loop, task)
+    }
+
+    pub(super) fn unset(event_loop: &Object) -> Res<()> {
+        names().current_tasks.dict_remove(event_loop)
+    }
+
+    pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
+        let before = names().current_tasks.dict_get(event_loop)?;
+        match task {
+            Some(task) => set(event_loop, task)?,
+            None => unset(event_loop)?,
+        }
+        Ok(before)
+    }
 }
 
 #[cfg(Py_3_14)]
-#[inline]
-fn set(event_loop: &Object, task: &Object) -> Res<()> {
-    names().swap_current_task.call(&[event_loop, task]).map(drop)
-}
+mod entry {
+    //! A field of the thread.
 
-#[cfg(Py_3_14)]
-fn unset(event_loop: &Object) -> Res<()> {
-    names().swap_current_task.call(&[event_loop, &none()]).map(drop)
-}
+    use crate::ffi::{Global, RunningTask, import, intern, none};
 
-/// Makes `task` the current one and returns the one before.
-#[cfg(Py_3_14)]
-pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
-    let nothing = none();
-    let before = names().swap_current_task.call(&[event_loop, task.unwrap_or(&nothing)])?;
-    Ok((!before.is_none()).then_some(before))
+    use super::{Obj, Object, Res, names};
+
+    /// None where it was not found: asyncio's function is called instead.
+    static FIELD: Global<Option<RunningTask>> = Global::new();
+
+    /// Looks for the field, on the main thread while no loop runs there.
+    pub(super) fn load() -> Res<()> {
+        let main_thread = import(c"threading", c"main_thread")?.call0()?.attr(&*intern(c"ident")?)?;
+        let this_thread = import(c"threading", c"get_ident")?.call0()?;
+        if !main_thread.equals(&this_thread)? || !names().running_loop.call0()?.is_none() {
+            return Ok(());
+        }
+        let set_running_loop = import(c"asyncio.events", c"_set_running_loop")?;
+        // Any object will do for a loop.
+        let event_loop = &set_running_loop;
+        set_running_loop.call(&[event_loop])?;
+        let found = RunningTask::find(event_loop, |task| by_function(event_loop, task).map(drop));
+        set_running_loop.call(&[&*none()])?;
+        FIELD.set(found?);
+        Ok(())
+    }
+
+    #[inline]
+    fn field() -> Option<&'static RunningTask> {
+        FIELD.get().and_then(Option::as_ref)
+    }
+
+    #[inline]
+    pub(super) fn set(event_loop: &Object, task: &Object) -> Res<()> {
+        swap(event_loop, Some(task)).map(drop)
+    }
+
+    #[inline]
+    pub(super) fn unset(event_loop: &Object) -> Res<()> {
+        swap(event_loop, None).map(drop)
+    }
+
+    #[inline]
+    pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
+        match field() {
+            Some(field) => Ok(field.replace(task.map(Object::to_obj))),
+            None => by_function(event_loop, task),
+        }
+    }
+
+    #[cold]
+    fn by_function(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
+        let nothing = none();
+        let before = names().swap_current_task.call(&[event_loop, task.unwrap_or(&nothing)])?;
+        Ok((!before.is_none()).then_some(before))
+    }
 }

@@ -19,7 +19,7 @@ use crate::ffi::{
 use crate::future::{self, Future};
 use crate::names::names;
 
-pub(crate) use current::Current;
+pub(crate) use current::{Current, load as load_current};
 pub(crate) use registry::Registry;
 pub(crate) use step::{run_step, run_wake};
 pub(crate) use wakeup::TaskWakeup;
@@ -105,12 +105,17 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);
     }
-    begin(&this, coro, wishes)?;
+    begin(Some(event_loop), &this, coro, wishes)?;
     Ok(this)
 }
 
 /// The common end of `create` and `__init__`: the future's part is ready.
-fn begin(this: &Instance<Task>, coro: &Object, wishes: &Wishes<'_>) -> Res<()> {
+fn begin(
+    home: Option<&Instance<Loop>>,
+    this: &Instance<Task>,
+    coro: &Object,
+    wishes: &Wishes<'_>,
+) -> Res<()> {
     let context = match wishes.context {
         Some(context) => Context::from_obj(context.to_obj()),
         None => Context::copy_current()?,
@@ -122,15 +127,15 @@ fn begin(this: &Instance<Task>, coro: &Object, wishes: &Wishes<'_>) -> Res<()> {
     }
     this.coro.set(Some(coro.to_obj()));
 
-    if wishes.eager && loop_is_running(this)? {
-        return step::start_eagerly(this);
+    if wishes.eager && loop_is_running(home, this)? {
+        return step::start_eagerly(home, this);
     }
-    registry::enlist(this)?;
-    soon(this)
+    registry::enlist(home, this)?;
+    soon(home, this)
 }
 
-fn loop_is_running(this: &Instance<Task>) -> Res<bool> {
-    match this.native_loop() {
+fn loop_is_running(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<bool> {
+    match home {
         Some(event_loop) => Ok(event_loop.is_running()),
         None => match this.future.event_loop() {
             Some(event_loop) => event_loop.method(&names().is_running, &[])?.truth(),
@@ -141,8 +146,8 @@ fn loop_is_running(this: &Instance<Task>) -> Res<bool> {
 
 /// Queues the next step.
 #[inline]
-fn soon(this: &Instance<Task>) -> Res<()> {
-    match this.native_loop() {
+fn soon(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
+    match home {
         Some(event_loop) => event_loop.push(Ready::Step(this.to_own())),
         None => soon_elsewhere(this),
     }
@@ -252,7 +257,7 @@ fn init(this: &Instance<Task>, args: Args<'_>) -> Res<()> {
             None => false,
         },
     };
-    begin(this, coro, &wishes)
+    begin(this.native_loop().as_deref(), this, coro, &wishes)
 }
 
 fn report_destroyed(this: &Instance<Task>) {
@@ -323,6 +328,11 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
         drop((self.coro.take(), self.context.take(), self.waits_for.take()));
         drop((self.name.take(), self.pending_error.take()));
         self.future.clear();
+    }
+
+    #[inline]
+    fn was_finalized(&self) -> bool {
+        self.future.was_finalized()
     }
 
     #[inline]

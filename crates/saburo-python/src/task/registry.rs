@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use slab::Slab;
 
+use crate::event_loop::Loop;
 use crate::ffi::{Instance, Obj, Own, Res, Visit};
 use crate::names::names;
 
@@ -46,8 +47,8 @@ impl Registry {
 
 /// Lists a task that has just begun.
 #[inline]
-pub(super) fn enlist(this: &Instance<Task>) -> Res<()> {
-    match this.native_loop() {
+pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
+    match home {
         Some(event_loop) => {
             let place = event_loop.registry().tasks.borrow_mut().insert(this.to_own());
             this.place.set(Some(place as u32));
@@ -59,27 +60,14 @@ pub(super) fn enlist(this: &Instance<Task>) -> Res<()> {
 
 /// Strikes a task off that has ended.
 #[inline]
-pub(super) fn strike(this: &Instance<Task>) -> Res<()> {
-    let Some(place) = this.place.take() else {
-        if this.native_loop().is_none() {
-            names().unregister_task.call(&[this.as_object()])?;
-        }
-        return Ok(());
+pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
+    let Some(event_loop) = home else {
+        return names().unregister_task.call(&[this.as_object()]).map(drop);
     };
-    if let Some(event_loop) = this.native_loop() {
+    if let Some(place) = this.place.take() {
         let kept = event_loop.registry().tasks.borrow_mut().try_remove(place as usize);
         // Whoever steps the task holds it as well, so this frees nothing yet.
         drop(kept);
     }
     Ok(())
-}
-
-/// While its first step runs, an eager task is listed like any other.
-pub(super) fn enlist_eager(this: &Instance<Task>) -> Res<()> {
-    enlist(this)
-}
-
-/// The first step is over; a task that goes on is listed anew.
-pub(super) fn strike_eager(this: &Instance<Task>) -> Res<()> {
-    strike(this)
 }

@@ -33,7 +33,7 @@ pub(crate) fn run_wake(event_loop: &Instance<Loop>, this: &Instance<Task>) -> Re
 fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
     event_loop.current().enter(event_loop.as_object(), this.as_object())?;
-    let done = inside(context.as_object(), || step(this, error));
+    let done = inside(context.as_object(), || step(Some(event_loop), this, error));
     if this.future.state() == State::Failed {
         // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
         aside(|| event_loop.current().leave(event_loop))?;
@@ -45,7 +45,7 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
 pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     let before = current::swap(&event_loop, Some(this.as_object()))?;
-    let done = step(this, error);
+    let done = step(None, this, error);
     aside(|| current::swap(&event_loop, before.as_deref()))?;
     done
 }
@@ -66,38 +66,34 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
     awaited.method(&names().result, &[]).err().map(Raised::take)
 }
 
-/// The first step of an eager task, run by whoever creates it.
-pub(super) fn start_eagerly(this: &Instance<Task>) -> Res<()> {
-    let event_loop = this.future.event_loop().unwrap_or_else(none);
+/// The first step of an eager task, run by whoever creates it. While it runs the task is listed like any
+/// other, and stays so if it goes on.
+pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
-    let native = event_loop.cast::<Loop>();
-    let outer = native.map(|native| native.current().set_aside());
+    let event_loop = match home {
+        Some(native) => native.as_object().to_obj(),
+        None => this.future.event_loop().unwrap_or_else(none),
+    };
+    let outer = home.map(|native| native.current().set_aside());
     let before = current::swap(&event_loop, Some(this.as_object()))?;
-    registry::enlist_eager(this)?;
-    let done = inside(context.as_object(), || step(this, None));
-    aside(|| {
-        registry::strike_eager(this)?;
-        current::swap(&event_loop, before.as_deref())
-    })?;
-    if let (Some(native), Some(outer)) = (native, outer) {
+    registry::enlist(home, this)?;
+    let done = inside(context.as_object(), || step(home, this, None));
+    aside(|| current::swap(&event_loop, before.as_deref()))?;
+    if let (Some(native), Some(outer)) = (home, outer) {
         native.current().restore(outer);
     }
-    done?;
     if this.is_done() {
         // It holds nothing any more, and must not keep its coroutine's frame alive.
         this.coro.set(None);
-    } else {
-        registry::enlist(this)?;
     }
-    Ok(())
+    done
 }
 
-/// Resumes the coroutine once.
-pub(super) fn step(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+/// Resumes the coroutine once. `home` is the task's loop, if it is one of ours.
+#[inline]
+fn step(home: Option<&Instance<Loop>>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     if this.is_done() {
-        let exception = error.map_or_else(|| Ok("None".to_owned()), |error| error.repr())?;
-        let task = this.as_object().repr()?;
-        return raise(&names().invalid_state_error, &format!("__step(): already done: {task} {exception}"));
+        return already_done(this, error);
     }
     let error = if this.must_cancel.get() { Some(cancellation(this, error)?) } else { error };
     // Let go of what was awaited only after the step: its last reference may be this one.
@@ -111,10 +107,17 @@ pub(super) fn step(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     };
     drop(awaited);
     match sent {
-        Ok(Sent::Yielded(yielded)) => wait_for(this, yielded),
-        Ok(Sent::Returned(value)) => returned(this, value),
-        Err(raised) => failed(this, raised),
+        Ok(Sent::Yielded(yielded)) => wait_for(home, this, yielded),
+        Ok(Sent::Returned(value)) => returned(home, this, value),
+        Err(raised) => failed(home, this, raised),
     }
+}
+
+#[cold]
+fn already_done(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+    let exception = error.map_or_else(|| Ok("None".to_owned()), |error| error.repr())?;
+    let task = this.as_object().repr()?;
+    raise(&names().invalid_state_error, &format!("__step(): already done: {task} {exception}"))
 }
 
 /// The error to throw into a task that is to be cancelled: the one on its way if that is a cancellation.
@@ -128,8 +131,8 @@ fn cancellation(this: &Instance<Task>, error: Option<Obj>) -> Res<Obj> {
 }
 
 #[inline]
-fn returned(this: &Instance<Task>, value: Obj) -> Res<()> {
-    registry::strike(this)?;
+fn returned(home: Option<&Instance<Loop>>, this: &Instance<Task>, value: Obj) -> Res<()> {
+    registry::strike(home, this)?;
     if this.must_cancel.replace(false) {
         // Cancelled in its last step: the request wins over the result.
         let message = this.future.cancel_message();
@@ -139,8 +142,8 @@ fn returned(this: &Instance<Task>, value: Obj) -> Res<()> {
 }
 
 #[cold]
-fn failed(this: &Instance<Task>, raised: Raised) -> Res<()> {
-    registry::strike(this)?;
+fn failed(home: Option<&Instance<Loop>>, this: &Instance<Task>, raised: Raised) -> Res<()> {
+    aside(|| registry::strike(home, this))?;
     if raised.matches(&names().cancelled_error) {
         // The error itself is what awaiters get; the message of the request has done its part.
         this.future.set_cancelled_error(raised.take());
@@ -155,15 +158,18 @@ fn failed(this: &Instance<Task>, raised: Raised) -> Res<()> {
 
 /// Acts on what the coroutine waits for.
 #[inline]
-fn wait_for(this: &Instance<Task>, yielded: Obj) -> Res<()> {
+fn wait_for(home: Option<&Instance<Loop>>, this: &Instance<Task>, yielded: Obj) -> Res<()> {
     if yielded.is_none() {
         // A bare yield, `sleep(0)`: go on in the next turn.
-        return super::soon(this);
+        return super::soon(home, this);
     }
+    let Some(event_loop) = home else { return wait_for_other(this, &yielded) };
     match yielded.into_exact::<Future>() {
-        Ok(future) => wait_for_ours(this, &future),
+        Ok(future) => wait_for_ours(event_loop, this, &future),
         Err(other) => match other.into_exact::<Task>() {
-            Ok(task) if !task.as_object().is(this.as_object()) => wait_for_ours(this, task.upcast()),
+            Ok(task) if !task.as_object().is(this.as_object()) => {
+                wait_for_ours(event_loop, this, task.upcast())
+            }
             Ok(task) => wait_for_other(this, &task.into_obj()),
             Err(other) => wait_for_other(this, &other),
         },
@@ -172,11 +178,8 @@ fn wait_for(this: &Instance<Task>, yielded: Obj) -> Res<()> {
 
 /// A future of exactly our class: no attribute is looked up.
 #[inline]
-fn wait_for_ours(this: &Instance<Task>, future: &Instance<Future>) -> Res<()> {
-    let Some(event_loop) = this.native_loop() else {
-        return wait_for_other(this, future.as_object());
-    };
-    if !future.is_of(&event_loop) || !future.blocking().get() {
+fn wait_for_ours(event_loop: &Instance<Loop>, this: &Instance<Task>, future: &Instance<Future>) -> Res<()> {
+    if !future.is_of(event_loop) || !future.blocking().get() {
         return wait_for_other(this, future.as_object());
     }
     future.blocking().set(false);
@@ -259,7 +262,7 @@ fn mistake(this: &Instance<Task>, words: impl FnOnce(&str, &str) -> String, yiel
     let text = words(&this.as_object().repr()?, &yielded.repr()?);
     let text = crate::ffi::string(&text)?;
     this.pending_error.set(Some(builtin::runtime_error().call(&[&text])?));
-    super::soon(this)
+    super::soon(this.native_loop().as_deref(), this)
 }
 
 /// A task woken through the generic protocol on a loop that is not ours.
