@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import outcome, turn
+from both_loops import WRAPS_STOP_ITERATION, outcome, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -221,6 +221,9 @@ CASES: dict[str, Case] = {
     # Generators
     "shutdown_asyncgens": awaiting(lambda loop: loop.shutdown_asyncgens()),
 }
+
+if not WRAPS_STOP_ITERATION:
+    del CASES["set_exception(StopIteration)"]
 
 _sockets: list[socket.socket] = []
 
