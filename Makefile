@@ -1,53 +1,100 @@
 # `make demo` and `make test` do everything, set-up included.
+#
+# One interpreter at a time: PYTHON makes the virtual environment VENV, and everything runs in there.
+# Give each interpreter a VENV of its own, and a CARGO_TARGET_DIR if two run at once.
 
 PYTHON ?= python3
 VENV ?= .venv
+# The tools to install, of pyproject.toml's dependency groups: `dev`, or only `test`.
+GROUP ?= dev
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml)
+PYTHON_FOLDERS := python examples tests benches
+# Which CPython the extension is checked against; the build itself is told by maturin.
+export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo test test-rust test-python lint lint-rust lint-python clean
+.PHONY: help demo test test-rust test-python test-behaviour test-stdlib \
+	lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
-	@echo "make demo   build, install into $(VENV), and digest this repository with examples/digest.py"
-	@echo "make test   the Rust and the Python tests"
-	@echo "make lint   formatting, clippy, rustdoc, ruff, mypy"
-	@echo "make test-python PYTHON=python3.12 VENV=.venvs/3.12   the Python tests on another interpreter"
+	@echo "make demo           build, install into $(VENV), and digest this repository with examples/digest.py"
+	@echo "make test           all tests: test-rust, test-behaviour and test-stdlib"
+	@echo "make test-rust      the engine: on epoll, on the portable selector, and its inbox model-checked"
+	@echo "make test-behaviour the Python tests: saburo beside asyncio, and every example of the docs"
+	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo"
+	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
+	@echo "make wheel          a wheel in dist/"
+	@echo "make install-check  pip install of the checkout and of the wheel, into environments of their own"
+	@echo
+	@echo "make test-python PYTHON=python3.13 VENV=.venvs/3.13    test-behaviour and test-stdlib elsewhere"
 
 demo: $(BUILT)
 	$(BIN)/saburo run examples/digest.py .
 
 test: test-rust test-python
 
+# Each configuration in a folder of its own: sharing one would rebuild it every time.
 test-rust:
 	cargo test -p saburo-core
 	RUSTFLAGS="--cfg saburo_polling" cargo test -p saburo-core --target-dir target/polling
+	RUSTFLAGS="--cfg loom" cargo test -p saburo-core --no-default-features --test loom_inbox \
+		--target-dir target/loom
 
-test-python: $(BUILT)
-	$(BIN)/python -m pytest tests
+test-python: test-behaviour test-stdlib
 
-lint: lint-rust lint-python
+# Debian's CPython comes without its tests: tests.stdlib says so and goes on.
+test-behaviour: $(BUILT)
+	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest
+
+test-stdlib: $(BUILT)
+	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m tests.stdlib
+
+lint: lint-rust lint-python lint-scripts
 
 lint-rust: $(READY)
 	cargo fmt --all --check
-	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --workspace --all-targets -- -D warnings
-	PYO3_PYTHON=$(abspath $(BIN)/python) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTFLAGS="--cfg saburo_polling" cargo clippy -p saburo-core --all-targets --target-dir target/polling -- -D warnings
+	RUSTFLAGS="--cfg loom" cargo clippy -p saburo-core --no-default-features --test loom_inbox \
+		--target-dir target/loom -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
+	else echo "lint: cargo-deny is not installed, left out (cargo install cargo-deny)"; fi
 
+# The package is read as the oldest CPython and as the newest, the stubs are held against the module.
 lint-python: $(BUILT)
-	$(BIN)/ruff check python examples
-	$(BIN)/ruff format --check python examples
+	$(BIN)/ruff check $(PYTHON_FOLDERS)
+	$(BIN)/ruff format --check $(PYTHON_FOLDERS)
 	$(BIN)/mypy -p saburo
+	$(BIN)/mypy --python-version 3.15 -p saburo
+	$(BIN)/mypy tests benches examples
+	$(BIN)/python -m mypy.stubtest saburo
 
+lint-scripts:
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \
+	else echo "lint: shellcheck is not installed, left out (Debian: apt-get install shellcheck)"; fi
+
+wheel: $(READY)
+	$(BIN)/maturin build --release --interpreter $(BIN)/python --out dist
+
+install-check: wheel
+	scripts/install-check $(BIN)/python .
+	scripts/install-check $(BIN)/python "$$(ls -t dist/*.whl | head -n 1)"
+
+# Debian keeps ensurepip in a package of its own: then the interpreter's pip installs the environment's.
+# That is made new first, because the one that comes with Python 3.11 knows no dependency groups.
 $(READY): pyproject.toml Makefile
-	$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(BIN)/python -m ensurepip --default-pip >/dev/null 2>&1 || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group $(GROUP)
 	touch $@
 
 $(BUILT): $(READY) $(SOURCES)
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV=$(abspath $(VENV)) PIP_QUIET=1 $(BIN)/maturin develop --release --quiet --group $(GROUP)
 	touch $@
 
 clean:
-	rm -rf target .venv .venvs
+	rm -rf target dist .venv .venvs

@@ -55,7 +55,7 @@ class WrongResult(Exception):
 
 @dataclass(frozen=True)
 class Case(ABC):
-    """A workload; `operations` is always a multiple of `step`, the smallest amount that is a whole."""
+    """A workload; `operations` is a multiple of `step`, the smallest amount that is a whole."""
 
     name: str
     title: str
@@ -66,7 +66,7 @@ class Case(ABC):
     measures: tuple[Measure, ...] = (Measure.CPU,)
     since: tuple[int, int] = (3, 11)
     module: str | None = None
-    # Cases of many seconds run fewer rounds than the user asked for, and only when named or asked for.
+    # Cases of many seconds run fewer rounds than the user asked for, and only when they are named.
     rounds: int | None = None
     slow: bool = False
     # A loop that has not answered after so many seconds hangs.
@@ -109,7 +109,7 @@ class CoroutineCase(Case):
             return self.verified(result, operations, wall=wall, cpu=cpu)
 
         with asyncio.Runner(loop_factory=loop.factory()) as runner:
-            # The collector stays on, as in programs; every sample starts with an empty young generation.
+            # The collector stays on, as in programs; a sample starts with no young generation.
             gc.collect()
             return runner.run(timed())
 

@@ -26,7 +26,7 @@ class Contender:
         return importlib.util.find_spec(self.name) is not None
 
     def factory(self) -> LoopFactory:
-        """Import the loop's module, which must happen in a process of its own: some patch asyncio."""
+        """Import the loop's module; in a process of its own, because some of them patch asyncio."""
         factory: LoopFactory = importlib.import_module(self.name).new_event_loop
         return factory
 
@@ -48,8 +48,8 @@ YARDSTICK = "uvloop"
 EVERY_TURN = "every turn"
 
 # Counted with strace on 2026-11-25 (uvloop 0.23.0, rloop 0.5.0, rsloop 0.1.66, zuvloop 0.0.17),
-# CPython 3.14.10, in 10,000 turns of `await asyncio.sleep(0)`, without and with a socket registered;
-# saburo's is from its design, and the counts agree.
+# CPython 3.14.10, in 10,000 turns of `await asyncio.sleep(0)`, without and with a socket
+# registered; saburo's is from its design, and the counts agree.
 CONTENDERS = {
     contender.name: contender
     for contender in (

@@ -9,10 +9,10 @@ from benches.loops import SUBJECT, YARDSTICK
 from benches.report import Report
 
 _HOW_TO_READ = f"""\
-In the tables the first figure is what one operation takes on {YARDSTICK}; then how many times as good
-each loop is in the same run, for time and memory alike: above 1 is better than {YARDSTICK}. *Spread*
-is the least and the greatest ratio of {SUBJECT} in the rounds, *best rival* the best other loop, and
-*behind* says that it is better than {SUBJECT}. How it is measured:
+In the tables the first figure is what one operation takes on {YARDSTICK}; then how many times as
+good each loop is in the same run, for time and memory alike: above 1 is better than {YARDSTICK}.
+*Spread* is the least and the greatest ratio of {SUBJECT} in the rounds, *best rival* the best other
+loop, and *behind* says that it is better than {SUBJECT}. How it is measured:
 [benches/README.md](../README.md)."""
 
 

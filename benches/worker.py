@@ -134,7 +134,7 @@ def _attempt(case: Case, loop: Contender, operations: int) -> dict[str, Any]:
         return asdict(case.sample(loop, operations))
     except WrongResult as wrong:
         return {"failure": f"wrong result: {wrong}"}
-    except BaseException as error:  # noqa: BLE001  (some raise panics that are no Exception)
+    except BaseException as error:  # some loops raise panics that are no Exception
         traceback.print_exc()
         return {"failure": f"{type(error).__name__}: {error}"}
 

@@ -76,6 +76,24 @@ class Kind:
 Finished = subprocess.CompletedProcess[str]
 StartScript = Callable[..., subprocess.Popen[str]]
 
+
+def _wraps_stop_iteration() -> bool:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    try:
+        future.set_exception(StopIteration())
+    except TypeError:
+        return False
+    else:
+        return isinstance(future.exception(), RuntimeError)
+    finally:
+        loop.close()
+
+
+WRAPS_STOP_ITERATION = _wraps_stop_iteration()
+"""`set_exception(StopIteration())` sets a RuntimeError, here as in saburo. Early releases of 3.11
+and 3.12 raise a TypeError instead, and leave whoever awaits the future waiting."""
+
 KINDS = [
     Kind("asyncio", "asyncio.new_event_loop()"),
     Kind("saburo", "saburo.new_event_loop()"),

@@ -125,9 +125,7 @@ def test_a_failure_that_is_awaited_is_not_reported(
     assert reports == []
 
 
-def test_failures_inside_gather_are_not_reported(
-    loop: Loop, reports: list[dict[str, Any]]
-) -> None:
+def test_failures_inside_gather_are_not_reported(loop: Loop, reports: list[dict[str, Any]]) -> None:
     async def fail() -> None:
         raise LookupError
 
@@ -192,7 +190,7 @@ def test_a_run_ends_its_background_tasks(kind: Kind) -> None:
             seen.append("cancelled at the end")
 
     async def main() -> None:
-        asyncio.create_task(work())  # noqa: RUF006
+        asyncio.create_task(work())
         await asyncio.sleep(0)
 
     with asyncio.Runner(loop_factory=kind.new_loop) as runner:

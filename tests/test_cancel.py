@@ -92,7 +92,7 @@ def test_uncancel_takes_requests_back(loop: Loop) -> None:
 
 
 def test_uncancel_to_zero_before_the_throw(loop: Loop) -> None:
-    """From 3.13 on it takes back a cancellation that has not been thrown yet; before, it does not."""
+    """From 3.13 on it takes back a cancellation not thrown yet; before, it does not."""
     seen: list[str] = []
 
     async def main() -> None:
@@ -415,8 +415,7 @@ def test_the_whole_story_is_that_of_asyncio(loop: Loop) -> None:
                     task = asyncio.current_task()
                     assert task
                     seen.append(f"{name}: {error} {task.cancelling()}")
-                    for other in target:
-                        seen.append(f"{name} -> {other.cancel(f'from {name}')}")
+                    seen.extend(f"{name} -> {other.cancel(f'from {name}')}" for other in target)
                     if not refuse:
                         raise
                     refuse -= 1

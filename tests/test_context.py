@@ -198,9 +198,7 @@ def test_readers_and_signal_handlers_run_in_the_context_of_their_registration(
     os.close(writer)
 
 
-def test_the_exception_handler_runs_in_the_context_of_what_failed(
-    kind: Kind, loop: Loop
-) -> None:
+def test_the_exception_handler_runs_in_the_context_of_what_failed(kind: Kind, loop: Loop) -> None:
     """As in 3.12 and later; earlier versions of asyncio run it wherever the error was found."""
     seen: list[str] = []
     loop.set_exception_handler(lambda _loop, _context: seen.append(variable.get()))

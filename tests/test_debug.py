@@ -69,7 +69,7 @@ def test_a_slow_callback_is_named(debug: Loop, caplog: pytest.LogCaptureFixture)
     def blocking() -> None:
         time.sleep(0.02)
 
-    debug.slow_callback_duration = 0.01  # type: ignore[attr-defined]
+    debug.slow_callback_duration = 0.01
     debug.call_soon(blocking)
     debug.call_soon(int)
     turn(debug)
@@ -87,7 +87,7 @@ def test_a_slow_step_of_a_task_is_named(debug: Loop, caplog: pytest.LogCaptureFi
         await asyncio.sleep(0)
         time.sleep(0.02)
 
-    debug.slow_callback_duration = 0.01  # type: ignore[attr-defined]
+    debug.slow_callback_duration = 0.01
     debug.run_until_complete(debug.create_task(blocking(), name="culprit"))
     (message,) = slow(caplog)
     assert re.match(r"Executing <Task .*name='culprit' coro=<.*blocking\(\) ", message)
@@ -97,24 +97,22 @@ def test_a_slow_step_of_a_task_is_named(debug: Loop, caplog: pytest.LogCaptureFi
 def test_nothing_is_named_without_debug_mode_or_below_the_limit(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop.slow_callback_duration = 0.001  # type: ignore[attr-defined]
+    loop.slow_callback_duration = 0.001
     loop.call_soon(time.sleep, 0.003)
     turn(loop)
     loop.set_debug(True)
-    loop.slow_callback_duration = 60  # type: ignore[attr-defined]
+    loop.slow_callback_duration = 60
     loop.call_soon(time.sleep, 0.003)
     turn(loop)
     assert slow(caplog) == []
 
 
 def test_the_limit_starts_at_a_tenth_of_a_second(loop: Loop) -> None:
-    assert loop.slow_callback_duration == 0.1  # type: ignore[attr-defined]
+    assert loop.slow_callback_duration == 0.1
 
 
 def test_calls_from_the_wrong_thread_are_refused(debug: Loop) -> None:
-    message = (
-        "Non-thread-safe operation invoked on an event loop other than the current one"
-    )
+    message = "Non-thread-safe operation invoked on an event loop other than the current one"
 
     async def main() -> list[tuple[str, str]]:
         calls = [
@@ -159,9 +157,9 @@ def test_non_callable_callbacks_are_refused(debug: Loop) -> None:
         shown = "call_at" if name == "call_later" else name
         for wrong in (coroutine_function, coroutine):
             with pytest.raises(TypeError, match=rf"coroutines cannot be used with {shown}\(\)"):
-                call(wrong)
+                call(wrong)  # type: ignore[no-untyped-call]
         with pytest.raises(TypeError, match=rf"a callable object was expected by {shown}\(\)"):
-            call(42)
+            call(42)  # type: ignore[no-untyped-call]
     coroutine.close()
 
 
@@ -188,9 +186,7 @@ def test_an_unretrieved_exception_tells_where_the_future_was_made(
     assert "test_an_unretrieved_exception_tells_where_the_future_was_made" in names[-2:]
 
 
-def test_the_default_handler_logs_all_of_it(
-    debug: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_default_handler_logs_all_of_it(debug: Loop, caplog: pytest.LogCaptureFixture) -> None:
     debug.call_soon(lambda: 1 / 0)
     turn(debug)
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -208,7 +204,7 @@ def test_the_origin_of_a_coroutine_never_awaited_is_told(debug: Loop) -> None:
         pass
 
     def forget() -> None:
-        forgotten()
+        forgotten()  # type: ignore[unused-coroutine]
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -258,7 +254,7 @@ def test_set_debug_in_a_running_loop_takes_effect_soon(loop: Loop) -> None:
 
 
 def test_a_slow_poll_is_nobodys_fault(debug: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    debug.slow_callback_duration = 0.005  # type: ignore[attr-defined]
+    debug.slow_callback_duration = 0.005
     debug.run_until_complete(asyncio.sleep(0.02))
     assert slow(caplog) == []
 

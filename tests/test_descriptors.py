@@ -284,11 +284,11 @@ def test_a_recycled_descriptor_gets_no_event_of_its_predecessor(kind: Kind, loop
         new, peer = socket.socketpair()
         assert new.fileno() == number
         loop.remove_reader(number)
-        loop.add_reader(new, lambda new=new, seen=seen: seen.append(f"new {new.recv(10)!r}"))
+        loop.add_reader(new, lambda new=new, seen=seen: seen.append(f"new {new.recv(10)!r}"))  # type: ignore[misc]
         turn(loop, 3)
         assert seen == []
         peer.send(b"hello")
-        run_until(loop, lambda seen=seen: bool(seen))
+        run_until(loop, lambda seen=seen: bool(seen))  # type: ignore[misc]
         assert seen == ["new b'hello'"]
         loop.remove_reader(new)
         for each in (other, new, peer):

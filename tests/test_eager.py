@@ -62,6 +62,8 @@ def test_a_task_that_waits_goes_on_later(eager: Loop) -> None:
 def test_the_creator_is_the_current_task_again_afterwards(eager: Loop) -> None:
     seen: list[bool] = []
 
+    outer: Any = None
+
     async def child() -> None:
         seen.append(asyncio.current_task() is not outer)
         await asyncio.sleep(0)
@@ -74,7 +76,6 @@ def test_the_creator_is_the_current_task_again_afterwards(eager: Loop) -> None:
         await task
         seen.append(asyncio.current_task() is outer)
 
-    outer: Any = None
     eager.run_until_complete(main())
     assert seen == [True, True, True]
 

@@ -217,9 +217,7 @@ def test_without_tqdm_one_line_says_so(kind: Kind, tree: Path, tmp_path: Path) -
         check=False,
         timeout=PATIENCE * 4,
     )
-    assert lines(program) == [
-        "digest: no progress bar: tqdm is not installed (pip install tqdm)"
-    ]
+    assert lines(program) == ["digest: no progress bar: tqdm is not installed (pip install tqdm)"]
     assert program.stdout == sha256sum(tree)
 
 
@@ -255,9 +253,7 @@ def test_ctrl_c_while_reading_leaves_the_old_report(kind: Kind, tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "tree"]
 
 
-def test_ctrl_c_at_any_moment_leaves_the_old_report_or_the_new_one(
-    kind: Kind, tree: Path
-) -> None:
+def test_ctrl_c_at_any_moment_leaves_the_old_report_or_the_new_one(kind: Kind, tree: Path) -> None:
     report = tree.parent / "report"
     new = sha256sum(tree)
     for tenth in range(0, 10, 2):

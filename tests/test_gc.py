@@ -164,7 +164,7 @@ PLACES: dict[str, Put] = {
     "task, attribute": lambda loop, anchor: setattr(waiting_task(loop, anchor), "anchor", anchor),
     "gather": lambda loop, anchor: asyncio.gather(waiting_task(loop, anchor)),
     "async generator": lambda loop, anchor: suspended_generator(loop, anchor),
-    "executor": lambda loop, anchor: loop.run_in_executor(Unused(), anchor.method),
+    "executor": lambda loop, anchor: loop.run_in_executor(Unused(), anchor.method),  # type: ignore[arg-type]
 }
 
 
@@ -485,7 +485,7 @@ def test_collecting_at_any_moment_is_harmless(loop: Loop) -> None:
         await asyncio.wait_for(asyncio.shield(task), 10)
         with pytest.raises(ZeroDivisionError):
             await asyncio.to_thread(lambda: 1 / 0)
-        return await future
+        return await future  # type: ignore[no-any-return]
 
     async def main() -> list[int]:
         return await asyncio.gather(*(work(number) for number in range(20)))

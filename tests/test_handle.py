@@ -52,7 +52,7 @@ def test_a_cancelled_handle_does_not_run(loop: Loop) -> None:
 
 def test_a_handle_can_be_cancelled_from_its_own_batch(loop: Loop) -> None:
     seen: list[int] = []
-    loop.call_soon(lambda: handle.cancel())
+    loop.call_soon(lambda: handle.cancel())  # type: ignore[has-type]
     handle = loop.call_soon(seen.append, 1)
     turn(loop)
     assert seen == []
@@ -73,7 +73,7 @@ def test_a_handle_that_cancels_itself_is_harmless(loop: Loop) -> None:
 def test_cancelling_lets_go_of_callback_and_arguments(loop: Loop) -> None:
     target, argument = Callable(), Callable()
     gone = [weakref.ref(target), weakref.ref(argument)]
-    handle = loop.call_soon(target, argument)
+    handle = loop.call_soon(target, argument)  # type: ignore[arg-type]
     del target, argument
     handle.cancel()
     gc.collect()
@@ -120,11 +120,11 @@ def representations(loop: Loop) -> list[str]:
         loop.call_soon(callback, 1, "two", [3]),
         loop.call_soon(Callable()),
         loop.call_soon(Callable().method),
-        loop.call_soon(functools.partial(callback, 1, a=2)),
+        loop.call_soon(functools.partial(callback, 1, a=2)),  # type: ignore[call-arg]
         loop.call_soon(functools.partial(functools.partial(callback, 1), 2), 3),
         loop.call_soon(print, "x"),
         loop.call_soon(lambda: None),
-        loop.call_soon([].append, 1),
+        loop.call_soon([].append, 1),  # type: ignore[arg-type]
         loop.call_at(12.25, callback, 1),
         cancelled,
         late,
@@ -165,7 +165,7 @@ def test_private_names_people_use_are_there(loop: Loop) -> None:
     """`_cancelled`, `_run` and `_callback` are read by debuggers and by anyio's tests."""
     handle = loop.call_soon(callback, 1)
     assert handle._cancelled is False
-    assert handle._callback is callback
+    assert handle._callback is callback  # type: ignore[attr-defined]
     assert handle._args == (1,)
     handle.cancel()
     assert handle._cancelled is True

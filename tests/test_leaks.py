@@ -165,7 +165,7 @@ def wrong_calls(loop: Loop) -> None:
     for call in (
         lambda: loop.create_task(witness),
         lambda: loop.call_later(witness, callback),
-        lambda: loop.call_soon(callback, nonsense=witness),
+        lambda: loop.call_soon(callback, nonsense=witness),  # type: ignore[call-arg]
         lambda: loop.add_reader(witness, callback),
         lambda: loop.set_task_factory(witness),
         lambda: loop.create_future().set_exception(witness),

@@ -89,7 +89,7 @@ def careful(loop: Loop, deed: Callable[[Loop], Any], seen: list[int]) -> Callabl
         try:
             deed(loop)
         except RuntimeError as error:
-            assert "closed" in str(error)  # noqa: PT017
+            assert "closed" in str(error)
 
     return words
 
@@ -166,7 +166,7 @@ def test_finalizers_in_replaced_and_removed_readers_call_back(
         loop.remove_reader(one)
         loop.remove_writer(one)
     except RuntimeError as error:
-        assert "closed" in str(error)  # noqa: PT017
+        assert "closed" in str(error)
     gc.collect()
     if not loop.is_closed():
         assert len(seen) == 6
@@ -174,9 +174,7 @@ def test_finalizers_in_replaced_and_removed_readers_call_back(
     two.close()
 
 
-def test_finalizers_in_futures_and_tasks_call_back(
-    loop: Loop, deed: Callable[[Loop], Any]
-) -> None:
+def test_finalizers_in_futures_and_tasks_call_back(loop: Loop, deed: Callable[[Loop], Any]) -> None:
     seen: list[int] = []
 
     async def hold(last: Last) -> Last:

@@ -60,7 +60,7 @@ def test_run_refuses_what_cannot_be_run(run_function: Any) -> None:
         expected = ("TypeError", "An asyncio.Future, a coroutine or an awaitable is required")
         if run_function is asyncio.run and sys.version_info < (3, 14):
             expected = ("ValueError", comparable(f"a coroutine was expected, got {wrong!r}"))
-        assert outcome(lambda wrong=wrong: run_function(wrong)) == expected
+        assert outcome(lambda wrong=wrong: run_function(wrong)) == expected  # type: ignore[misc]
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
@@ -102,7 +102,7 @@ def test_run_takes_a_loop_factory(kind: Kind, run_function: Any) -> None:
 def test_saburos_run_takes_a_loop_factory_on_every_version(run_function: Any) -> None:
     import saburo
 
-    made: list[Any] = []
+    made: list[asyncio.AbstractEventLoop] = []
 
     def factory() -> asyncio.AbstractEventLoop:
         made.append(saburo.Loop(tasks="stdlib"))
@@ -159,7 +159,7 @@ def test_an_event_loop_policy(kind: Kind) -> None:
         if kind.is_saburo:
             import saburo
 
-            policy = saburo.EventLoopPolicy()
+            policy: asyncio.AbstractEventLoopPolicy = saburo.EventLoopPolicy()
         else:
             policy = asyncio.DefaultEventLoopPolicy()
         loop = policy.new_event_loop()
@@ -170,8 +170,8 @@ def test_an_event_loop_policy(kind: Kind) -> None:
         loop.close()
         asyncio.set_event_loop_policy(policy)
         try:
-            loop = asyncio.run(get_loop())
-            assert type(loop).__module__.startswith("saburo") is kind.is_saburo
+            found = asyncio.run(get_loop())
+            assert type(found).__module__.startswith("saburo") is kind.is_saburo
         finally:
             asyncio.set_event_loop_policy(None)
 
@@ -231,6 +231,6 @@ def test_a_loop_takes_only_known_task_kinds() -> None:
     import saburo
 
     with pytest.raises((TypeError, ValueError)):
-        saburo.Loop(tasks="nonsense")
+        saburo.Loop(tasks="nonsense")  # type: ignore[arg-type]
     for kind in ("native", "stdlib"):
         saburo.Loop(tasks=kind).close()

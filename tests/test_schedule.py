@@ -45,7 +45,7 @@ def test_what_a_callback_schedules_runs_in_the_next_turn(loop: Loop) -> None:
 
 def test_arguments_arrive_as_given(loop: Loop) -> None:
     seen: list[Any] = []
-    given = (1, [], {"a": 1}, None, ())
+    given: tuple[Any, ...] = (1, [], {"a": 1}, None, ())
     loop.call_soon(lambda *args: seen.extend(args), *given)
     loop.call_soon(lambda *args: seen.append(args))
     turn(loop)
@@ -180,7 +180,7 @@ def test_run_until_complete_takes_any_awaitable(loop: Loop) -> None:
             yield from asyncio.sleep(0).__await__()
             return "awaited"
 
-    assert loop.run_until_complete(Awaitable()) == "awaited"  # type: ignore[arg-type]
+    assert loop.run_until_complete(Awaitable()) == "awaited"
 
 
 def test_a_stop_before_completion_is_an_error(loop: Loop) -> None:
@@ -248,9 +248,7 @@ def test_a_loop_can_be_used_as_an_object(loop: Loop) -> None:
     assert "running=False closed=False debug=False" in repr(loop)
 
 
-def test_a_patched_exception_handler_is_called(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_patched_exception_handler_is_called(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(loop, "call_exception_handler", seen.append)
     loop.call_soon(lambda: 1 / 0)

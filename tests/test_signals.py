@@ -34,9 +34,7 @@ def interrupted(program: subprocess.Popen[str]) -> tuple[str, str]:
     ],
     ids=["idle", "no timer", "busy", "many", "thread"],
 )
-def test_ctrl_c_cancels_the_main_task_of_a_run(
-    start_script: StartScript, waiting: str
-) -> None:
+def test_ctrl_c_cancels_the_main_task_of_a_run(start_script: StartScript, waiting: str) -> None:
     program = start_script(
         f"""
         async def main():
@@ -83,9 +81,7 @@ def test_ctrl_c_leaves_run_forever_and_the_loop_stays_usable(
     assert interrupted(program) == ("interrupted\nFalse usable\n", "")
 
 
-def test_ctrl_c_in_a_callback_leaves_from_within_it(
-    start_script: StartScript
-) -> None:
+def test_ctrl_c_in_a_callback_leaves_from_within_it(start_script: StartScript) -> None:
     program = start_script(
         """
         import time
@@ -112,9 +108,7 @@ def test_ctrl_c_in_a_callback_leaves_from_within_it(
     assert errors == ""
 
 
-def test_a_second_ctrl_c_is_immediate(
-    start_script: StartScript
-) -> None:
+def test_a_second_ctrl_c_is_immediate(start_script: StartScript) -> None:
     program = start_script(
         """
         async def main():
@@ -254,7 +248,7 @@ def test_system_calls_are_restarted_under_a_handler(kind: Kind) -> None:
 
 
 def test_python_handlers_of_others_run_promptly_while_the_loop_idles(
-    start_script: StartScript
+    start_script: StartScript,
 ) -> None:
     """signal.signal without the loop: an idle loop must wake to let Python run the handler."""
     program = start_script(

@@ -347,7 +347,7 @@ def test_one_socket_reads_and_writes_at_once(loop: Loop, pair: Pair) -> None:
         results = await asyncio.gather(
             read(one), read(two), loop.sock_sendall(one, data), loop.sock_sendall(two, data)
         )
-        assert results[:2] == [data, data]
+        assert results[:2] == [data, data]  # type: ignore[comparison-overlap]
 
     loop.run_until_complete(main())
 
@@ -385,7 +385,7 @@ def test_blocking_sockets_are_refused_in_debug_mode(loop: Loop) -> None:
             lambda: loop.sock_accept(one),
             lambda: loop.sock_sendfile(one, sys.stdin.buffer),
         ]
-        return [outcome(lambda call=call: loop.run_until_complete(call())) for call in calls]
+        return [outcome(lambda call=call: loop.run_until_complete(call())) for call in calls]  # type: ignore[misc]
 
     assert outcomes(loop) == outcomes(reference)
     assert outcomes(loop)[0] == ("ValueError", "the socket must be non-blocking")

@@ -88,7 +88,7 @@ def test_threads_racing_with_close_get_an_error_or_nothing(new_loop: Any) -> Non
                 for _ in range(200):
                     loop.call_soon_threadsafe(int)
             except RuntimeError as error:
-                errors.append(error)
+                errors.append(error)  # noqa: B023  (bound by the except clause)
 
         threads = [threading.Thread(target=post) for _ in range(2)]
         for thread in threads:
@@ -186,9 +186,11 @@ def test_a_process_pool(loop: Loop) -> None:
 
 def test_a_killed_process_breaks_the_pool_and_not_the_loop(loop: Loop) -> None:
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        with pytest.raises(concurrent.futures.BrokenExecutor):
-            loop.run_until_complete(loop.run_in_executor(pool, os._exit, 1))
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool,
+        pytest.raises(concurrent.futures.BrokenExecutor),
+    ):
+        loop.run_until_complete(loop.run_in_executor(pool, os._exit, 1))
     assert loop.run_until_complete(asyncio.sleep(0, "fine")) == "fine"
 
 
@@ -204,9 +206,11 @@ def test_a_default_executor_of_ones_own(loop: Loop) -> None:
 
 def test_only_thread_pools_can_be_the_default(loop: Loop) -> None:
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        with pytest.raises(TypeError, match="^executor must be ThreadPoolExecutor instance$"):
-            loop.set_default_executor(pool)  # type: ignore[arg-type]
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool,
+        pytest.raises(TypeError, match="^executor must be ThreadPoolExecutor instance$"),
+    ):
+        loop.set_default_executor(pool)
 
 
 def test_after_its_shutdown_the_default_executor_refuses(loop: Loop) -> None:

@@ -52,7 +52,7 @@ def test_isinstance_and_match_see_asyncios_classes(loop: Loop) -> None:
 
 
 def test_a_future_class_can_be_called_and_subclassed(loop: Loop, classes: Any) -> None:
-    class Mine(classes.Future):  # type: ignore[name-defined, misc]
+    class Mine(classes.Future):  # type: ignore[misc]
         def __init__(self, *, loop: Loop, mark: str) -> None:
             super().__init__(loop=loop)
             self.mark = mark
@@ -74,7 +74,7 @@ def test_a_future_class_can_be_called_and_subclassed(loop: Loop, classes: Any) -
 def test_a_task_class_can_be_called_and_subclassed(loop: Loop, classes: Any) -> None:
     seen: list[str] = []
 
-    class Mine(classes.Task):  # type: ignore[name-defined, misc]
+    class Mine(classes.Task):  # type: ignore[misc]
         def cancel(self, msg: Any = None) -> bool:
             seen.append("cancel")
             return bool(super().cancel(msg))
@@ -109,7 +109,7 @@ def test_generic_aliases(classes: Any) -> None:
 def test_finalizers_of_subclasses_run(loop: Loop, classes: Any) -> None:
     seen: list[str] = []
 
-    class Mine(classes.Future):  # type: ignore[name-defined, misc]
+    class Mine(classes.Future):  # type: ignore[misc]
         def __del__(self) -> None:
             seen.append("deleted")
 
@@ -127,7 +127,7 @@ def test_mixing_classes_of_several_loops_kinds(loop: Loop) -> None:
         task = asyncio.Task(value("task"))
         loop.call_soon(theirs.set_result, "theirs")
         loop.call_soon(ours.set_result, "ours")
-        return await asyncio.gather(theirs, ours, task, value("coroutine"))
+        return await asyncio.gather(theirs, ours, task, value("coroutine"))  # type: ignore[return-value]
 
     assert loop.run_until_complete(main()) == ["theirs", "ours", "task", "coroutine"]
 

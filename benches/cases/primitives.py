@@ -53,7 +53,7 @@ async def event_contended(operations: int) -> int:
 
 @coroutine_case("Queue, contended", operations=60_000, step=TASKS, with_idle_socket=True)
 async def queue_contended(operations: int) -> int:
-    """Five producers and five consumers at a queue of ten places; an operation is a put and a get."""
+    """Five producers, five consumers and a queue of ten places; an operation is a put and a get."""
     queue: asyncio.Queue[int] = asyncio.Queue(10)
     share = operations // (TASKS // 2)
 

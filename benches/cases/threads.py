@@ -1,4 +1,4 @@
-"""Worker threads and the way back from them. Latencies are wall time: the hand-over is the price."""
+"""Worker threads and the way back from them. Latencies are wall time: the hand-over counts."""
 
 from __future__ import annotations
 

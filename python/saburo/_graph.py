@@ -1,8 +1,8 @@
 """Call graphs (3.14 and later): who waits for whom.
 
-asyncio keeps that in its own futures and ignores those of others. So when the first loop is made, the
-two functions by which it is told are replaced: futures of ours remember their waiters themselves, all
-others go where they went before. Importing saburo changes nothing.
+asyncio keeps that in its own futures and ignores those of others. So when the first loop is made,
+the two functions by which it is told are replaced: futures of ours remember their waiters
+themselves, all others go where they went before. Importing saburo changes nothing.
 """
 
 from __future__ import annotations

@@ -75,9 +75,8 @@ class Reporting(_saburo.Loop):
             scheduled_at = getattr(running, "_source_traceback", None)
             if scheduled_at:
                 context["handle_traceback"] = scheduled_at
-        for key in sorted(context):
-            if key not in ("message", "exception"):
-                lines.append(f"{key}: {_describe(key, context[key])}")
+        details = sorted(key for key in context if key not in ("message", "exception"))
+        lines += [f"{key}: {_describe(key, context[key])}" for key in details]
         error = context.get("exception")
         exc_info = (type(error), error, error.__traceback__) if error is not None else False
         logger.error("\n".join(lines), exc_info=exc_info)

@@ -114,10 +114,10 @@ fn poll(this: &Instance<Loop>) -> Res<()> {
     if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
         this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;
     }
-    for failed in [waited.err(), collected.and_then(Result::err)].into_iter().flatten() {
-        return watch::os_error(&failed);
+    match waited.err().or(collected.and_then(Result::err)) {
+        Some(failed) => watch::os_error(&failed),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Runs exactly what was ready when the turn began. The only place where a callback is called.
