@@ -316,6 +316,7 @@ impl Object {
     }
 
     /// `self.pop(key, None)` of a dict.
+    #[cfg(not(Py_3_14))]
     pub(crate) fn dict_remove(&self, key: &Object) -> Res<()> {
         // SAFETY: both live; a missing key raises KeyError, which means there is nothing to remove.
         match Raised::check(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) }) {
@@ -348,6 +349,7 @@ impl Object {
     }
 
     /// `self.get(key)` of a dict.
+    #[cfg(not(Py_3_14))]
     pub(crate) fn dict_get(&self, key: &Object) -> Res<Option<Obj>> {
         // SAFETY: both live; a borrowed reference, or null with or without an exception.
         unsafe {

@@ -112,7 +112,7 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
 /// The common end of `create` and `__init__`: the future's part is ready.
 fn begin(this: &Instance<Task>, coro: &Object, wishes: &Wishes<'_>) -> Res<()> {
     let context = match wishes.context {
-        Some(context) => Context::from_obj(context.to_obj()),
+        Some(context) => Context::checked(context.to_obj())?,
         None => Context::copy_current()?,
     };
     this.context.set(Some(context));
@@ -407,7 +407,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                 },
                 c"Prints get_stack() to `file`, sys.stderr by default.",
             )
-            .repr(|this| names().task_repr.call(&[this.as_object()]));
+            .repr(|this| future::repr_by(&names().task_repr, this.as_object()));
         describe_internals(builder)
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use slab::Slab;
 
-use crate::ffi::{Instance, Obj, Own, Res, Visit};
+use crate::ffi::{Instance, Obj, Own, Res, Visit, aside};
 use crate::names::names;
 
 use super::Task;
@@ -62,7 +62,8 @@ pub(super) fn enlist(this: &Instance<Task>) -> Res<()> {
 pub(super) fn strike(this: &Instance<Task>) -> Res<()> {
     let Some(place) = this.place.take() else {
         if this.native_loop().is_none() {
-            names().unregister_task.call(&[this.as_object()])?;
+            // Also on the way out of what the coroutine raised.
+            aside(|| names().unregister_task.call(&[this.as_object()]))?;
         }
         return Ok(());
     };

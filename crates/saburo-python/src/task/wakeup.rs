@@ -78,11 +78,13 @@ impl Class for TaskWakeup {
     }
 
     fn describe(builder: Builder<TaskWakeup>) -> Builder<TaskWakeup> {
-        builder.called(call).getter(
-            c"__self__",
-            |this| this.task.get().map(Own::into_obj),
-            c"The task, where debuggers and logs look for it.",
-        )
+        builder
+            .called(call)
+            .getter(
+                c"__self__",
+                |this| this.task.get().map(Own::into_obj),
+                c"The task, where debuggers and logs look for it.",
+            )
             .getter(
                 c"__qualname__",
                 |this| string(if this.plain.get() { "Task.task_step" } else { "Task.task_wakeup" }),
