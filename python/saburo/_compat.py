@@ -23,6 +23,12 @@ def is_coroutine_function(function: object) -> bool:
     return mark is not None and mark is _coroutine_mark
 
 
+def debug_by_default() -> bool:
+    """Whether asyncio's own loops start in debug mode: PYTHONASYNCIODEBUG or `-X dev`."""
+    asked: bool = vars(coroutines)["_is_debug_mode"]()
+    return asked
+
+
 def make_default() -> None:
     """Makes `asyncio.new_event_loop` return loops of ours, and with it `asyncio.run` and `Runner`.
 

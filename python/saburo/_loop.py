@@ -8,12 +8,12 @@ rule: Python never stands between the engine and a callback.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import warnings
 import weakref
 
 from . import _saburo
+from ._compat import debug_by_default
 from ._generators import AsyncGenerators
 from ._registry import remember
 from ._report import logger
@@ -71,7 +71,7 @@ class Loop(
         super().__init__()
         remember(self)
         self._native_tasks = tasks == "native"
-        self.set_debug(_debug_by_default())
+        self.set_debug(debug_by_default())
 
     def __repr__(self) -> str:
         return (
@@ -212,9 +212,3 @@ def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
         # These have ended the run already; a stop now would end the next one.
         return
     future.get_loop().stop()
-
-
-def _debug_by_default() -> bool:
-    if sys.flags.dev_mode:
-        return True
-    return not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))

@@ -21,6 +21,9 @@ def main() -> int:
     if unknown := suite.unknown_modules():
         print(f"stdlib: neither run nor left out by the record: {', '.join(unknown)}")
         return 1
+    if stray := suite.stray_entries():
+        print(f"stdlib: the record names modules that are not run here: {', '.join(stray)}")
+        return 1
     jobs = [job for job in modules.jobs() if not options.only or _chosen(job, options.only)]
     print(f"stdlib: test.test_asyncio of CPython {platform.python_version()} on {_subject()}")
     print(f"{'':32}" + "".join(f"{name:>11}" for name in _HEADINGS), flush=True)
@@ -36,10 +39,11 @@ def main() -> int:
     if options.json:
         tale = suite.as_json(reports, _version())
         Path(options.json).write_text(json.dumps(tale, indent=2) + "\n", "utf-8")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in suite.kinds(reports).most_common())
     print(
         f"stdlib: {total[suite.PASSED]} passed, {total[suite.FAILED]} failed,"
-        f" {total[suite.EXPECTED]} expected differences, {total[suite.UNTOUCHED]} untouched,"
-        f" {total[suite.SKIPPED]} skipped by CPython"
+        f" {total[suite.EXPECTED]} expected differences{f' ({kinds})' if kinds else ''},"
+        f" {total[suite.UNTOUCHED]} untouched, {total[suite.SKIPPED]} skipped by CPython"
     )
     return 1 if total[suite.FAILED] or not total[suite.PASSED] else 0
 
@@ -101,8 +105,8 @@ def _options() -> argparse.Namespace:
     add("--test", action="append", default=[], metavar="PART", help="tests whose name has PART")
     add("--json", metavar="PATH", help="write the counts, by module and in all, to PATH")
     add("--jobs", type=int, default=2, choices=(1, 2), help="modules at a time (default 2)")
-    add("--seconds-per-test", type=float, default=60, metavar="S")
-    add("--seconds-per-module", type=float, default=600, metavar="S")
+    add("--seconds-per-test", type=float, default=suite.Limits.seconds_per_test, metavar="S")
+    add("--seconds-per-module", type=float, default=suite.Limits.seconds_per_module, metavar="S")
     add("--verbose", action="store_true", help="whole tracebacks, and what the tests wrote")
     return parser.parse_args()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,6 @@ class Difference:
     kind: str
     reason: str
     tests: tuple[str, ...]
-    # How long to wait for tests known to hang; None for the usual limit.
-    seconds: float | None
 
     def covers(self, test: str) -> bool:
         return any(fnmatch.fnmatchcase(test, pattern) for pattern in self.tests)
@@ -42,6 +41,11 @@ class Record:
         """The entry that names `test`, if one does."""
         return next((entry for entry in self.differences if entry.covers(test)), None)
 
+    def patterns(self) -> Iterator[str]:
+        """What stands for tests, in all entries."""
+        for entry in self.differences:
+            yield from entry.tests
+
 
 def of(on: str, version: tuple[int, int] = sys.version_info[:2], path: Path = PATH) -> Record:
     """The record for the implementation `on` and a version of Python.
@@ -49,10 +53,10 @@ def of(on: str, version: tuple[int, int] = sys.version_info[:2], path: Path = PA
     Nothing may differ where the standard library itself is under test.
     """
     tables = tomllib.loads(path.read_text("utf-8"))
-    left_out = tables["left_out"]
+    left_out = [table for table in tables["left_out"] if _holds(table, version)]
     return Record(
         tuple(
-            Difference(_kind(table), table["reason"], tuple(table["tests"]), table.get("seconds"))
+            Difference(_kind(table), table["reason"], tuple(table["tests"]))
             for table in tables["difference"]
             if on == "saburo" and _holds(table, version)
         ),
@@ -61,8 +65,22 @@ def of(on: str, version: tuple[int, int] = sys.version_info[:2], path: Path = PA
     )
 
 
+def label_of(pattern: str) -> str:
+    """The job a pattern, or a test's name, belongs to: it has to name one."""
+    label = pattern.partition(".")[0]
+    if "*" in label:
+        raise ValueError(f"{PATH.name}: {pattern!r} does not name its module")
+    return label
+
+
 def _holds(table: dict[str, Any], version: tuple[int, int]) -> bool:
-    return "versions" not in table or "{}.{}".format(*version) in table["versions"]
+    since, until = _version(table.get("since", "3.0")), _version(table.get("until", "3.99"))
+    return since <= version <= until
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor = map(int, text.split("."))
+    return major, minor
 
 
 def _kind(table: dict[str, Any]) -> str:

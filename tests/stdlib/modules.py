@@ -15,9 +15,11 @@ FULL = "full"
 FOREIGN = "foreign"
 
 RUN: dict[str, tuple[str, ...]] = {
+    # The longest first.
+    "test_tasks": (FULL, FOREIGN),
+    "test_taskgroups": (FULL,),
     "test_futures": (FULL, FOREIGN),
     "test_futures2": (FULL, FOREIGN),
-    "test_tasks": (FULL, FOREIGN),
     "test_eager_task_factory": (FULL, FOREIGN),
     "test_free_threading": (FULL,),
     "test_graph": (FULL,),
@@ -25,7 +27,6 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_base_events": (FULL,),
     "test_unix_events": (FULL,),
     "test_runners": (FULL,),
-    "test_taskgroups": (FULL,),
     "test_timeouts": (FULL,),
     "test_waitfor": (FULL,),
     "test_locks": (FULL,),

@@ -41,6 +41,8 @@ class Implementation:
     test_loop: type
     # Handle classes that tests may construct, or None where they are the standard library's own.
     handles: tuple[type, type] | None
+    # What tells the accelerated futures who waits for them, by the names tests know it by.
+    waiters: dict[str, Callable[[Any, Any], None]]
     # The package whose modules keep a logger of their own, or None where it is asyncio's.
     package: str | None
 
@@ -51,6 +53,26 @@ def under_test() -> str:
     if name not in ("saburo", "asyncio"):
         raise SystemExit(f"SABURO_STDLIB_ON is {name!r}; it can be saburo or asyncio")
     return name
+
+
+class ReadyQueue:
+    """What a test finds at ``loop._ready``: the native queue cannot be looked into.
+
+    Tests ask ``while loop._ready: run_briefly(loop)`` to let everything queued happen, so the
+    answer is yes this many times, then once no. ``len`` is asked only right after such a run.
+    """
+
+    _SETTLING_TURNS = 10
+
+    def __init__(self) -> None:
+        self._turns_left = self._SETTLING_TURNS
+
+    def __bool__(self) -> bool:
+        self._turns_left = (self._turns_left or self._SETTLING_TURNS + 1) - 1
+        return self._turns_left > 0
+
+    def __len__(self) -> int:
+        return 0
 
 
 def saburo_implementation() -> Implementation:
@@ -72,23 +94,15 @@ def saburo_implementation() -> Implementation:
             Loop._run(self)
 
     class TestLoop(VirtualTimeLoop, Loop):  # type: ignore[misc]  # the timers are asyncio's
-        # Tests ask `while loop._ready: run_briefly(loop)` to let everything queued happen. The
-        # native queue cannot be looked into, so the answer is yes this many times, then once no.
-        _SETTLING_TURNS = 10
-        _turns_left = _SETTLING_TURNS
-
-        @property
-        def _ready(self) -> range:
-            self._turns_left = (self._turns_left or self._SETTLING_TURNS + 1) - 1
-            return range(self._turns_left)
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._ready = ReadyQueue()
 
         def _nonblocking_turn(self) -> None:
             Loop._run_once(self)
 
         def _run_once(self) -> None:
             self._turn()
-            # Who turns the loop by hand knows how often: nothing is left.
-            self._turns_left = 1
 
         def _run(self) -> None:
             while True:
@@ -106,6 +120,10 @@ def saburo_implementation() -> Implementation:
         base_selector_loop=Loop,
         test_loop=TestLoop,
         handles=(saburo.Handle, saburo.TimerHandle),
+        waiters={
+            f"_c_{name}": getattr(saburo._saburo, name)
+            for name in ("future_add_to_awaited_by", "future_discard_from_awaited_by")
+        },
         package="saburo",
     )
 
@@ -141,6 +159,7 @@ def asyncio_implementation() -> Implementation:
         base_selector_loop=BaseSelectorLoop,
         test_loop=TestLoop,
         handles=None,
+        waiters={},
         package=None,
     )
 
@@ -152,9 +171,12 @@ IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
 
 
 def install_classes(implementation: Implementation) -> None:
-    """Take the places of the C accelerator's Future and Task."""
+    """Take the places of the C accelerator's Future and Task, and of what belongs to them."""
     watch_module_attribute(asyncio.futures, "_CFuture", implementation.future)
     watch_module_attribute(asyncio.tasks, "_CTask", implementation.task)
+    for name, function in implementation.waiters.items():
+        if hasattr(asyncio.futures, name):  # from 3.14 on
+            setattr(asyncio.futures, name, function)
 
 
 def install_loop(implementation: Implementation) -> None:

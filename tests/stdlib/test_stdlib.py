@@ -37,6 +37,7 @@ def test_module_passes_but_for_the_recorded_differences(job: modules.Job) -> Non
 
 def test_every_module_is_run_or_left_out_for_a_reason() -> None:
     assert suite.unknown_modules() == []
+    assert suite.stray_entries() == []
 
 
 def test_a_recorded_difference_that_passes_is_a_failure(tmp_path: Path) -> None:
@@ -47,9 +48,21 @@ def test_a_recorded_difference_that_passes_is_a_failure(tmp_path: Path) -> None:
     assert suite.judge(line, record).outcome == suite.EXPECTED
 
 
+def test_an_entry_that_stands_for_no_test_is_a_failure(tmp_path: Path) -> None:
+    record = differences.of("saburo", (3, 13), _record(tmp_path))
+    job = modules.Job("test_x", modules.FULL)
+    odd = {"test": "test_x.Case.test_odd", "outcome": "skipped"}
+    other = {"test": "test_x.Case.test_even", "outcome": "passed"}
+    assert not list(suite.without_test(job, [other, odd], record))
+    (verdict,) = suite.without_test(job, [other], record)
+    assert (verdict.test, verdict.outcome) == ("test_x.*.test_odd", suite.FAILED)
+    # It says nothing about other modules.
+    assert not list(suite.without_test(modules.Job("test_y", modules.FULL), [other], record))
+
+
 def test_a_recorded_difference_holds_for_its_versions_and_for_saburo_only(tmp_path: Path) -> None:
     line = {"test": "test_x.Case.test_odd", "outcome": "failed", "detail": "", "touched": True}
-    for on, version in (("saburo", (3, 14)), ("asyncio", (3, 13))):
+    for on, version in (("saburo", (3, 11)), ("saburo", (3, 14)), ("asyncio", (3, 13))):
         record = differences.of(on, version, _record(tmp_path))
         assert suite.judge(line, record).outcome == suite.FAILED
 
@@ -90,7 +103,7 @@ def _record(folder: Path) -> Path:
     path = folder / "record.toml"
     path.write_text(
         'left_out = []\n[[difference]]\nkind = "white-box"\nreason = "odd"\n'
-        'tests = ["test_x.*.test_odd"]\nversions = ["3.13"]\n',
+        'tests = ["test_x.*.test_odd"]\nsince = "3.12"\nuntil = "3.13"\n',
         "utf-8",
     )
     return path

@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import json
+import signal
 import sys
 import time
 import traceback
@@ -32,12 +33,9 @@ ErrorInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[Non
 class Report(unittest.TestResult):
     """Writes a line when a test starts and one with its outcome when it ends."""
 
-    def __init__(
-        self, job: Job, record: differences.Record, lines: IO[str], seconds_per_test: float
-    ) -> None:
+    def __init__(self, job: Job, lines: IO[str], seconds_per_test: float) -> None:
         super().__init__()
         self.job = job
-        self.record = record
         self.lines = lines
         self.seconds_per_test = seconds_per_test
         self.current: dict[str, Any] = {}
@@ -56,13 +54,12 @@ class Report(unittest.TestResult):
         self.write(running=self.current["test"])
         touch.forget()
         self.started = time.perf_counter()
-        entry = self.record.difference(self.current["test"])
-        seconds = (entry and entry.seconds) or self.seconds_per_test
-        faulthandler.dump_traceback_later(seconds, exit=True)
+        faulthandler.dump_traceback_later(self.seconds_per_test, exit=True)
 
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
-        faulthandler.cancel_dump_traceback_later()
+        # Anew: what a test case does behind its test can hang as well.
+        faulthandler.dump_traceback_later(self.seconds_per_test, exit=True)
         self.current["touched"] = touch.seen
         self.current["seconds"] = round(time.perf_counter() - self.started, 3)
         self.write(**self.current)
@@ -115,8 +112,8 @@ def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
             yield item
 
 
-def load(job: Job, record: differences.Record) -> list[unittest.TestCase]:
-    """Set the stage and load the module's tests, less the classes left out."""
+def load(job: Job) -> list[unittest.TestCase]:
+    """Set the stage and load the module's tests."""
     support = importlib.import_module("test.support")
     resources = importlib.import_module("test.libregrtest.cmdline").ALL_RESOURCES
     usable = [name for name in resources if name not in ABSENT_RESOURCES]
@@ -130,11 +127,11 @@ def load(job: Job, record: differences.Record) -> list[unittest.TestCase]:
     module = importlib.import_module(f"{PACKAGE}.{job.module}")
     stage.watch_tests(module, implementation)
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
-    return [
-        test
-        for test in tests_of(suite)
-        if f"{job.module}.{type(test).__name__}" not in record.classes_left_out
-    ]
+    return list(tests_of(suite))
+
+
+def class_of(job: Job, test: unittest.TestCase) -> str:
+    return f"{job.module}.{type(test).__name__}"
 
 
 def already_run(report: Path) -> set[str]:
@@ -142,20 +139,25 @@ def already_run(report: Path) -> set[str]:
     if not report.exists():
         return set()
     lines = map(json.loads, report.read_text("utf-8").splitlines())
-    return {line.get("running") or line["test"] for line in lines}
+    return {test for line in lines if (test := line.get("running") or line.get("test"))}
 
 
 def main(label: str, report_path: str, seconds_per_test: str, *wanted: str) -> None:
     faulthandler.enable()
+    # Some tests interrupt themselves; a shell that runs us in the background has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job = Job.of_label(label)
     done = already_run(Path(report_path))
     record = differences.of(stage.under_test())
     with open(report_path, "a", encoding="utf-8") as lines:
-        report = Report(job, record, lines, float(seconds_per_test))
+        report = Report(job, lines, float(seconds_per_test))
+        loaded = load(job)
+        report.write(classes=sorted({class_of(job, test) for test in loaded}))
         tests = [
             test
-            for test in load(job, record)
-            if report.name(test) not in done
+            for test in loaded
+            if class_of(job, test) not in record.classes_left_out
+            and report.name(test) not in done
             and (not wanted or any(part in report.name(test) for part in wanted))
         ]
         watch_test_methods()

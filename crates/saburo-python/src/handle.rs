@@ -9,10 +9,11 @@ use saburo_core::{Time, TimerId};
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Raised, Res, Slot, TypeCell, Visit, boolean,
+    Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, boolean,
     builtin, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
+use crate::running::Running;
 
 /// A callback, its arguments and the context it runs in.
 pub(crate) struct Handle {
@@ -23,6 +24,7 @@ pub(crate) struct Handle {
     /// The loop that reports what the callback raises.
     event_loop: Slot,
     cancelled: Cell<bool>,
+    running: Running,
     /// Where the handle was made, in debug mode.
     source_traceback: Slot,
     /// What repr() said before a cancellation in debug mode took the callback away.
@@ -130,6 +132,7 @@ impl Handle {
             context: Slot::new(Some(context)),
             event_loop: Slot::new(Some(event_loop)),
             cancelled: Cell::new(false),
+            running: Running::private(),
             source_traceback: Slot::empty(),
             last_repr: Slot::empty(),
         }
@@ -138,6 +141,11 @@ impl Handle {
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.get()
+    }
+
+    /// Other threads have it, too: it is what `call_soon_threadsafe` returns.
+    pub(crate) fn share(&self) {
+        self.running.share();
     }
 
     pub(crate) fn set_source_traceback(&self, traceback: Obj) {
@@ -150,6 +158,16 @@ impl Handle {
 /// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
 #[inline]
 pub(crate) fn run(this: &Instance<Handle>) -> Res<()> {
+    if this.running.is_shared() { run_shared(this) } else { call(this) }
+}
+
+fn run_shared(this: &Instance<Handle>) -> Res<()> {
+    let _running = this.running.begin()?;
+    call(this)
+}
+
+#[inline]
+fn call(this: &Instance<Handle>) -> Res<()> {
     let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
         return Ok(());
     };
@@ -208,6 +226,7 @@ fn cancel(this: &Instance<Handle>) -> Res<()> {
 
 /// Cancels, keeping what `words` says of the handle in debug mode.
 fn cancel_with(this: &Instance<Handle>, words: impl FnOnce() -> Res<Obj>) -> Res<()> {
+    this.running.wait()?;
     if this.cancelled.replace(true) {
         return Ok(());
     }
@@ -314,6 +333,7 @@ True
             context: Slot::empty(),
             event_loop: Slot::empty(),
             cancelled: Cell::new(false),
+            running: Running::private(),
             source_traceback: Slot::empty(),
             last_repr: Slot::empty(),
         }
@@ -338,9 +358,21 @@ True
 
     fn describe(builder: Builder<Handle>) -> Builder<Handle> {
         builder
-            .init(|this, args| init(this, "Handle", args.positional(), args))
+            .init(|this, args| {
+                const PARAMS: Params<4> = Params {
+                    function: "Handle.__init__",
+                    names: ["callback", "args", "loop", "context"],
+                    required: 3,
+                    positional: 4,
+                };
+                init(this, args.bind(&PARAMS)?)
+            })
             .noargs(c"cancel", cancel, c"Keeps the callback from being called. A second call does nothing.")
-            .noargs(c"cancelled", |this| this.cancelled.get(), c"True if the handle was cancelled.")
+            .noargs(
+                c"cancelled",
+                |this| this.running.wait().map(|()| this.cancelled.get()),
+                c"True if the handle was cancelled.",
+            )
             .noargs(
                 c"get_context",
                 |this| this.context.get().map(Context::into_obj),
@@ -349,7 +381,15 @@ True
             .noargs(c"_run", run, c"Calls the callback now.")
             .noargs(c"_repr_info", repr_info, c"The words of repr(), as a list.")
             .repr(repr)
-            .getter(c"__class__", |_| names().class_handle.clone(), c"asyncio.Handle, for isinstance.")
+            .getter(
+                c"__class__",
+                |this| {
+                    let names = names();
+                    let shared = names.class_shared_handle.as_ref().filter(|_| this.running.is_shared());
+                    shared.unwrap_or(&names.class_handle).clone()
+                },
+                c"asyncio.Handle, for isinstance.",
+            )
             .getter(c"_callback", |this| this.callback.get(), c"The callback, None once cancelled.")
             .getter(
                 c"_args",
@@ -383,16 +423,9 @@ fn repr_info(this: &Instance<Handle>) -> Res<Obj> {
 }
 
 /// `Handle(callback, args, loop, context=None)`, for those who make handles by hand.
-fn init(this: &Instance<Handle>, function: &str, positional: &[&Object], args: Args<'_>) -> Res<()> {
-    let &[callback, call_args, event_loop, ref rest @ ..] = positional else {
-        return raise(
-            builtin::type_error(),
-            &format!("{function}() needs a callback, its arguments as a tuple, and a loop"),
-        );
-    };
-    let context = match rest.first() {
-        Some(context) => Some(*context),
-        None => args.only_keyword(function, "context")?,
+fn init(this: &Instance<Handle>, bound: [Option<&Object>; 4]) -> Res<()> {
+    let [Some(callback), Some(call_args), Some(event_loop), context] = bound else {
+        unreachable!("bind() has checked what is required");
     };
     let context = match context {
         Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
@@ -556,16 +589,21 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
 
     fn describe(builder: Builder<TimerHandle>) -> Builder<TimerHandle> {
         builder
-            .init(|this, args| match args.positional() {
-                [when, rest @ ..] => {
-                    if when.is_none() {
-                        return raise(builtin::type_error(), "when must not be None");
-                    }
-                    this.when.set(when.as_f64()?);
-                    this.set_given(when);
-                    init(this.upcast(), "TimerHandle", rest, args)
+            .init(|this, args| {
+                const PARAMS: Params<5> = Params {
+                    function: "TimerHandle.__init__",
+                    names: ["when", "callback", "args", "loop", "context"],
+                    required: 4,
+                    positional: 5,
+                };
+                let [when, rest @ ..] = args.bind(&PARAMS)?;
+                let when = when.expect("bind() has checked what is required");
+                if when.is_none() {
+                    return raise(builtin::type_error(), "when must not be None");
                 }
-                [] => raise(builtin::type_error(), "TimerHandle() needs a deadline first"),
+                this.when.set(when.as_f64()?);
+                this.set_given(when);
+                init(this.upcast(), rest)
             })
             .noargs(
                 c"cancel",

@@ -13,6 +13,7 @@ mod event_loop;
 mod future;
 mod handle;
 mod names;
+mod running;
 mod task;
 
 use ffi::{Module, Res};

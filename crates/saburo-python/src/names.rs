@@ -45,6 +45,8 @@ macro_rules! table {
             pub(crate) discard_from_awaited_by: Option<Obj>,
             /// `("debug",)`, where `_format_callback_source` takes it.
             pub(crate) kw_debug: Option<Obj>,
+            /// The class of handles that other threads have, where there is one of its own.
+            pub(crate) class_shared_handle: Option<Obj>,
             /// `asyncio.eager_task_factory`, where there is one.
             eager_factory: Option<Obj>,
         }
@@ -60,6 +62,8 @@ macro_rules! table {
                     kw_context: tuple([&*intern(c"context")?].into_iter())?,
                     kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
                     eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
+                    class_shared_handle: import(c"asyncio.events", c"")?
+                        .attr_opt(&*intern(c"_ThreadSafeHandle")?)?,
                     add_to_awaited_by: import(c"asyncio.futures", c"")?
                         .attr_opt(&*intern(c"future_add_to_awaited_by")?)?,
                     discard_from_awaited_by: import(c"asyncio.futures", c"")?
@@ -96,6 +100,7 @@ table! {
         cancel,
         context,
         dunder_cause = c"__cause__",
+        dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
         dunder_traceback = c"__traceback__",

@@ -33,7 +33,12 @@ pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res
         this.check_usable()?;
         check_callback("call_soon_threadsafe", callback)?;
     }
-    soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?)
+    let handle = soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?)?;
+    if let Some(handle) = handle.cast_exact::<Handle>() {
+        // In time: the loop cannot have called it, as the interpreter is ours since it was queued.
+        handle.share();
+    }
+    Ok(handle)
 }
 
 #[inline]

@@ -2,8 +2,8 @@
 
 use pyo3_ffi as ffi;
 
-use super::error::{Raised, Res};
-use super::object::{Obj, Object};
+use super::error::{Raised, Res, builtin, raise};
+use super::object::{Obj, Object, intern};
 
 /// A `contextvars.Context`.
 #[derive(Clone)]
@@ -15,6 +15,16 @@ impl Context {
     pub(crate) fn copy_current() -> Res<Context> {
         // SAFETY: new reference or null.
         Ok(Context(unsafe { Obj::from_new(ffi::PyContext_CopyCurrent())? }))
+    }
+
+    /// Takes an object that must be a context.
+    pub(crate) fn checked(object: Obj) -> Res<Context> {
+        // SAFETY: compares the type of a live object.
+        if unsafe { ffi::PyContext_CheckExact(object.as_ptr()) } == 0 {
+            let class = object.type_of().attr(&*intern(c"__name__")?)?.display()?;
+            return raise(builtin::type_error(), &format!("a contextvars.Context was expected, got {class}"));
+        }
+        Ok(Context(object))
     }
 
     /// Takes an object that should be a context; anything else is asyncio's own error at the first run.

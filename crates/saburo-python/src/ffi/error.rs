@@ -100,6 +100,13 @@ pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
     Err(Raised)
 }
 
+/// Warns the caller of something deprecated; an error where the filters make it one.
+#[cold]
+pub(crate) fn warn_deprecated(message: &CStr) -> Res<()> {
+    // SAFETY: a static class and a C string.
+    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_DeprecationWarning, message.as_ptr(), 1) })
+}
+
 /// The interpreter's own exception classes.
 pub(crate) mod builtin {
     use super::{Object, ffi};

@@ -6,7 +6,8 @@
 use std::ffi::CStr;
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, TypeCell, Visit, builtin, raise,
+    Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, TypeCell, Visit, builtin, none, raise,
+    warn_deprecated,
 };
 
 use super::Future;
@@ -26,7 +27,8 @@ pub(super) fn await_(this: &Instance<Future>) -> Res<Obj> {
 #[inline]
 fn step(this: &Instance<FutureIter>) -> Res<Sent> {
     let Some(future) = this.future.get() else {
-        return raise(builtin::runtime_error(), "cannot reuse already awaited future");
+        // Used up, thrown into or closed: it ends at once, as an exhausted iterator does.
+        return Ok(Sent::Returned(none()));
     };
     if !future.is_done() {
         if !future.blocking().get() {
@@ -44,6 +46,12 @@ fn throw(this: &Instance<FutureIter>, args: Args<'_>) -> Res<Obj> {
     let &[class_or_instance, ref rest @ ..] = args.positional() else {
         return raise(builtin::type_error(), "throw() needs an exception");
     };
+    if !rest.is_empty() && cfg!(Py_3_12) {
+        // As every generator of these versions does.
+        warn_deprecated(
+            c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.",
+        )?;
+    }
     let value = rest.first().filter(|value| !value.is_none());
     let traceback = rest.get(1).filter(|traceback| !traceback.is_none());
     let exception = if class_or_instance.is_exception_class() {

@@ -320,7 +320,9 @@ fn exception_instance(given: &Object) -> Res<Obj> {
 /// `Future(*, loop=None)`.
 pub(crate) fn init(this: &Instance<Future>, event_loop: Option<&Object>) -> Res<()> {
     if this.native_loop.is_set() || this.foreign_loop.is_set() {
-        reset(this);
+        // The newest asyncio's rule: starting over would leave those who wait for it behind.
+        let class = this.as_object().type_of().attr(&names().dunder_name)?.display()?;
+        return raise(builtin::runtime_error(), &format!("{class} object is already initialized"));
     }
     let event_loop = match event_loop {
         Some(event_loop) if !event_loop.is_none() => event_loop.to_obj(),
@@ -341,14 +343,6 @@ pub(crate) fn init(this: &Instance<Future>, event_loop: Option<&Object>) -> Res<
         }
     }
     Ok(())
-}
-
-/// `__init__` called once more starts over, as asyncio's does.
-fn reset(this: &Instance<Future>) {
-    this.clear();
-    this.state.set(State::Pending);
-    this.blocking.set(false);
-    this.notice();
 }
 
 fn init_args(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
@@ -520,7 +514,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
             )
             .one(
                 c"remove_done_callback",
-                callbacks::remove,
+                |this, callback| this.check_initialized().and_then(|()| callbacks::remove(this, callback)),
                 c"Takes back every callback equal to this one, and returns how many there were.",
             )
             .many(
@@ -545,7 +539,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
             )
             .awaits(awaiter::await_)
             .iter(awaiter::await_)
-            .repr(|this| names().future_repr.call(&[this.as_object()]));
+            .repr(|this| repr_by(&names().future_repr, this.as_object()));
         describe_internals(builder)
     }
 }
@@ -555,6 +549,24 @@ pub(crate) fn cancel_argument(args: Args<'_>) -> Res<Option<Obj>> {
     const PARAMS: Params<1> = Params { function: "cancel", names: ["msg"], required: 0, positional: 1 };
     let [message] = args.bind(&PARAMS)?;
     Ok(message.filter(|message| !message.is_none()).map(Object::to_obj))
+}
+
+/// What asyncio's `_future_repr` or `_task_repr` says, under the class's own name: those two ask for
+/// `__class__`, which is asyncio's for subclasses of ours, too.
+pub(crate) fn repr_by(asyncio_repr: &Object, this: &Object) -> Res<Obj> {
+    let text = asyncio_repr.call(&[this])?;
+    let names = names();
+    let said = this.attr(&names.dunder_class)?.attr(&names.dunder_name)?.display()?;
+    let own = this.type_of().attr(&names.dunder_name)?.display()?;
+    if own == said {
+        return Ok(text);
+    }
+    let whole = text.display()?;
+    match whole.strip_prefix('<').and_then(|rest| rest.strip_prefix(&*said)) {
+        Some(rest) => string(&format!("<{own}{rest}")),
+        // The "..." of a repr inside of itself.
+        None => Ok(text),
+    }
 }
 
 /// What asyncio's own modules, debuggers and reprs look at.

@@ -117,7 +117,7 @@ fn begin(
     wishes: &Wishes<'_>,
 ) -> Res<()> {
     let context = match wishes.context {
-        Some(context) => Context::from_obj(context.to_obj()),
+        Some(context) => Context::checked(context.to_obj())?,
         None => Context::copy_current()?,
     };
     this.context.set(Some(context));
@@ -417,7 +417,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                 },
                 c"Prints get_stack() to `file`, sys.stderr by default.",
             )
-            .repr(|this| names().task_repr.call(&[this.as_object()]));
+            .repr(|this| future::repr_by(&names().task_repr, this.as_object()));
         describe_internals(builder)
     }
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use slab::Slab;
 
 use crate::event_loop::Loop;
-use crate::ffi::{Instance, Obj, Own, Res, Visit};
+use crate::ffi::{Instance, Obj, Own, Res, Visit, aside};
 use crate::names::names;
 
 use super::Task;
@@ -62,7 +62,8 @@ pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
 #[inline]
 pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     let Some(event_loop) = home else {
-        return names().unregister_task.call(&[this.as_object()]).map(drop);
+        // Also on the way out of what the coroutine raised.
+        return aside(|| names().unregister_task.call(&[this.as_object()])).map(drop);
     };
     if let Some(place) = this.place.take() {
         let kept = event_loop.registry().tasks.borrow_mut().try_remove(place as usize);

@@ -5,7 +5,8 @@
 
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
-    Context, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, none, raise, send, throw,
+    Context, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, mapping, none, raise,
+    send, string, throw,
 };
 use crate::future::{self, Callback, Future, State};
 use crate::names::names;
@@ -38,7 +39,31 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
         // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
         aside(|| event_loop.current().leave(event_loop))?;
     }
-    done
+    done.or_else(|raised| report(this, raised))
+}
+
+/// A step that failed as such, whatever its coroutine did: the loop's exception handler is told.
+///
+/// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
+#[cold]
+fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
+    if is_fatal(&raised) {
+        return Err(raised);
+    }
+    let exception = raised.take();
+    let names = names();
+    let message = string("Exception in callback Task.task_step()")?;
+    let context = mapping(&[
+        (&names.message, &message),
+        (&names.exception, &exception),
+        (&names.task, this.as_object()),
+    ])?;
+    let event_loop = this.future.event_loop().unwrap_or_else(none);
+    event_loop.method(&names.call_exception_handler, &[&context]).map(drop)
+}
+
+fn is_fatal(raised: &Raised) -> bool {
+    raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
 }
 
 /// A step of a task whose loop is not ours: the loop has entered the context already.
@@ -93,6 +118,8 @@ pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>
 #[inline]
 fn step(home: Option<&Instance<Loop>>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     if this.is_done() {
+        // Somebody else has finished it, past the coroutine.
+        registry::strike(home, this)?;
         return already_done(this, error);
     }
     let error = if this.must_cancel.get() { Some(cancellation(this, error)?) } else { error };
@@ -149,7 +176,7 @@ fn failed(home: Option<&Instance<Loop>>, this: &Instance<Task>, raised: Raised) 
         this.future.set_cancelled_error(raised.take());
         return future::cancel(this.upcast(), None).map(drop);
     }
-    let fatal = raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit());
+    let fatal = is_fatal(&raised);
     let exception = raised.take();
     future::fail(this.upcast(), exception.clone())?;
     // Ctrl-C and exit end the task and also the run of the loop.
@@ -260,7 +287,7 @@ fn same_loop(this: &Instance<Task>, awaited: &Object) -> Res<bool> {
 /// Throws a RuntimeError about what was awaited into the coroutine, at its next step.
 fn mistake(this: &Instance<Task>, words: impl FnOnce(&str, &str) -> String, yielded: &Object) -> Res<()> {
     let text = words(&this.as_object().repr()?, &yielded.repr()?);
-    let text = crate::ffi::string(&text)?;
+    let text = string(&text)?;
     this.pending_error.set(Some(builtin::runtime_error().call(&[&text])?));
     super::soon(this.native_loop().as_deref(), this)
 }
