@@ -13,6 +13,7 @@ mod event_loop;
 mod future;
 mod handle;
 mod names;
+mod pool;
 mod task;
 
 use ffi::{Module, Res};
@@ -46,5 +47,6 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<pool::Pool>()?;
     module.class::<event_loop::Loop>()
 }

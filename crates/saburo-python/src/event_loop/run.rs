@@ -127,6 +127,8 @@ fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         Ready::Wake(task) => task::run_wake(this, task),
         Ready::Arrived(future) if future.is_done() => Ok(()),
         Ready::Arrived(future) => future::resolve(future, none()),
+        Ready::Returned(future) => future::resolve_left(future),
+        Ready::Failed(future) => future::fail_left(future),
         Ready::Handle(handle) => {
             if handle.is_cancelled() {
                 return Ok(());
@@ -186,7 +188,9 @@ impl Pace {
 
     #[inline]
     fn poll_is_due(&self, event_loop: &Loop) -> bool {
-        if event_loop.core(|core| core.registered()).unwrap_or(0) > 0 {
+        // A worker that waits for the interpreter needs it released again and again: measured at
+        // 14-19 µs to_thread on a busy loop, against 20 to 900 with a poll every 61 turns.
+        if event_loop.has_jobs() || event_loop.core(|core| core.registered()).unwrap_or(0) > 0 {
             return true;
         }
         let turns = self.turns.get() + 1;
