@@ -1,7 +1,8 @@
 """Blocking functions in threads and processes.
 
-Two pools belong to a loop: the default executor, which programs fill as they like, and a small one
-for name resolution alone, so that a program with a full pool can still connect.
+Two pools belong to a loop: its own threads (see `_pool`) or the executor that the program has put in
+their place, which it fills as it likes, and a small one for name resolution alone, so that a program
+with a full pool can still connect.
 """
 
 from __future__ import annotations
@@ -15,59 +16,62 @@ import warnings
 
 from . import _saburo
 from ._compat import is_coroutine_function
+from ._pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor, ThreadPoolExecutor
-    from typing import Any, TypeVar, TypeVarTuple
+    from typing import Any, Protocol, TypeVar, TypeVarTuple
 
     _T = TypeVar("_T")
     _Ts = TypeVarTuple("_Ts")
+
+    class _Closable(Protocol):
+        def shutdown(self, wait: bool = True) -> None: ...
 
 # Resolvers wait for the network and hold no lock meanwhile; threads are made only when needed.
 _RESOLVER_THREADS = 16
 
 
 class Executing(_saburo.Loop):
-    """`run_in_executor` and the pools of a loop.
+    """The pools of a loop; `run_in_executor` itself is native.
 
     Semantics: asyncio's, except that contextvars travel into the default executor.
     """
 
-    # Made when first needed.
+    # Set by the user, in place of the loop's own threads (`_pool`).
     _default_executor: ThreadPoolExecutor | None = None
+    # Made when first needed; the first one stands in for our own where futures are asyncio's.
+    _asyncio_pool: ThreadPoolExecutor | None = None
     _resolver: ThreadPoolExecutor | None = None
     # No job is taken any more; set by shutdown_default_executor() and close().
     _executor_shutdown_called = False
 
-    def run_in_executor(
+    def _run_in_any_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
-        """Calls `func(*args)` in an executor; returns a future of its result.
-
-        `executor` is any `concurrent.futures.Executor`; None means the loop's own pool of threads.
-        In that pool `func` sees the contextvars of the caller. Cancelling the future keeps `func`
-        from being called, but stops no call that has begun.
-
-        Raises RuntimeError if the loop is closed or its pool shut down; in debug mode TypeError if
-        `func` cannot be called or is a coroutine function. To be called on the loop's thread.
-
-        >>> import asyncio, saburo
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     return await loop.run_in_executor(None, sum, [1, 2, 3])
-        >>> saburo.run(main())
-        6
-        """
+        """`run_in_executor`, once it is more than a job for the loop's own threads."""
         self._check_closed()
         if self.get_debug():
             _check_function(func, "run_in_executor")
         if executor is not None:
             job = executor.submit(func, *args)
         else:
+            self._check_default_executor()
+            executor = self._default_executor
+            if executor is None and self._native_tasks:
+                if self._pool is None:
+                    self._pool = Pool()
+                return self._pool._submit(self, func, *args)
+            if executor is None:
+                executor = self._asyncio_pool
+            if executor is None:
+                executor = self._asyncio_pool = concurrent.futures.ThreadPoolExecutor(
+                    thread_name_prefix="asyncio"
+                )
             context = contextvars.copy_context()
-            job = self._pool().submit(functools.partial(context.run, func, *args))
+            job = executor.submit(functools.partial(context.run, func, *args))
         return asyncio.wrap_future(job, loop=self)  # type: ignore[arg-type]  # it is a Loop
 
     def set_default_executor(self, executor: Executor) -> None:
@@ -84,6 +88,10 @@ class Executing(_saburo.Loop):
         if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")
         self._default_executor = executor
+        if self._pool is not None:
+            # Its jobs are done, as those of an executor that nobody holds any more.
+            self._pool.shutdown(wait=False)
+            self._pool = None
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Lets the pools of the loop finish what they run, and waits for their threads to end.
@@ -102,6 +110,8 @@ class Executing(_saburo.Loop):
         pools = self._pools()
         if not pools:
             return
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
         joined = self.create_future()
         thread = threading.Thread(target=self._join, args=(pools, joined))
         thread.start()
@@ -129,23 +139,15 @@ class Executing(_saburo.Loop):
         job = self._resolver.submit(func, *args)
         return asyncio.wrap_future(job, loop=self)  # type: ignore[arg-type]  # it is a Loop
 
-    def _pool(self) -> Executor:
-        self._check_default_executor()
-        if self._default_executor is None:
-            # The name is asyncio's: people tell threads in a dump by it.
-            self._default_executor = concurrent.futures.ThreadPoolExecutor(
-                thread_name_prefix="asyncio"
-            )
-        return self._default_executor
-
-    def _pools(self) -> list[Executor]:
-        return [pool for pool in (self._default_executor, self._resolver) if pool is not None]
+    def _pools(self) -> list[_Closable]:
+        pools = (self._pool, self._default_executor, self._asyncio_pool, self._resolver)
+        return [pool for pool in pools if pool is not None]
 
     def _check_default_executor(self) -> None:
         if self._executor_shutdown_called:
             raise RuntimeError("Executor shutdown has been called")
 
-    def _join(self, pools: list[Executor], joined: asyncio.Future[None]) -> None:
+    def _join(self, pools: list[_Closable], joined: asyncio.Future[None]) -> None:
         """On a thread of its own: waits for the pools, then tells the loop."""
         try:
             for pool in pools:
@@ -160,9 +162,14 @@ class Executing(_saburo.Loop):
         """For close(): no new jobs, and nobody waits for the running ones."""
         self._executor_shutdown_called = True
         pools = self._pools()
-        self._default_executor = self._resolver = None
+        self._pool = self._default_executor = self._asyncio_pool = self._resolver = None
         for pool in pools:
             pool.shutdown(wait=False)
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        # Their threads are not in this process. An executor of the user's is the user's to replace.
+        self._asyncio_pool = self._resolver = None
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -31,14 +31,14 @@ use crate::sys::Waker;
 #[derive(Debug)]
 pub struct Shared<H> {
     inbox: Inbox<H>,
-    /// `None` once the core is closed. Held locked while writing, so that no wake can reach
-    /// a descriptor that was closed and given to somebody else in between.
-    waker: Mutex<Option<Arc<Waker>>>,
+    alarm: Arc<Alarm>,
 }
 
 impl<H> Shared<H> {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        Shared { inbox: Inbox::new(), waker: Mutex::new(Some(waker)) }
+        let inbox = Inbox::new();
+        let alarm = Alarm { bell: inbox.bell.clone(), waker: Mutex::new(Some(waker)) };
+        Shared { inbox, alarm: Arc::new(alarm) }
     }
 
     /// Queue a handle from any thread and make sure the loop sees it.
@@ -56,7 +56,7 @@ impl<H> Shared<H> {
     /// ```
     pub fn post(&self, handle: H) {
         if self.inbox.post(handle) {
-            self.write_waker();
+            self.alarm.write_waker();
         }
     }
 
@@ -71,9 +71,23 @@ impl<H> Shared<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wake(&self) {
-        if self.inbox.bell.ring() {
-            self.write_waker();
-        }
+        self.alarm.ring();
+    }
+
+    /// What wakes the loop, for those who must not know what it queues: it is `Send` even where
+    /// a handle is not.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core, Timeout};
+    /// # use std::rc::Rc;
+    /// let core = Core::<Rc<()>>::new(Clock::monotonic())?;
+    /// let alarm = core.shared().alarm();
+    /// std::thread::spawn(move || alarm.ring()).join().unwrap();
+    /// assert_eq!(core.plan(None), Timeout::Now);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn alarm(&self) -> Arc<Alarm> {
+        self.alarm.clone()
     }
 
     pub(crate) fn bell(&self) -> &Arc<Bell> {
@@ -88,12 +102,60 @@ impl<H> Shared<H> {
     /// handler cannot lock.
     #[cfg(feature = "signals")]
     pub(crate) fn waker(&self) -> Option<Arc<Waker>> {
-        lock(&self.waker).clone()
+        lock(&self.alarm.waker).clone()
     }
 
     /// The core is closed: forget the waker, so that its descriptors can go.
     pub(crate) fn hang_up(&self) {
-        lock(&self.waker).take();
+        lock(&self.alarm.waker).take();
+    }
+}
+
+/// The bell of one loop, and the waker that makes a ring be heard by one that sleeps.
+///
+/// ```
+/// # use saburo_core::{Clock, Core};
+/// let mut core = Core::<()>::new(Clock::monotonic())?;
+/// let alarm = core.shared().alarm();
+/// alarm.ring();
+/// assert!(!alarm.is_heard());
+/// core.collect_due(None);
+/// assert!(alarm.is_heard(), "the loop has looked");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Alarm {
+    bell: Arc<Bell>,
+    /// `None` once the core is closed. Held locked while writing, so that no wake can reach
+    /// a descriptor that was closed and given to somebody else in between.
+    waker: Mutex<Option<Arc<Waker>>>,
+}
+
+impl Alarm {
+    /// End the loop's sleep, or keep it from falling asleep.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core, Timeout};
+    /// let core = Core::<()>::new(Clock::monotonic())?;
+    /// core.shared().alarm().ring();
+    /// assert_eq!(core.plan(None), Timeout::Now);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ring(&self) {
+        if self.bell.ring() {
+            self.write_waker();
+        }
+    }
+
+    /// Whether the loop has looked since the last ring.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// assert!(Core::<()>::new(Clock::monotonic())?.shared().alarm().is_heard());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_heard(&self) -> bool {
+        !self.bell.has_rung()
     }
 
     #[cold]

@@ -78,7 +78,7 @@ mod timers;
 mod turn;
 
 pub use clock::{Clock, ManualClock, Time};
-pub use inbox::{Bell, Inbox, Shared};
+pub use inbox::{Alarm, Bell, Inbox, Shared};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;

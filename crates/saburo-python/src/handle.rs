@@ -66,12 +66,24 @@ impl Arguments {
 
     /// Calls `callback` with them.
     #[inline]
-    fn call(&self, callback: &Object) -> Res<Obj> {
+    pub(crate) fn call(&self, callback: &Object) -> Res<Obj> {
         match self {
             Arguments::None => callback.call0(),
             Arguments::One(one) => callback.call(&[one]),
             Arguments::Two(one, two) => callback.call(&[one, two]),
             Arguments::Many(many) => callback.call_tuple(many, None),
+        }
+    }
+
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+        match self {
+            Arguments::None => {}
+            Arguments::One(one) => visit.object(one),
+            Arguments::Two(one, two) => {
+                visit.object(one);
+                visit.object(two);
+            }
+            Arguments::Many(many) => visit.object(many),
         }
     }
 }
@@ -109,15 +121,7 @@ impl CallArgs {
     fn visit(&self, visit: &mut Visit<'_>) {
         // The collector runs nothing while it traverses, so nobody sees the field empty.
         let inside = self.0.replace(Arguments::None);
-        match &inside {
-            Arguments::None => {}
-            Arguments::One(one) => visit.object(one),
-            Arguments::Two(one, two) => {
-                visit.object(one);
-                visit.object(two);
-            }
-            Arguments::Many(many) => visit.object(many),
-        }
+        inside.visit(visit);
         self.0.set(inside);
     }
 }

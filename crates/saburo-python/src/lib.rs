@@ -13,6 +13,7 @@ mod event_loop;
 mod future;
 mod handle;
 mod names;
+mod pool;
 mod running;
 mod task;
 
@@ -48,5 +49,6 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<pool::Pool>()?;
     module.class::<event_loop::Loop>()
 }

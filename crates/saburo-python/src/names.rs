@@ -114,6 +114,7 @@ table! {
         getitem = c"__getitem__",
         handle,
         handle_signals = c"_handle_signals",
+        hire = c"_hire",
         is_running,
         lineno,
         loop_ = c"loop",
@@ -122,6 +123,7 @@ table! {
         private_loop = c"_loop",
         report_slow = c"_report_slow",
         result,
+        run_in_any_executor = c"_run_in_any_executor",
         set_name,
         source_traceback,
         task,
@@ -133,6 +135,7 @@ table! {
         class_handle = c"asyncio.events", c"Handle";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
+        convert_exception = c"asyncio.futures", c"_convert_future_exc";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";

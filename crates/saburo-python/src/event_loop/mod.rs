@@ -5,6 +5,7 @@
 
 mod run;
 mod schedule;
+mod threads;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -19,8 +20,10 @@ use crate::ffi::{
 use crate::future::Future;
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
+use crate::pool::Pool;
 use crate::task::{Current, Registry, Task};
 
+pub(crate) use threads::Outstanding;
 pub(crate) use watch::Watch;
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
@@ -36,6 +39,10 @@ pub(crate) enum Ready {
     Wake(Own<Task>),
     /// Finish a future that waits for a descriptor.
     Arrived(Own<Future>),
+    /// Finish a future with the result that a worker thread has left in it.
+    Returned(Own<Future>),
+    /// The same with an exception.
+    Failed(Own<Future>),
 }
 
 /// Where a loop stands.
@@ -63,6 +70,10 @@ pub(crate) struct Loop {
     slow_callback_duration: Cell<f64>,
     native_tasks: Cell<bool>,
     task_factory: Slot,
+    /// The loop's own threads, while `run_in_executor(None, …)` means them.
+    pool: Slot<Own<Pool>>,
+    /// Jobs of the pool that are queued or being run.
+    jobs: Cell<usize>,
     registry: Registry,
     current: Current,
     pace: run::Pace,
@@ -220,6 +231,7 @@ fn open(this: &Instance<Loop>) -> Res<()> {
 /// In a forked child: a loop the parent runs is refused from now on, an idle one gets descriptors of
 /// its own, so that nothing the child does reaches the parent's.
 fn after_fork(this: &Instance<Loop>) -> Res<()> {
+    threads::forget(this);
     match this.phase.get() {
         Phase::Running => {
             this.phase.set(Phase::Inherited);
@@ -263,6 +275,8 @@ True";
             slow_callback_duration: Cell::new(0.1),
             native_tasks: Cell::new(true),
             task_factory: Slot::empty(),
+            pool: Slot::empty(),
+            jobs: Cell::new(0),
             registry: Registry::new(),
             current: Current::new(),
             pace: run::Pace::new(),
@@ -275,6 +289,7 @@ True";
 
     fn traverse(&self, visit: &mut Visit<'_>) {
         self.task_factory.visit(visit);
+        self.pool.visit(visit);
         self.registry.visit(visit);
         // The engine is borrowed only between Python calls, and the collector runs inside one.
         if let Ok(core) = self.core.try_borrow()
@@ -285,7 +300,7 @@ True";
     }
 
     fn clear(&self) {
-        drop(self.task_factory.take());
+        drop((self.task_factory.take(), self.pool.take()));
         let handles = self.core.borrow_mut().as_mut().map(Core::drain);
         drop(handles);
         drop(self.registry.drain());
@@ -344,7 +359,7 @@ True";
 }
 
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
-    builder
+    threads::describe(builder)
         .many(
             c"add_reader",
             watch::add_reader,
@@ -427,7 +442,7 @@ impl Ready {
             Ready::Handle(handle) => handle.as_object(),
             Ready::Timer(timer) => timer.as_object(),
             Ready::Step(task) | Ready::Wake(task) => task.as_object(),
-            Ready::Arrived(future) => future.as_object(),
+            Ready::Arrived(future) | Ready::Returned(future) | Ready::Failed(future) => future.as_object(),
         }
     }
 }

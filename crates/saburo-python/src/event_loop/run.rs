@@ -65,7 +65,10 @@ impl Drop for Running<'_> {
 fn turn(this: &Instance<Loop>) -> Res<()> {
     // One borrow for all that a busy turn asks.
     let busy = this.core(|core| {
-        if core.ready_len() == 0 || this.stopping.get() || this.pace.poll_is_due(core.registered() > 0) {
+        if core.ready_len() == 0
+            || this.stopping.get()
+            || this.pace.poll_is_due(this.has_jobs(), core.registered() > 0)
+        {
             return None;
         }
         core.collect_due(None);
@@ -137,6 +140,8 @@ fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         Ready::Wake(task) => task::run_wake(this, task),
         Ready::Arrived(future) if future.is_done() => Ok(()),
         Ready::Arrived(future) => future::resolve(future, none()),
+        Ready::Returned(future) => future::resolve_left(future),
+        Ready::Failed(future) => future::fail_left(future),
         Ready::Handle(handle) => {
             if !handle.is_cancelled() {
                 this.current.leave(this)?;
@@ -208,8 +213,10 @@ impl Pace {
     }
 
     #[inline]
-    fn poll_is_due(&self, watching: bool) -> bool {
-        if watching && self.quiet.get() < QUIET_POLLS {
+    fn poll_is_due(&self, has_jobs: bool, watching: bool) -> bool {
+        // A worker that waits for the interpreter needs it released again and again: measured at
+        // 14-19 µs to_thread on a busy loop, against 20 to 900 with a poll every 61 turns.
+        if has_jobs || (watching && self.quiet.get() < QUIET_POLLS) {
             return true;
         }
         let turns = self.turns.get() + 1;

@@ -288,6 +288,44 @@ pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     told
 }
 
+/// Lays what a worker thread has got into a pending future, for the loop to make known: from another
+/// thread nothing else may be done to it. The future looks as pending as before.
+pub(crate) fn leave(this: Own<Future>, outcome: Obj) -> Own<Future> {
+    if !this.is_done() {
+        this.outcome.set(Some(outcome));
+    }
+    this
+}
+
+/// Finishes with the result that was left by a worker thread.
+pub(crate) fn resolve_left(this: &Instance<Future>) -> Res<()> {
+    match take_left(this) {
+        Some(value) => resolve(this, value),
+        None => Ok(()),
+    }
+}
+
+/// Finishes with the exception that was left by a worker thread.
+pub(crate) fn fail_left(this: &Instance<Future>) -> Res<()> {
+    match take_left(this) {
+        // The errors of concurrent.futures become asyncio's.
+        Some(exception) => fail(this, exception_instance(&*names().convert_exception.call(&[&exception])?)?),
+        None => Ok(()),
+    }
+}
+
+/// What was left, unless the future has been finished by somebody else since.
+fn take_left(this: &Instance<Future>) -> Option<Obj> {
+    match this.state.get() {
+        State::Pending => this.outcome.take(),
+        State::Cancelled => {
+            drop(this.outcome.take());
+            None
+        }
+        State::Returned | State::Failed => None,
+    }
+}
+
 /// Cancels a pending future and tells everybody; False if it was done before.
 pub(crate) fn cancel(this: &Instance<Future>, message: Option<Obj>) -> Res<bool> {
     this.notice();

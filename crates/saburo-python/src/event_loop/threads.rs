@@ -1,0 +1,122 @@
+//! The loop's side of its thread pool: results come in, and jobs are counted.
+
+use std::sync::Arc;
+
+use saburo_core::Alarm;
+
+use crate::ffi::{Builder, Instance, Object, Own, Res, builtin, raise};
+use crate::pool::{self, Pool};
+
+use super::{Loop, Phase, Ready};
+
+impl Loop {
+    /// The loop's own threads, if there are any and nothing has taken their place.
+    #[inline]
+    pub(crate) fn pool(&self) -> Option<Own<Pool>> {
+        self.pool.get()
+    }
+
+    /// Is a job of the pool queued or being run?
+    #[inline]
+    pub(super) fn has_jobs(&self) -> bool {
+        self.jobs.get() > 0
+    }
+
+    /// Queues what a worker thread has got for the next turn; drops it if there will be none. The caller
+    /// must see to it that the loop wakes up: [`alarm_if_sleeping`](Loop::alarm_if_sleeping).
+    pub(crate) fn post(&self, ready: Ready) {
+        // A refused item is let go of only after the borrow.
+        let refused = match self.core.borrow_mut().as_mut() {
+            Some(core) if self.phase.get() != Phase::Inherited => {
+                core.push(ready);
+                None
+            }
+            _ => Some(ready),
+        };
+        drop(refused);
+    }
+
+    /// What wakes the loop. It may be rung with the interpreter released.
+    pub(crate) fn alarm(&self) -> Option<Arc<Alarm>> {
+        self.core(|core| core.shared().alarm())
+    }
+
+    /// The same, if the loop sleeps, or is about to.
+    pub(crate) fn alarm_if_sleeping(&self) -> Option<Arc<Alarm>> {
+        if self.sleeping.get() { self.alarm() } else { None }
+    }
+}
+
+/// The loop of a job that is not done, counted for as long as this lives.
+pub(crate) struct Outstanding(Own<Loop>);
+
+impl Outstanding {
+    #[inline]
+    pub(crate) fn on(event_loop: &Instance<Loop>) -> Outstanding {
+        event_loop.jobs.set(event_loop.jobs.get() + 1);
+        Outstanding(event_loop.to_own())
+    }
+
+    /// The job is done; the reference goes on.
+    #[inline]
+    pub(crate) fn end(self) -> Own<Loop> {
+        self.0.clone()
+    }
+
+    pub(crate) fn as_object(&self) -> &Object {
+        self.0.as_object()
+    }
+}
+
+impl Drop for Outstanding {
+    #[inline]
+    fn drop(&mut self) {
+        // In a forked child the count has begun anew, while the parent's jobs may still go.
+        self.0.jobs.set(self.0.jobs.get().saturating_sub(1));
+    }
+}
+
+/// In a forked child there are no threads of the parent's.
+pub(super) fn forget(this: &Instance<Loop>) {
+    this.jobs.set(0);
+    drop(this.pool.take());
+}
+
+fn set_pool(this: &Instance<Loop>, pool: &Object) -> Res<()> {
+    let pool = match pool.cast::<Pool>() {
+        Some(pool) => Some(pool.to_own()),
+        None if pool.is_none() => None,
+        None => return raise(builtin::type_error(), "_pool must be a Pool or None"),
+    };
+    this.pool.set(pool);
+    Ok(())
+}
+
+pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"run_in_executor",
+            pool::run_in_executor,
+            c"run_in_executor(executor, func, *args): calls func(*args) in an executor, returns a future.
+
+`executor` is any `concurrent.futures.Executor`; None means the loop's own pool of threads. In that
+pool `func` sees the contextvars of the caller. Cancelling the future keeps `func` from being called,
+but stops no call that has begun.
+
+Raises RuntimeError if the loop is closed or its pool shut down; in debug mode TypeError if `func`
+cannot be called or is a coroutine function. To be called on the loop's thread.
+
+>>> import asyncio, saburo
+>>> async def main():
+...     loop = asyncio.get_running_loop()
+...     return await loop.run_in_executor(None, sum, [1, 2, 3])
+>>> saburo.run(main())
+6",
+        )
+        .getter(
+            c"_pool",
+            |this| this.pool.get().map(Own::into_obj),
+            c"The loop's own threads, None before the first job and where an executor has taken their place.",
+        )
+        .setter(set_pool)
+}

@@ -1,0 +1,344 @@
+//! Pool: the threads that a loop's blocking calls run in.
+//!
+//! The rule that makes it right: the interpreter lock is the queue's lock. Jobs are put in and taken out
+//! by attached threads only, so nobody waits for the interpreter while holding a lock, nor the other
+//! way round, and the collector can look at the queue at any time. What idle workers wait at, detached,
+//! is a [`Gate`], which has never heard of Python. A result never changes a future on the worker's
+//! thread: it is laid into the future, and the loop makes it known in its next turn, as asyncio does.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use saburo_core::Alarm;
+
+use crate::event_loop::{Loop, Outstanding, Ready, new_future};
+use crate::ffi::{
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, TypeCell, Visit, builtin, detach,
+    inside, int, raise,
+};
+use crate::future::{self, Future};
+use crate::handle::Arguments;
+use crate::names::names;
+
+/// Threads that run jobs of one loop.
+pub(crate) struct Pool {
+    /// Not begun yet, oldest first.
+    jobs: RefCell<VecDeque<Job>>,
+    /// How many threads there may be.
+    limit: Cell<usize>,
+    /// How many have been made.
+    threads: Cell<usize>,
+    /// Workers that wait at the gate and have not been called; one that was called is not idle any more,
+    /// though it may still be on its way.
+    idle: Cell<usize>,
+    phase: Cell<Phase>,
+    gate: Gate,
+}
+
+/// Where a pool stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    /// No new jobs. Those that were taken are done, then the threads end.
+    Ending,
+    /// A copy, in a forked child, of the parent's: its threads are not here, its jobs not ours.
+    Abandoned,
+}
+
+/// A call to make, and the future of what it returns.
+struct Job {
+    future: Own<Future>,
+    event_loop: Outstanding,
+    function: Obj,
+    args: Arguments,
+    context: Context,
+}
+
+/// `loop.run_in_executor(None, function, *args)`; everything but the usual case is left to Python.
+pub(crate) fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    if let &[executor, function, ref rest @ ..] = args.positional()
+        && executor.is_none()
+        && args.names().is_none()
+        && !this.debug()
+        && let Some(pool) = this.pool()
+        && pool.phase.get() == Phase::Open
+    {
+        this.check_usable()?;
+        return submit(&pool, this, function, rest).map(Own::into_obj);
+    }
+    this.as_object().method_with_names(&names().run_in_any_executor, args.all(), args.names())
+}
+
+/// `_submit(loop, function, *args)`, for the unusual cases once they have been looked at.
+fn submit_any(this: &Instance<Pool>, args: Args<'_>) -> Res<Obj> {
+    if let &[event_loop, function, ref rest @ ..] = args.positional()
+        && let Some(event_loop) = event_loop.cast::<Loop>()
+    {
+        return submit(this, event_loop, function, rest).map(Own::into_obj);
+    }
+    raise(builtin::type_error(), "_submit() needs a loop and a function")
+}
+
+/// Queues a call and sees to it that a thread will make it.
+fn submit(
+    this: &Instance<Pool>,
+    event_loop: &Instance<Loop>,
+    function: &Object,
+    args: &[&Object],
+) -> Res<Own<Future>> {
+    if this.phase.get() != Phase::Open {
+        return raise(builtin::runtime_error(), "cannot schedule new futures after shutdown");
+    }
+    let future = new_future(event_loop)?;
+    let job = Job {
+        future: future.clone(),
+        event_loop: Outstanding::on(event_loop),
+        function: function.to_obj(),
+        args: Arguments::from_slice(args)?,
+        context: Context::copy_current()?,
+    };
+    this.jobs.borrow_mut().push_back(job);
+    if this.idle.get() > 0 {
+        this.idle.set(this.idle.get() - 1);
+        this.gate.open(1);
+    } else if this.threads.get() < this.limit.get() {
+        hire(this, &future)?;
+    }
+    Ok(future)
+}
+
+/// Has a thread made for the job just queued. If that cannot be, the job is taken back.
+fn hire(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
+    let number = this.threads.get();
+    this.threads.set(number + 1);
+    let Err(raised) = this.as_object().method(&names().hire, &[&*int(number as i64)?]) else {
+        return Ok(());
+    };
+    this.threads.set(this.threads.get() - 1);
+    let withdrawn = {
+        let mut jobs = this.jobs.borrow_mut();
+        let place = jobs.iter().rposition(|job| job.future.as_object().is(future.as_object()));
+        place.and_then(|place| jobs.remove(place))
+    };
+    if withdrawn.is_some() {
+        return Err(raised);
+    }
+    // Another worker has begun it meanwhile: the thread was not needed.
+    raised.swallow();
+    Ok(())
+}
+
+/// How long a worker keeps the interpreter while jobs are waiting and the loop has results to see.
+///
+/// A turn of the loop that sees a thousand results costs as much as one that sees ten; on the other hand
+/// nothing else of the loop moves meanwhile. Calls that run no Python never meet the interpreter's own
+/// switch interval of 5 ms, so without this they would keep the loop out until the queue is empty.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// How long a worker then waits for the loop to come.
+const COURTESY: Duration = Duration::from_micros(100);
+
+/// `_work()`: the life of a worker thread.
+fn work(this: &Instance<Pool>) -> Res<()> {
+    let mut attached = Instant::now();
+    loop {
+        // The alarm of a loop that sleeps and has got a result.
+        let mut alarm = None;
+        while let Some(job) = this.next() {
+            let event_loop = job.run();
+            alarm = event_loop.alarm_if_sleeping();
+            if this.jobs.borrow().is_empty() {
+                // Woken only after the release: woken now, it would find the interpreter taken.
+                break;
+            }
+            if let Some(alarm) = alarm.take() {
+                // The next job may take long.
+                alarm.ring();
+            }
+            if attached.elapsed() >= SLICE {
+                let alarm = event_loop.alarm();
+                drop(event_loop);
+                detach(move || hand_over(alarm.as_deref()));
+                attached = Instant::now();
+            }
+        }
+        if this.phase.get() != Phase::Open {
+            if let Some(alarm) = alarm {
+                alarm.ring();
+            }
+            return Ok(());
+        }
+        this.idle.set(this.idle.get() + 1);
+        let gate = &this.gate;
+        detach(move || {
+            if let Some(alarm) = alarm {
+                alarm.ring();
+            }
+            gate.pass();
+        });
+        attached = Instant::now();
+    }
+}
+
+/// Stays out of the interpreter until the loop has been in, or for a short while. Just letting go is not
+/// enough: who comes back at once is faster than a thread that must be woken first, and that thread
+/// begins anew to wait for its 5 ms.
+fn hand_over(alarm: Option<&Alarm>) {
+    let Some(alarm) = alarm else { return };
+    alarm.ring();
+    let released = Instant::now();
+    while !alarm.is_heard() && released.elapsed() < COURTESY {
+        thread::yield_now();
+    }
+}
+
+impl Pool {
+    fn next(&self) -> Option<Job> {
+        if self.phase.get() == Phase::Abandoned {
+            return None;
+        }
+        self.jobs.borrow_mut().pop_front()
+    }
+
+    /// No new jobs; the threads end when those taken are done.
+    fn finish(&self) {
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::Ending);
+            self.gate.open(self.idle.take());
+        }
+    }
+}
+
+impl Job {
+    /// Makes the call, unless its future was cancelled before, and posts what came of it. Afterwards
+    /// nothing is left of the job but the reference to its loop.
+    fn run(self) -> Own<Loop> {
+        let Job { future, event_loop, function, args, context } = self;
+        let done = (!future.is_done()).then(|| inside(context.as_object(), || args.call(&function)));
+        let done = done.map(|done| done.map_err(|raised| raised.take()));
+        // Before anybody can know of the result: whoever gets it may rely on the arguments being gone.
+        drop((function, args, context));
+        let event_loop = event_loop.end();
+        match done {
+            Some(Ok(value)) => event_loop.post(Ready::Returned(future::leave(future, value))),
+            Some(Err(exception)) => event_loop.post(Ready::Failed(future::leave(future, exception))),
+            None => {}
+        }
+        event_loop
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        visit.object(self.future.as_object());
+        visit.object(self.event_loop.as_object());
+        visit.object(&self.function);
+        self.args.visit(visit);
+        visit.object(self.context.as_object());
+    }
+}
+
+/// What idle workers wait at. It is opened for a number of them, who then pass, one each.
+struct Gate {
+    passes: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Gate {
+    const fn new() -> Gate {
+        Gate { passes: Mutex::new(0), opened: Condvar::new() }
+    }
+
+    fn open(&self, passes: usize) {
+        *self.passes.lock().unwrap_or_else(PoisonError::into_inner) += passes;
+        for _ in 0..passes {
+            self.opened.notify_one();
+        }
+    }
+
+    fn pass(&self) {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        while *passes == 0 {
+            passes = self.opened.wait(passes).unwrap_or_else(PoisonError::into_inner);
+        }
+        *passes -= 1;
+    }
+}
+
+fn init(this: &Instance<Pool>, args: Args<'_>) -> Res<()> {
+    const PARAMS: Params<1> = Params { function: "Pool", names: ["limit"], required: 1, positional: 1 };
+    let [limit] = args.bind(&PARAMS)?;
+    let limit = limit.expect("bind() has checked what is required").as_i64()?;
+    this.limit.set(usize::try_from(limit).unwrap_or(0).max(1));
+    Ok(())
+}
+
+static POOL: TypeCell = TypeCell::new();
+
+impl Class for Pool {
+    type Base = Pool;
+    type Dict = ();
+
+    const NAME: &'static CStr = c"saburo._saburo.Pool";
+    const DOC: &'static CStr = c"Pool(limit)
+--
+
+The native half of a loop's own threads: the queue, and what each of them does.
+
+>>> import saburo
+>>> issubclass(saburo._pool.Pool, saburo._saburo.Pool)
+True";
+
+    fn cell() -> &'static TypeCell {
+        &POOL
+    }
+
+    fn create() -> Pool {
+        Pool {
+            jobs: RefCell::new(VecDeque::new()),
+            limit: Cell::new(1),
+            threads: Cell::new(0),
+            idle: Cell::new(0),
+            phase: Cell::new(Phase::Open),
+            gate: Gate::new(),
+        }
+    }
+
+    fn base(&self) -> &Pool {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(jobs) = self.jobs.try_borrow() {
+            for job in jobs.iter() {
+                job.visit(visit);
+            }
+        }
+    }
+
+    fn clear(&self) {
+        // No thread is left, or its reference would have kept the pool from being garbage.
+        let jobs = std::mem::take(&mut *self.jobs.borrow_mut());
+        drop(jobs);
+    }
+
+    fn describe(builder: Builder<Pool>) -> Builder<Pool> {
+        builder
+            .init(init)
+            .many(c"_submit", submit_any, c"_submit(loop, function, *args): a future of the call's result.")
+            .noargs(c"_work", work, c"What a worker thread does.")
+            .noargs(
+                c"_finish",
+                |this| this.finish(),
+                c"Takes no new jobs; the threads end when those taken are done.",
+            )
+            .noargs(
+                c"_abandon",
+                |this| this.phase.set(Phase::Abandoned),
+                c"In a forked child: forgets the jobs and threads of the parent.",
+            )
+    }
+}

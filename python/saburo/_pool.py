@@ -1,0 +1,77 @@
+"""The threads of a loop's own pool: made, named and waited for as those of `ThreadPoolExecutor`.
+
+What a thread does from its first job to its last is native (`_saburo.Pool`). The rule: a program does
+not end before every job that was taken is done.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+from . import _saburo
+
+# Those whose threads may still run; told to end when the interpreter does.
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_interpreter_ends = False
+
+
+class Pool(_saburo.Pool):
+    """The threads that `run_in_executor(None, …)` and `asyncio.to_thread` use.
+
+    A thread is made when there is a job and none that waits for one, up to the standard library's
+    number of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(min(32, _processors() + 4))
+        self._threads: list[threading.Thread] = []
+        _pools.add(self)
+        if _interpreter_ends:
+            self._finish()
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Takes no new jobs; `wait` for those that were taken."""
+        self._finish()
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _hire(self, number: int) -> None:
+        # The name is asyncio's: people tell threads in a dump by it.
+        thread = threading.Thread(target=self._work, name=f"asyncio_{number}")
+        thread.start()
+        self._threads.append(thread)
+
+
+def _processors() -> int:
+    # Since 3.13 those that the process may use.
+    count = getattr(os, "process_cpu_count", os.cpu_count)
+    return count() or 1
+
+
+def _end() -> None:
+    """Before the interpreter joins its threads: these would wait for jobs for ever."""
+    global _interpreter_ends
+    _interpreter_ends = True
+    pools = list(_pools)
+    for pool in pools:
+        pool.shutdown(wait=False)
+    for pool in pools:
+        pool.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    """None of the threads is here, and the jobs are the parent's."""
+    global _pools
+    for pool in list(_pools):
+        pool._abandon()
+    _pools = weakref.WeakSet()
+
+
+# As concurrent.futures does: its threads, too, may be daemons, if the one that made them is.
+threading._register_atexit(_end)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
