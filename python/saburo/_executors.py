@@ -1,8 +1,8 @@
 """Blocking functions in threads and processes.
 
-Two pools belong to a loop: its own threads (see `_pool`) or the executor that the program has put in
-their place, which it fills as it likes, and a small one for name resolution alone, so that a program
-with a full pool can still connect.
+Two pools belong to a loop: its own threads (see `_pool`) or the executor that the program has put
+in their place, which it fills as it likes, and a small one for name resolution alone, so that a
+program with a full pool can still connect.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     class _Closable(Protocol):
         def shutdown(self, wait: bool = True) -> None: ...
+
 
 # Resolvers wait for the network and hold no lock meanwhile; threads are made only when needed.
 _RESOLVER_THREADS = 16
@@ -63,7 +64,8 @@ class Executing(_saburo.Loop):
             if executor is None and self._native_tasks:
                 if self._pool is None:
                     self._pool = Pool()
-                return self._pool._submit(self, func, *args)
+                submitted: asyncio.Future[_T] = self._pool._submit(self, func, *args)
+                return submitted
             if executor is None:
                 executor = self._asyncio_pool
             if executor is None:

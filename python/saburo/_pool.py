@@ -1,7 +1,7 @@
 """The threads of a loop's own pool: made, named and waited for as those of `ThreadPoolExecutor`.
 
-What a thread does from its first job to its last is native (`_saburo.Pool`). The rule: a program does
-not end before every job that was taken is done.
+What a thread does from its first job to its last is native (`_saburo.Pool`). The rule: a program
+does not end before every job that was taken is done.
 """
 
 from __future__ import annotations
