@@ -42,8 +42,12 @@ class Pool(_saburo.Pool):
     def _hire(self, number: int) -> None:
         # The name is asyncio's: people tell threads in a dump by it.
         thread = threading.Thread(target=self._work, name=f"asyncio_{number}")
-        thread.start()
-        self._threads.append(thread)
+        try:
+            thread.start()
+        finally:
+            # Ctrl-C may have ended the wait for a thread that does run.
+            if thread.ident is not None:
+                self._threads.append(thread)
 
 
 def _processors() -> int:

@@ -38,6 +38,9 @@ impl Loop {
 
     /// What wakes the loop. It may be rung with the interpreter released.
     pub(crate) fn alarm(&self) -> Option<Arc<Alarm>> {
+        if self.phase.get() == Phase::Inherited {
+            return None;
+        }
         self.core(|core| core.shared().alarm())
     }
 
