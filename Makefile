@@ -31,7 +31,10 @@ help:
 	@echo "make test-python PYTHON=python3.13 VENV=.venvs/3.13    test-behaviour and test-stdlib elsewhere"
 
 demo: $(BUILT)
-	$(BIN)/saburo run examples/digest.py .
+	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT && set -x && \
+	$(BIN)/saburo run examples/digest.py . --output "$$report" && \
+	tail -n 3 "$$report" && sha256sum --check --quiet "$$report" && \
+	{ set +x; } 2>/dev/null && echo "$$(wc -l <"$$report") files digested on saburo, and sha256sum agrees"
 
 test: test-rust test-python
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import socket
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import turn
+from both_loops import PATIENCE, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -285,14 +286,21 @@ def settle(loop: Loop) -> tuple[int, int, int]:
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_doing_it_again_leaves_nothing_more(loop: Loop, work: Callable[[Loop], None]) -> None:
     loop.set_exception_handler(lambda _loop, _context: None)
+    if isinstance(loop, asyncio.BaseEventLoop):
+        # How many threads CPython's pool starts is chance, and each is some objects more.
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
     for _ in range(TIMES // 4):  # caches and free lists fill
         work(loop)
     before = settle(loop)
     for _ in range(TIMES):
         work(loop)
     after = settle(loop)
+    deadline = loop.time() + PATIENCE
+    while (after[1] > before[1] or after[2] > before[2]) and loop.time() < deadline:
+        # A thread of a pool lets go of its job only after the result has left.
+        after = settle(loop)
     assert after[1] <= before[1], "references to the witness"
-    assert after[2] == before[2], "references to the loop"
+    assert after[2] <= before[2], "references to the loop"
     assert after[0] - before[0] < TIMES // 4, "objects"
 
 

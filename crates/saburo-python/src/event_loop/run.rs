@@ -227,8 +227,8 @@ impl Pace {
         turns >= self.next_look.get() && self.look(turns)
     }
 
-    #[cold]
     /// Reads the clock, and reckons from the pace so far when it must be read again.
+    #[cold]
     fn look(&self, turns: u32) -> bool {
         let now = Instant::now();
         let Some(polled_at) = self.polled_at.get() else {

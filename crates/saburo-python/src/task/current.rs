@@ -1,7 +1,8 @@
 //! Which task is running, told to asyncio so that `asyncio.current_task()` is right.
 //!
-//! Up to 3.13 asyncio keeps a dict from loop to task; from 3.14 on the thread itself knows. Between two steps the entry is left as it is and overwritten by the next one;
-//! it is taken out before anything else runs, so that no callback ever sees a task that is not running.
+//! Up to 3.13 asyncio keeps a dict from loop to task; from 3.14 on the thread itself knows. Between two
+//! steps the entry is left as it is and overwritten by the next one; it is taken out before anything else
+//! runs, so that no callback ever sees a task that is not running.
 
 use std::cell::Cell;
 use std::ptr;
