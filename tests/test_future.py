@@ -8,6 +8,7 @@ import contextvars
 import copy
 import gc
 import pickle
+import sys
 import weakref
 from typing import Any
 
@@ -289,10 +290,23 @@ def test_a_future_iterator_takes_send_throw_and_close(loop: Loop) -> None:
     other = loop.create_future().__await__()
     other.send(None)
     other.close()
+    for used_up in (iterator, other):
+        with pytest.raises(StopIteration):
+            next(used_up)
     with pytest.raises(StopIteration):
         done = loop.create_future()
         done.set_result(None)
         done.__await__().send(None)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="generators warn from 3.12 on")
+def test_throwing_a_class_and_its_value_apart_is_deprecated(loop: Loop) -> None:
+    iterator: Any = loop.create_future().__await__()
+    with (
+        pytest.raises(LookupError, match="tea"),
+        pytest.warns(DeprecationWarning, match="single-arg signature"),
+    ):
+        iterator.throw(LookupError, LookupError("tea"))
 
 
 def test_a_future_is_not_mistaken_for_something_else(loop: Loop) -> None:

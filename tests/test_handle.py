@@ -161,6 +161,26 @@ def test_a_handle_made_by_hand_runs_when_asked(loop: Loop) -> None:
     assert seen == [1]
 
 
+def test_handles_are_made_with_keywords_as_well(kind: Kind, loop: Loop) -> None:
+    classes: Any = asyncio
+    if kind.is_saburo:
+        import saburo
+
+        classes = saburo
+    seen: list[int] = []
+    context = contextvars.copy_context()
+    handle = classes.Handle(callback=seen.append, args=(1,), loop=loop, context=context)
+    timer = classes.TimerHandle(2.5, seen.append, (2,), loop=loop)
+    handle._run()
+    timer._run()
+    assert seen == [1, 2]
+    assert timer.when() == 2.5
+    if sys.version_info >= (3, 12):
+        assert handle.get_context() is context
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'loop'"):
+        classes.Handle(callback, ())
+
+
 def test_private_names_people_use_are_there(loop: Loop) -> None:
     """`_cancelled`, `_run` and `_callback` are read by debuggers and by anyio's tests."""
     handle = loop.call_soon(callback, 1)

@@ -545,3 +545,29 @@ def test_create_task_has_asyncios_signature(loop: Loop) -> None:
             each.create_task()  # type: ignore[call-arg]
     reference.close()
     assert inspect.signature(type(reference).create_task)
+
+
+def test_a_task_finished_past_its_coroutine_is_reported(
+    loop: Loop, reports: list[dict[str, Any]]
+) -> None:
+    """The step that finds it done is no reason for the loop to stop running."""
+    coroutine = later("never")
+    task = loop.create_task(coroutine)
+    super(type(task), task).set_result("spam")
+    assert loop.run_until_complete(task) == "spam"
+    turn(loop)
+    (report,) = reports
+    assert isinstance(report["exception"], asyncio.InvalidStateError)
+    assert "step(): already done" in str(report["exception"])
+    assert asyncio.all_tasks(loop) == set()
+    coroutine.close()
+
+
+def test_a_context_that_is_none_is_refused_where_it_is_given(kind: Kind, loop: Loop) -> None:
+    if not kind.has_native_tasks and sys.version_info < (3, 15):
+        pytest.skip("asyncio looks at it from 3.15 on")
+    coroutine = value(1)
+    with pytest.raises(TypeError, match=r"^a contextvars\.Context was expected, got str$"):
+        loop.create_task(coroutine, context="tea")  # type: ignore[arg-type]
+    coroutine.close()
+    assert asyncio.all_tasks(loop) == set()

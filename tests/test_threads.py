@@ -66,6 +66,47 @@ def test_a_posted_handle_can_be_cancelled(loop: Loop) -> None:
     assert seen == []
 
 
+def test_a_posted_handle_is_not_cancelled_while_it_runs(kind: Kind, loop: Loop) -> None:
+    """After cancel() on another thread the callback does not run, not even its end."""
+    if not kind.is_saburo and sys.version_info < (3, 14):
+        pytest.skip("asyncio waits from 3.14 on")
+    begun, asking = threading.Event(), threading.Event()
+    seen: list[str | bool] = []
+
+    def callback() -> None:
+        begun.set()
+        asking.wait(PATIENCE)
+        time.sleep(0.01)  # so that the other thread does ask
+        seen.append("callback")
+
+    def ask() -> None:
+        handle = loop.call_soon_threadsafe(callback)
+        begun.wait(PATIENCE)
+        asking.set()
+        seen.append(handle.cancelled())
+        handle.cancel()
+        seen.append(handle.cancelled())
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+    assert seen == ["callback", False, True]
+
+
+def test_a_posted_handle_can_cancel_itself(loop: Loop) -> None:
+    seen: list[bool] = []
+
+    def callback() -> None:
+        handle.cancel()
+        seen.append(handle.cancelled())
+
+    handle = loop.call_soon_threadsafe(callback)
+    turn(loop, 2)
+    assert seen == [True]
+
+
 def test_posting_to_a_closed_loop_fails(loop: Loop) -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="^Event loop is closed$"):

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,6 +100,79 @@ def test_a_future_without_a_loop_belongs_to_the_running_one(loop: Loop, classes:
         await task
 
     loop.run_until_complete(main())
+
+
+def test_the_representation_names_the_class(loop: Loop, classes: Any) -> None:
+    class Cup(classes.Future):  # type: ignore[misc]
+        pass
+
+    class Brew(classes.Task):  # type: ignore[misc]
+        pass
+
+    cup = Cup(loop=loop)
+    assert repr(cup) == "<Cup pending>"
+    brew = Brew(value(1), loop=loop, name="green")
+    assert repr(brew).startswith("<Brew pending name='green' coro=<value() ")
+    cup.set_result([cup])
+    assert repr(cup) == "<Cup finished result=[...]>"
+    loop.run_until_complete(brew)
+
+
+def test_a_future_that_was_never_initialised_cannot_be_used(classes: Any) -> None:
+    future: Any = classes.Future.__new__(classes.Future)
+    uses: list[Callable[[], object]] = [
+        lambda: future.set_result(1),
+        lambda: future.set_exception(ValueError()),
+        lambda: future.cancel(),
+        lambda: future.add_done_callback(print),
+        lambda: future.remove_done_callback(print),
+        lambda: future.get_loop(),
+    ]
+    for use in uses:
+        with pytest.raises(RuntimeError, match="is not initialized|uninitialized"):
+            use()
+
+
+def test_initialising_once_more_is_refused(kind: Kind, loop: Loop, classes: Any) -> None:
+    """It used to start over, and left whoever waited for the future waiting for good."""
+    if not kind.is_saburo and sys.version_info < (3, 15):
+        pytest.skip("asyncio refuses it from 3.15 on")
+    future = classes.Future(loop=loop)
+    task = classes.Task(value(1), loop=loop)
+    coroutine = value(2)
+    future.set_result("kept")
+    with pytest.raises(RuntimeError, match="Future object is already initialized"):
+        future.__init__(loop=loop)
+    with pytest.raises(RuntimeError, match="Task object is already initialized"):
+        task.__init__(coroutine, loop=loop)
+    coroutine.close()
+    assert future.result() == "kept"
+    assert loop.run_until_complete(task) == 1
+
+
+@pytest.mark.saburo_only
+def test_our_tasks_run_on_other_loops(classes: Any) -> None:
+    """One that failed used to leave its waiter waiting: it is struck off while it raises."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("lost")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert await classes.Task(value(1), loop=loop) == 1
+        failing = classes.Task(fail(), loop=loop)
+        cancelled = classes.Task(asyncio.sleep(3600), loop=loop)
+        with pytest.raises(LookupError, match="lost"):
+            await failing
+        assert asyncio.all_tasks() == {asyncio.current_task(), cancelled}
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())
 
 
 def test_generic_aliases(classes: Any) -> None:

@@ -111,6 +111,7 @@ table! {
         future,
         get_debug,
         get_loop,
+        get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
         handle,
         handle_signals = c"_handle_signals",
@@ -130,6 +131,7 @@ table! {
         throw,
     }
     imports {
+        asyncio = c"asyncio", c"";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
@@ -147,7 +149,6 @@ table! {
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
         register_task = c"asyncio.tasks", c"_register_task";
-        running_loop = c"asyncio.events", c"_get_running_loop";
         str_class = c"builtins", c"str";
         false_ = c"builtins", c"False";
         set_class = c"builtins", c"set";

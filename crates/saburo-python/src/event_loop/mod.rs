@@ -171,7 +171,8 @@ fn check_running(this: &Instance<Loop>) -> Res<()> {
     if this.is_running() {
         return raise(builtin::runtime_error(), "This event loop is already running");
     }
-    if !names().running_loop.call0()?.is_none() {
+    // Looked up each time, as what run_forever() tells is: tools that replace one replace both.
+    if !names().asyncio.method(&names().get_running_loop, &[])?.is_none() {
         return raise(builtin::runtime_error(), "Cannot run the event loop while another loop is running");
     }
     Ok(())

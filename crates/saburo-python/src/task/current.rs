@@ -112,7 +112,9 @@ mod entry {
     pub(super) fn load() -> Res<()> {
         let main_thread = import(c"threading", c"main_thread")?.call0()?.attr(&*intern(c"ident")?)?;
         let this_thread = import(c"threading", c"get_ident")?.call0()?;
-        if !main_thread.equals(&this_thread)? || !names().running_loop.call0()?.is_none() {
+        if !main_thread.equals(&this_thread)?
+            || !names().asyncio.method(&names().get_running_loop, &[])?.is_none()
+        {
             return Ok(());
         }
         let set_running_loop = import(c"asyncio.events", c"_set_running_loop")?;
