@@ -271,3 +271,12 @@ def test_a_timer_heap_of_random_operations_agrees_with_a_list(loop: Loop) -> Non
             model[number] = when
     turn(loop)
     assert seen == sorted(model, key=model.__getitem__)
+
+
+def test_deadlines_before_the_clocks_epoch_fire_in_order(loop: Loop) -> None:
+    """What `loop.time() - 1000` is on a machine that was started a moment ago."""
+    seen: list[float] = []
+    for when in (-1.0, -3.0, -2, -1e300, 0.0):
+        loop.call_at(when, seen.append, when)
+    turn(loop)
+    assert seen == [-1e300, -3.0, -2, -1.0, 0.0]

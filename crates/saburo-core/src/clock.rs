@@ -4,12 +4,12 @@
 //! moment can be tested at that moment, without waiting for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment: nanoseconds since the clock's epoch.
+/// A moment: nanoseconds since the clock's epoch, 292 years before and after it.
 ///
 /// ```
 /// use saburo_core::Time;
@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// assert!(noon < later && later < Time::NEVER);
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Time(u64);
+pub struct Time(i64);
 
 impl Time {
     /// The clock's epoch.
@@ -38,9 +38,9 @@ impl Time {
     /// # use saburo_core::Time;
     /// assert_eq!(Time::from_secs_f64(f64::INFINITY), Time::NEVER);
     /// ```
-    pub const NEVER: Time = Time(u64::MAX);
+    pub const NEVER: Time = Time(i64::MAX);
 
-    /// The moment so many nanoseconds after the epoch.
+    /// The moment so many nanoseconds after the epoch; [`Time::NEVER`] from 292 years on.
     ///
     /// ```
     /// # use saburo_core::Time;
@@ -48,28 +48,34 @@ impl Time {
     /// ```
     #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
-        Time(nanos)
+        if nanos > i64::MAX as u64 { Time::NEVER } else { Time(nanos as i64) }
     }
 
-    /// Nanoseconds since the epoch.
+    /// Nanoseconds since the epoch, negative before it.
     ///
     /// ```
     /// # use saburo_core::Time;
     /// assert_eq!(Time::from_secs_f64(2e-9).as_nanos(), 2);
     /// ```
     #[inline]
-    pub const fn as_nanos(self) -> u64 {
+    pub const fn as_nanos(self) -> i64 {
         self.0
+    }
+
+    /// Its place among all moments, for keys that are compared as one unsigned number.
+    #[inline]
+    pub(crate) const fn rank(self) -> u64 {
+        // The sign bit turned over: the negative half comes first.
+        self.0 as u64 ^ 1 << 63
     }
 
     /// The moment so many seconds after the epoch, to the nearest nanosecond.
     ///
-    /// Saturates: what lies before the epoch, and NaN, is [`Time::ZERO`]; what is too large,
-    /// and infinity, is [`Time::NEVER`].
+    /// Saturates: what is too large, and infinity, is [`Time::NEVER`]; NaN is [`Time::ZERO`].
     ///
     /// ```
     /// # use saburo_core::Time;
-    /// assert_eq!(Time::from_secs_f64(-1.0), Time::ZERO);
+    /// assert_eq!(Time::from_secs_f64(-1.0).as_nanos(), -1_000_000_000);
     /// assert_eq!(Time::from_secs_f64(f64::NAN), Time::ZERO);
     /// assert_eq!(Time::from_secs_f64(1e300), Time::NEVER);
     /// ```
@@ -77,10 +83,10 @@ impl Time {
     pub fn from_secs_f64(secs: f64) -> Self {
         // Whole seconds and the rest apart: in one product the rounding of a late moment, some
         // half nanosecond, would be added to that of the sum. The casts are the saturation, for
-        // Rust defines them for negative, huge and NaN values; and a half added before one
-        // rounds without a library call.
-        let whole = secs as u64;
-        let rest = ((secs - whole as f64) * 1e9 + 0.5) as u64;
+        // Rust defines them for huge and NaN values; and a half added before one rounds without
+        // a library call.
+        let whole = secs as i64;
+        let rest = ((secs - whole as f64) * 1e9 + 0.5_f64.copysign(secs)) as i64;
         Time(whole.saturating_mul(1_000_000_000).saturating_add(rest))
     }
 
@@ -112,7 +118,7 @@ impl Time {
     /// ```
     #[inline]
     pub fn saturating_add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Time(self.0.saturating_add(nanos))
     }
 
@@ -125,7 +131,7 @@ impl Time {
     /// ```
     #[inline]
     pub fn saturating_duration_since(self, earlier: Time) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
 }
 
@@ -163,7 +169,7 @@ impl Clock {
     /// assert_eq!(clock.now().as_secs_f64(), 3600.0);
     /// ```
     pub fn manual() -> (Self, ManualClock) {
-        let hand = ManualClock { nanos: Arc::new(AtomicU64::new(0)) };
+        let hand = ManualClock { nanos: Arc::new(AtomicI64::new(0)) };
         (Clock(Kind::Manual(hand.clone())), hand)
     }
 
@@ -178,7 +184,7 @@ impl Clock {
         match &self.0 {
             Kind::Monotonic => {
                 let now = clock_gettime(ClockId::Monotonic);
-                Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+                Time(now.tv_sec * 1_000_000_000 + now.tv_nsec)
             }
             Kind::Manual(hand) => Time(hand.nanos.load(Ordering::Relaxed)),
         }
@@ -196,7 +202,7 @@ impl Clock {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    nanos: Arc<AtomicU64>,
+    nanos: Arc<AtomicI64>,
 }
 
 impl ManualClock {
@@ -260,8 +266,8 @@ mod tests {
 
     #[test]
     fn seconds_beyond_the_digits_of_f64_are_off_by_their_distance_at_most() {
-        for nanos in [8_999_999_999_999_999, 1 << 55, u64::MAX / 3] {
-            let time = Time::from_nanos(nanos);
+        for nanos in [8_999_999_999_999_999, 1 << 55, i64::MAX / 3] {
+            let time = Time(nanos);
             let back = Time::from_secs_f64(time.as_secs_f64()).as_nanos();
             let distance = time.as_secs_f64().next_up() - time.as_secs_f64();
             assert!(back.abs_diff(nanos) as f64 <= distance * 1e9, "{nanos} came back as {back}");
@@ -269,8 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn moments_before_the_epoch_keep_their_order() {
+        let moments = [f64::NEG_INFINITY, -1e300, -5.5, -5.0, -1e-9, 0.0, 1e-9, 5.0].map(Time::from_secs_f64);
+        assert!(moments.is_sorted());
+        assert!(moments.map(Time::rank).is_sorted());
+        assert_eq!(moments[2].as_nanos(), -5_500_000_000);
+        assert_eq!(moments[2].as_secs_f64(), -5.5);
+        assert_eq!(Time(7).saturating_duration_since(Time(-5)), Duration::from_nanos(12));
+        assert_eq!(Time(-5).saturating_duration_since(Time(7)), Duration::ZERO);
+        assert_eq!(Time::NEVER.saturating_duration_since(moments[0]), Duration::from_nanos(i64::MAX as u64));
+    }
+
+    #[test]
     fn seconds_out_of_range_saturate() {
-        assert_eq!(Time::from_secs_f64(f64::NEG_INFINITY), Time::ZERO);
+        assert_eq!(Time::from_secs_f64(f64::NEG_INFINITY), Time(i64::MIN));
         assert_eq!(Time::from_secs_f64(-0.0), Time::ZERO);
         assert_eq!(Time::from_secs_f64(f64::MIN_POSITIVE), Time::ZERO);
         assert_eq!(Time::from_secs_f64(f64::MAX), Time::NEVER);

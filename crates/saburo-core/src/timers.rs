@@ -215,7 +215,7 @@ impl Entry {
     /// the comparison has no branch.
     #[inline]
     fn key(&self) -> u128 {
-        (self.when.as_nanos() as u128) << 64 | (self.sequence as u128) << 32 | self.slot as u128
+        (self.when.rank() as u128) << 64 | (self.sequence as u128) << 32 | self.slot as u128
     }
 }
 

@@ -173,7 +173,7 @@ fn a_timer_due_at_this_very_moment_fires() {
 fn a_timer_for_never_is_not_due_even_at_the_end_of_time() {
     let mut core = core_at(u64::MAX);
     let id = core.insert_timer(Time::NEVER, 1);
-    core.insert_timer(Time::from_nanos(u64::MAX - 1), 2);
+    core.insert_timer(Time::from_nanos(i64::MAX as u64 - 1), 2);
     assert_eq!(fired(&mut core), [2]);
     assert_eq!(core.cancel_timer(id), Some(1), "it was kept");
 }
