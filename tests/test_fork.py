@@ -192,3 +192,86 @@ def test_signals_to_the_child_do_not_wake_the_parent(kind: Kind) -> None:
         """,
     )
     assert lines == ["[]"]
+
+
+@pytest.mark.saburo_only
+def test_the_child_of_an_idle_loop_gets_threads_of_its_own(kind: Kind) -> None:
+    """asyncio's child waits for ever for threads that only its parent has."""
+    lines = run(
+        kind,
+        """
+        import warnings
+        warnings.simplefilter("ignore")  # fork and threads
+        loop = new_loop()
+        async def use():
+            names = await asyncio.gather(*(asyncio.to_thread(str, n) for n in range(20)))
+            found = await loop.getaddrinfo("localhost", 1)
+            return len(names), bool(found)
+        print(loop.run_until_complete(use()))
+        def child():
+            print(loop.run_until_complete(use()))
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+        assert in_child(child) == 0
+        print(loop.run_until_complete(use()))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        """,
+    )
+    assert lines == ["(20, True)"] * 3
+
+
+@pytest.mark.saburo_only
+def test_a_child_forked_by_a_job_does_no_other_jobs(kind: Kind) -> None:
+    """It has a copy of the queue, and of the thread that works it off."""
+    lines = run(
+        kind,
+        """
+        import signal, warnings
+        warnings.simplefilter("ignore")  # fork and threads
+        signal.alarm(30)
+        async def main():
+            loop = asyncio.get_running_loop()
+            begun = []
+            def fork():
+                pid = os.fork()
+                if not pid:
+                    signal.alarm(30)
+                    # Goes on as a worker: ends as a thread and so, in a child, as a process.
+                    return "child"
+                os.waitpid(pid, 0)
+                return "parent"
+            jobs = [loop.run_in_executor(None, fork)]
+            jobs += [loop.run_in_executor(None, lambda: begun.append(os.getpid())) for _ in range(500)]
+            print((await asyncio.gather(*jobs))[0], len(begun), set(begun) == {os.getpid()})
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
+        """,
+    )
+    assert lines == ["parent 500 True"]
+
+
+def test_a_child_exits_without_the_parents_threads(kind: Kind) -> None:
+    lines = run(
+        kind,
+        """
+        import signal, threading, warnings
+        warnings.simplefilter("ignore")  # fork and threads, and the child's loop left open
+        loop = new_loop()
+        go = threading.Event()
+        jobs = [loop.run_in_executor(None, go.wait, 20) for _ in range(50)]
+        loop.run_until_complete(asyncio.sleep(0.01))
+        pid = os.fork()
+        if not pid:
+            signal.alarm(30)
+            sys.exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        go.set()
+        async def ends():
+            return all(await asyncio.gather(*jobs))
+        print(loop.run_until_complete(ends()))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        """,
+    )
+    assert lines == ["7", "True"]

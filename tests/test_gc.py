@@ -509,3 +509,22 @@ def test_descriptors_of_a_forgotten_loop_are_closed(kind: Kind) -> None:
             del loop
             gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.saburo_only
+def test_jobs_that_no_thread_will_do_are_collected(loop: Loop) -> None:
+    import saburo
+
+    class Unmanned(saburo._saburo.Pool):
+        def _hire(self, _number: int) -> None:
+            pass
+
+    anchor: Any = Anchor()
+    alive = weakref.ref(anchor)
+    anchor.pool = Unmanned(1)
+    for arguments in ((), (anchor,), (1, anchor), (1, 2, anchor)):
+        job = context_with(anchor).run(anchor.pool._submit, loop, anchor.method, *arguments)
+        job.anchor = anchor
+    del anchor, job, arguments
+    gc.collect()
+    assert alive() is None

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import functools
+import gc
 import multiprocessing
 import os
-import sys
 import threading
 import time
+import types
+import weakref
 from typing import Any
 
 import pytest
-from both_loops import PATIENCE, Kind, run_until, turn
+from both_loops import PATIENCE, WRAPS_STOP_ITERATION, Kind, run_until, turn
 
 Loop = asyncio.AbstractEventLoop
+
+_HONOURS_THE_TIMEOUT = (
+    "timeouts" in asyncio.BaseEventLoop.shutdown_default_executor.__code__.co_names
+)
 
 
 def test_an_idle_loop_is_woken_by_another_thread(loop: Loop) -> None:
@@ -66,47 +73,6 @@ def test_a_posted_handle_can_be_cancelled(loop: Loop) -> None:
     assert seen == []
 
 
-def test_a_posted_handle_is_not_cancelled_while_it_runs(kind: Kind, loop: Loop) -> None:
-    """After cancel() on another thread the callback does not run, not even its end."""
-    if not kind.is_saburo and sys.version_info < (3, 14):
-        pytest.skip("asyncio waits from 3.14 on")
-    begun, asking = threading.Event(), threading.Event()
-    seen: list[str | bool] = []
-
-    def callback() -> None:
-        begun.set()
-        asking.wait(PATIENCE)
-        time.sleep(0.01)  # so that the other thread does ask
-        seen.append("callback")
-
-    def ask() -> None:
-        handle = loop.call_soon_threadsafe(callback)
-        begun.wait(PATIENCE)
-        asking.set()
-        seen.append(handle.cancelled())
-        handle.cancel()
-        seen.append(handle.cancelled())
-        loop.call_soon_threadsafe(loop.stop)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    loop.run_forever()
-    thread.join()
-    assert seen == ["callback", False, True]
-
-
-def test_a_posted_handle_can_cancel_itself(loop: Loop) -> None:
-    seen: list[bool] = []
-
-    def callback() -> None:
-        handle.cancel()
-        seen.append(handle.cancelled())
-
-    handle = loop.call_soon_threadsafe(callback)
-    turn(loop, 2)
-    assert seen == [True]
-
-
 def test_posting_to_a_closed_loop_fails(loop: Loop) -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="^Event loop is closed$"):
@@ -153,16 +119,16 @@ def test_to_thread_runs_elsewhere_and_returns(run: Any) -> None:
 
 
 def test_an_exception_that_cannot_be_a_result_is_still_reported(kind: Kind, run: Any) -> None:
-    """StopIteration cannot be set on a future: it becomes a RuntimeError, in asyncio since 3.13."""
+    """StopIteration cannot be set on a future: it becomes a RuntimeError."""
 
     def stop() -> None:
         raise StopIteration(1)
 
     async def main() -> None:
-        with pytest.raises((RuntimeError, TypeError), match="StopIteration"):
+        with pytest.raises(RuntimeError, match="StopIteration"):
             await asyncio.wait_for(asyncio.to_thread(stop), PATIENCE)
 
-    if kind.has_native_tasks or sys.version_info >= (3, 13):
+    if kind.is_saburo or WRAPS_STOP_ITERATION:
         run(main())
 
 
@@ -275,10 +241,11 @@ def test_shutdown_waits_for_jobs_under_way(loop: Loop) -> None:
     assert seen == ["done"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the timeout is of 3.12")
 def test_shutdown_with_a_timeout_gives_up_with_a_warning(kind: Kind, loop: Loop) -> None:
-    if not kind.is_saburo and sys.version_info < (3, 13):
-        pytest.skip("asyncio 3.12.1 forgets to warn")
+    if not (kind.is_saburo or _HONOURS_THE_TIMEOUT):
+        pytest.skip(
+            "asyncio has the timeout since 3.12, and honours it since a release after 3.12.1"
+        )
     go = threading.Event()
     loop.run_in_executor(None, go.wait, PATIENCE)
     with pytest.warns(RuntimeWarning, match="did not finishing joining its threads within 0.01"):
@@ -325,6 +292,375 @@ def test_jobs_that_end_after_the_loop_is_closed_do_no_harm(new_loop: Any) -> Non
     loop.close()
     go.set()
     pool.shutdown()
+
+
+def test_a_job_cancelled_before_it_begins_is_never_called(loop: Loop) -> None:
+    """Every thread is taken; what waits behind them is cancelled."""
+    go, seen = threading.Event(), list[str]()
+    taken = [loop.run_in_executor(None, go.wait, PATIENCE) for _ in range(most_threads())]
+    waiting = loop.run_in_executor(None, seen.append, "called")
+    waiting.cancel()
+    turn(loop, 3)
+    go.set()
+    loop.run_until_complete(asyncio.gather(*taken))
+    loop.run_until_complete(loop.run_in_executor(None, int))
+    assert seen == []
+    assert waiting.cancelled()
+
+
+def most_threads() -> int:
+    count = getattr(os, "process_cpu_count", os.cpu_count)
+    return min(32, (count() or 1) + 4)
+
+
+def test_threads_are_made_only_when_none_is_idle(loop: Loop) -> None:
+    for _ in range(20):
+        loop.run_until_complete(loop.run_in_executor(None, int))
+    assert len(workers()) <= 3  # one, unless it was slow to come back
+    go = threading.Event()
+    jobs = [loop.run_in_executor(None, go.wait, PATIENCE) for _ in range(2 * most_threads())]
+    assert len(workers()) == most_threads()
+    assert workers() == {f"asyncio_{number}" for number in range(most_threads())}
+    assert not any(t.daemon for t in threading.enumerate() if t.name.startswith("asyncio_"))
+    go.set()
+    loop.run_until_complete(asyncio.gather(*jobs))
+    assert len(workers()) == most_threads()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    assert workers() == set()
+
+
+def workers() -> set[str]:
+    return {t.name for t in threading.enumerate() if t.name.startswith("asyncio_")}
+
+
+def test_jobs_run_beside_each_other(loop: Loop) -> None:
+    together = threading.Barrier(most_threads())
+    jobs = [loop.run_in_executor(None, together.wait, PATIENCE) for _ in range(together.parties)]
+    assert sorted(loop.run_until_complete(asyncio.gather(*jobs))) == list(range(together.parties))
+
+
+def test_callbacks_run_on_the_loops_thread_in_order_of_completion(loop: Loop) -> None:
+    gates = [threading.Event() for _ in range(4)]
+    seen: list[tuple[int, int]] = []
+
+    def job(number: int) -> int:
+        gates[number].wait(PATIENCE)
+        return number
+
+    def done(future: asyncio.Future[int]) -> None:
+        seen.append((future.result(), threading.get_ident()))
+        if len(seen) < 4:
+            gates[[2, 0, 3, 1][len(seen)]].set()
+
+    futures = [loop.run_in_executor(None, job, number) for number in range(4)]
+    for future in futures:
+        future.add_done_callback(done)
+    gates[2].set()
+    loop.run_until_complete(asyncio.gather(*futures))
+    assert seen == [(number, threading.get_ident()) for number in (2, 0, 3, 1)]
+
+
+@pytest.mark.saburo_only
+def test_a_future_is_not_done_before_the_loops_next_turn(loop: Loop) -> None:
+    """Nothing of a loop changes behind the back of a callback; asyncio 3.15 chains at once if it can."""
+    ended = threading.Event()
+
+    async def main() -> None:
+        future = loop.run_in_executor(None, ended.set)
+        assert ended.wait(PATIENCE)
+        for _ in range(1000):
+            assert not future.done()
+        await future
+
+    loop.run_until_complete(main())
+
+
+def test_context_travels_and_does_not_come_back(run: Any) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
+
+    def job() -> str:
+        before = variable.get()
+        variable.set("changed")
+        return before
+
+    async def main() -> None:
+        variable.set("main's")
+        for _ in range(3):
+            assert await asyncio.to_thread(job) == "main's"
+        assert variable.get() == "main's"
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_context_travels_into_run_in_executor_too(loop: Loop) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
+    variable.set("caller's")
+    try:
+        assert loop.run_until_complete(loop.run_in_executor(None, variable.get)) == "caller's"
+    finally:
+        variable.set("default")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, LookupError])
+def test_whatever_a_job_raises_ends_up_in_the_future(
+    loop: Loop, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise error("from the job")
+
+    future = loop.run_in_executor(None, fail)
+    run_until(loop, future.done)
+    raised = future.exception()
+    assert type(raised) is error
+    assert raised.args == ("from the job",)
+    assert raised.__traceback__ is not None
+    functions = []
+    traceback: types.TracebackType | None = raised.__traceback__
+    while traceback is not None:
+        functions.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert functions[-1] == "fail"
+    assert loop.run_until_complete(loop.run_in_executor(None, int)) == 0
+
+
+def test_errors_of_concurrent_futures_become_asyncios(loop: Loop) -> None:
+    def fail(error: BaseException) -> None:
+        raise error
+
+    future = loop.run_in_executor(None, fail, concurrent.futures.InvalidStateError("x"))
+    with pytest.raises(asyncio.InvalidStateError, match="^x$"):
+        loop.run_until_complete(future)
+    cancelled = concurrent.futures.CancelledError("y")
+    with pytest.raises(asyncio.CancelledError, match="^y$"):
+        loop.run_until_complete(loop.run_in_executor(None, fail, cancelled))
+
+
+def test_an_error_that_nobody_asks_for_is_reported(loop: Loop, reports: list[Any]) -> None:
+    future = loop.run_in_executor(None, divmod, 1, 0)
+    run_until(loop, future.done)
+    del future
+    gc.collect()
+    assert [report["message"] for report in reports] == ["Future exception was never retrieved"]
+
+
+class Held:
+    """Something to hold on to that can be watched going."""
+
+
+def test_idle_threads_hold_nothing(loop: Loop) -> None:
+    def give(held: Held) -> Held:
+        return held
+
+    def fail(held: Held) -> None:
+        raise LookupError(held)
+
+    for function in (give, fail):
+        held = Held()
+        alive = weakref.ref(held)
+        future = loop.run_in_executor(None, function, held)
+        del held
+        run_until(loop, future.done)
+        future.exception()
+        del future
+        for _ in range(1000):  # asyncio's threads let go a little later
+            gc.collect()
+            if alive() is None:
+                break
+            time.sleep(0.001)
+        assert alive() is None
+
+
+def test_jobs_that_were_taken_are_done_after_close(new_loop: Any) -> None:
+    loop, go, seen = new_loop(), threading.Event(), list[Any]()
+    threads = set(threading.enumerate())
+    taken = [loop.run_in_executor(None, go.wait, PATIENCE) for _ in range(most_threads())]
+    future = loop.run_in_executor(None, seen.append, "done")
+    loop.close()
+    with pytest.raises(RuntimeError, match="^Event loop is closed$"):
+        loop.run_in_executor(None, int)
+    go.set()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join()
+    assert seen == ["done"]
+    assert not future.done()
+    assert not any(job.done() for job in taken)
+
+
+def test_a_default_executor_set_later_takes_the_place_of_the_pool(loop: Loop) -> None:
+    go = threading.Event()
+    before = loop.run_in_executor(None, go.wait, PATIENCE)
+    pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="mine")
+    loop.set_default_executor(pool)
+    assert loop.run_until_complete(loop.run_in_executor(None, name_of_thread)).startswith("mine")
+    go.set()
+    assert loop.run_until_complete(before) is True
+
+
+def test_arguments_may_be_given_by_name(loop: Loop) -> None:
+    call: Any = loop.run_in_executor
+    assert loop.run_until_complete(call(executor=None, func=int)) == 0
+    assert loop.run_until_complete(call(None, func=int)) == 0
+    for arguments, named in (((), {}), ((None,), {}), ((None, int), {"key": 1})):
+        with pytest.raises(TypeError):
+            call(*arguments, **named)
+
+
+@pytest.mark.parametrize("kind_of_job", ["not callable", "coroutine", "coroutine function"])
+def test_debug_mode_refuses_what_a_thread_cannot_call(loop: Loop, kind_of_job: str) -> None:
+    async def coroutine_function() -> None: ...
+
+    loop.set_debug(True)
+    coroutine = coroutine_function()
+    job: Any = {
+        "not callable": 42,
+        "coroutine": coroutine,
+        "coroutine function": coroutine_function,
+    }[kind_of_job]
+    with pytest.raises(TypeError, match=r"run_in_executor\(\)"):
+        loop.run_in_executor(None, job)
+    coroutine.close()
+
+
+def test_jobs_run_in_debug_mode(loop: Loop, reports: list[Any]) -> None:
+    loop.set_debug(True)
+    seen: list[Any] = []
+    future = loop.run_in_executor(None, int)
+    future.add_done_callback(seen.append)
+    run_until(loop, lambda: bool(seen))
+    assert seen == [future]
+    assert future.result() == 0
+    assert reports == []
+
+
+def test_what_is_not_callable_fails_in_the_future(loop: Loop) -> None:
+    job: Any = 42
+    with pytest.raises(TypeError, match="not callable"):
+        loop.run_until_complete(loop.run_in_executor(None, job))
+
+
+def test_trace_functions_see_the_jobs(loop: Loop) -> None:
+    seen: list[str] = []
+
+    def profile(frame: Any, event: str, _argument: Any) -> None:
+        seen.append(frame.f_code.co_name)
+
+    threading.setprofile(profile)
+    try:
+        loop.run_until_complete(loop.run_in_executor(None, name_of_thread))
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        threading.setprofile(None)
+    assert "name_of_thread" in seen
+
+
+@pytest.mark.saburo_only
+def test_calls_that_run_no_python_let_the_loop_in(loop: Loop) -> None:
+    """They never meet the interpreter's switch interval."""
+    data, turns = b"x" * 200_000, 0
+
+    async def main() -> None:
+        nonlocal turns
+        jobs = asyncio.gather(*(loop.run_in_executor(None, data.count, b"y") for _ in range(5000)))
+        while not jobs.done():
+            turns += 1
+            await asyncio.sleep(0.0005)
+        await jobs
+
+    loop.run_until_complete(main())
+    assert turns > 1
+
+
+def test_a_program_ends_only_when_its_jobs_are_done(kind: Kind) -> None:
+    program = kind.run_script(
+        """
+        import sys, threading
+        loop = new_loop()
+        go = threading.Event()
+        def job(number):
+            go.wait(20)
+            sys.stdout.write(f"job {number}\\n")
+        for number in range(50):
+            loop.run_in_executor(None, job, number)
+        loop.close()
+        threading.Timer(0.05, go.set).start()
+        print("end of the program")
+        """
+    )
+    assert program.returncode == 0, program.stderr
+    assert program.stderr == ""
+    lines = program.stdout.splitlines()
+    assert lines[0] == "end of the program"
+    assert sorted(lines[1:]) == sorted(f"job {number}" for number in range(50))
+
+
+def test_a_program_may_end_with_a_pool_that_nobody_shut_down(kind: Kind) -> None:
+    program = kind.run_script(
+        """
+        loop = new_loop()
+        print(loop.run_until_complete(loop.run_in_executor(None, sum, [1, 2])))
+        loop._keep = loop
+        import sys, warnings
+        warnings.simplefilter("ignore")
+        """
+    )
+    assert program.returncode == 0, program.stderr
+    assert program.stdout == "3\n"
+
+
+def test_a_job_outlives_the_daemon_thread_that_asked_for_it(kind: Kind) -> None:
+    program = kind.run_script(
+        """
+        import threading, time
+        begun = threading.Event()
+        def job():
+            begun.set()
+            time.sleep(0.05)
+            print("job is done")
+        def run():
+            loop = new_loop()
+            loop.run_in_executor(None, job)
+            loop.close()
+            time.sleep(20)
+        threading.Thread(target=run, daemon=True).start()
+        begun.wait()
+        """
+    )
+    assert program.returncode == 0, program.stderr
+    assert (program.stdout, program.stderr) == ("job is done\n", "")
+
+
+def test_a_thread_that_cannot_be_made_is_an_error_and_no_job(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            loop.run_in_executor(None, seen.append, 1)
+    assert loop.run_until_complete(loop.run_in_executor(None, int)) == 0
+    if "saburo" in type(loop).__module__:  # asyncio has kept the job
+        assert seen == []
+
+
+def test_pools_come_and_go_with_their_loops(new_loop: Any) -> None:
+    async def main() -> list[int]:
+        return await asyncio.gather(*(asyncio.to_thread(abs, number) for number in range(30)))
+
+    def live() -> None:
+        for _ in range(5):
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                assert runner.run(main()) == list(range(30))
+
+    threads = [threading.Thread(target=live) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_coroutines_can_be_submitted_from_other_threads(loop: Loop) -> None:

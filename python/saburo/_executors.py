@@ -41,6 +41,8 @@ class Executing(_saburo.Loop):
     Semantics: asyncio's, except that contextvars travel into the default executor.
     """
 
+    # The loop's own threads, made for the first job; kept in the native half, which hands them jobs.
+    _pool: Pool | None
     # Set by the user, in place of the loop's own threads (`_pool`).
     _default_executor: ThreadPoolExecutor | None = None
     # Made when first needed; the first one stands in for our own where futures are asyncio's.
@@ -157,8 +159,11 @@ class Executing(_saburo.Loop):
             tell = functools.partial(_settle, joined, None)
         except Exception as error:
             tell = functools.partial(_settle, joined, error)
-        if not self.is_closed():
+        try:
             self.call_soon_threadsafe(tell)
+        except RuntimeError:
+            # Closed meanwhile: nobody waits any more.
+            assert self.is_closed()
 
     def _let_pools_go(self) -> None:
         """For close(): no new jobs, and nobody waits for the running ones."""

@@ -27,6 +27,8 @@ class Pool(_saburo.Pool):
     def __init__(self) -> None:
         super().__init__(min(32, _processors() + 4))
         self._threads: list[threading.Thread] = []
+        # Held while a thread is started: it may be in the midst of a job before start() returns.
+        self._hiring = threading.RLock()
         _pools.add(self)
         if _interpreter_ends:
             self._finish()
@@ -36,18 +38,21 @@ class Pool(_saburo.Pool):
         """Takes no new jobs; `wait` for those that were taken."""
         self._finish()
         if wait:
-            for thread in self._threads:
+            with self._hiring:
+                threads = list(self._threads)
+            for thread in threads:
                 thread.join()
 
     def _hire(self, number: int) -> None:
         # The name is asyncio's: people tell threads in a dump by it.
         thread = threading.Thread(target=self._work, name=f"asyncio_{number}")
-        try:
-            thread.start()
-        finally:
-            # Ctrl-C may have ended the wait for a thread that does run.
-            if thread.ident is not None:
-                self._threads.append(thread)
+        with self._hiring:
+            try:
+                thread.start()
+            finally:
+                # Ctrl-C may have ended the wait for a thread that does run.
+                if thread.ident is not None:
+                    self._threads.append(thread)
 
 
 def _processors() -> int:
