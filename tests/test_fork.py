@@ -242,7 +242,8 @@ def test_a_child_forked_by_a_job_does_no_other_jobs(kind: Kind) -> None:
                 os.waitpid(pid, 0)
                 return "parent"
             jobs = [loop.run_in_executor(None, fork)]
-            jobs += [loop.run_in_executor(None, lambda: begun.append(os.getpid())) for _ in range(500)]
+            note = lambda: begun.append(os.getpid())
+            jobs += [loop.run_in_executor(None, note) for _ in range(500)]
             print((await asyncio.gather(*jobs))[0], len(begun), set(begun) == {os.getpid()})
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(main())

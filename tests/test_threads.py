@@ -362,7 +362,7 @@ def test_callbacks_run_on_the_loops_thread_in_order_of_completion(loop: Loop) ->
 
 @pytest.mark.saburo_only
 def test_a_future_is_not_done_before_the_loops_next_turn(loop: Loop) -> None:
-    """Nothing of a loop changes behind the back of a callback; asyncio 3.15 chains at once if it can."""
+    """Nothing of a loop changes behind the back of a callback, as it may in asyncio 3.15."""
     ended = threading.Event()
 
     async def main() -> None:

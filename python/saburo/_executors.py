@@ -41,7 +41,7 @@ class Executing(_saburo.Loop):
     Semantics: asyncio's, except that contextvars travel into the default executor.
     """
 
-    # The loop's own threads, made for the first job; kept in the native half, which hands them jobs.
+    # The loop's own threads, made for the first job; the native half hands them their jobs.
     _pool: Pool | None
     # Set by the user, in place of the loop's own threads (`_pool`).
     _default_executor: ThreadPoolExecutor | None = None
