@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -528,3 +529,112 @@ def test_jobs_that_no_thread_will_do_are_collected(loop: Loop) -> None:
     del anchor, job, arguments
     gc.collect()
     assert alive() is None
+
+
+# What a running loop is asked to do, and a cycle comes of it. The engine hides from the collector
+# what waits in a running loop, so each of these has to be seen once the run is over.
+async def later(loop: Loop, anchor: Any) -> None:
+    anchor.handle = loop.call_later(3600, anchor.method)
+
+
+async def later_and_run(loop: Loop, anchor: Any) -> None:
+    anchor.handle = loop.call_later(0, anchor.method)
+    while anchor.handle._scheduled:
+        await asyncio.sleep(0)
+
+
+async def later_and_cancelled(loop: Loop, anchor: Any) -> None:
+    anchor.handle = context_with(anchor).run(loop.call_later, 3600, anchor.method)
+    anchor.handle.cancel()
+
+
+async def soon(loop: Loop, anchor: Any) -> None:
+    anchor.handle = loop.call_soon(anchor.method)
+
+
+async def soon_and_run(loop: Loop, anchor: Any) -> None:
+    anchor.handle = loop.call_soon(anchor.method)
+    await asyncio.sleep(0)
+
+
+async def soon_and_failed(loop: Loop, anchor: Any) -> None:
+    def fail() -> None:
+        raise LookupError(anchor)
+
+    loop.set_exception_handler(lambda _loop, context: setattr(anchor, "context", context))
+    loop.call_soon(fail)
+    await asyncio.sleep(0)
+
+
+async def waiting(loop: Loop, anchor: Any) -> None:
+    async def wait() -> None:
+        anchor.task = asyncio.current_task()
+        await loop.create_future()
+
+    asyncio.create_task(wait())  # the loop keeps it
+    await asyncio.sleep(0)
+    anchor.task._log_destroy_pending = False
+
+
+async def done(loop: Loop, anchor: Any) -> None:
+    async def give() -> Any:
+        return anchor
+
+    anchor.task = asyncio.create_task(give())
+    await anchor.task
+
+
+async def found_by_its_callback(loop: Loop, anchor: Any) -> None:
+    async def give() -> Any:
+        return anchor
+
+    asyncio.create_task(give()).add_done_callback(lambda task: setattr(anchor, "task", task))
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def failed(loop: Loop, anchor: Any) -> None:
+    async def fail() -> None:
+        raise LookupError(anchor)
+
+    anchor.task = asyncio.create_task(fail())
+    with contextlib.suppress(LookupError):
+        await anchor.task
+
+
+async def called_back(loop: Loop, anchor: Any) -> None:
+    anchor.future = loop.create_future()
+    anchor.future.add_done_callback(anchor.method)
+    anchor.future.set_result(anchor)
+
+
+RUNNING = [
+    later,
+    later_and_run,
+    later_and_cancelled,
+    soon,
+    soon_and_run,
+    soon_and_failed,
+    waiting,
+    done,
+    found_by_its_callback,
+    failed,
+    called_back,
+]
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "forgotten"])
+@pytest.mark.parametrize("work", RUNNING, ids=lambda work: work.__name__)
+def test_a_cycle_made_while_the_loop_runs_is_collected(kind: Kind, work: Any, close: bool) -> None:
+    loop = kind.new_loop()
+    anchor: Any = Anchor()
+    alive = [weakref.ref(loop), weakref.ref(anchor)]
+    loop.run_until_complete(work(loop, anchor))
+    if close:
+        loop.close()
+    del loop, anchor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+        gc.collect()
+    assert dead(*alive)

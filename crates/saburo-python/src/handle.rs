@@ -119,10 +119,7 @@ impl CallArgs {
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {
-        // The collector runs nothing while it traverses, so nobody sees the field empty.
-        let inside = self.0.replace(Arguments::None);
-        inside.visit(visit);
-        self.0.set(inside);
+        visit.cell(&self.0, |visit, args| args.visit(visit));
     }
 }
 
@@ -489,8 +486,10 @@ impl TimerHandle {
         self.timer.set(Some(timer));
     }
 
-    pub(crate) fn as_handle(&self) -> &Handle {
-        &self.handle
+    /// The loop keeps it no longer: it is about to run, or was cancelled.
+    #[inline]
+    pub(crate) fn left_queue(&self) {
+        self.timer.set(None);
     }
 }
 
@@ -631,11 +630,6 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")
             .setter(|_, _| Ok(()))
     }
-}
-
-/// Is it about to run? Then the loop no longer keeps it.
-pub(crate) fn left_queue(this: &Instance<TimerHandle>) {
-    this.timer.set(None);
 }
 
 /// Cancels from outside, whichever of the two kinds of handle it is.

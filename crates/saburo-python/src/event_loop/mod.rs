@@ -69,6 +69,8 @@ pub(crate) struct Loop {
     thread: Cell<Option<u64>>,
     slow_callback_duration: Cell<f64>,
     native_tasks: Cell<bool>,
+    /// Timers in the queue that are hidden from the collector, as long as the loop is running.
+    hidden_timers: Cell<usize>,
     task_factory: Slot,
     /// The loop's own threads, while `run_in_executor(None, …)` means them.
     pool: Slot<Own<Pool>>,
@@ -139,7 +141,34 @@ impl Loop {
 
     /// Takes a timer that was cancelled out of the queue; the caller lets go of it.
     pub(crate) fn forget_timer(&self, timer: TimerId) -> Option<Ready> {
-        self.core(|core| core.cancel_timer(timer)).flatten()
+        let forgotten = self.core(|core| core.cancel_timer(timer)).flatten();
+        if let Some(Ready::Timer(timer)) = &forgotten {
+            self.left_queue(timer);
+            // Whoever cancels it has it.
+            timer.reveal();
+        }
+        forgotten
+    }
+
+    /// A timer is in the queue no more.
+    #[inline]
+    fn left_queue(&self, timer: &Instance<TimerHandle>) {
+        timer.left_queue();
+        if timer.is_hidden() {
+            self.hidden_timers.set(self.hidden_timers.get().saturating_sub(1));
+        }
+    }
+
+    /// The run is over: the collector sees everything from now on.
+    fn reveal_queued(&self) {
+        self.registry.reveal();
+        let has_timers = self.hidden_timers.take() > 0;
+        self.core(|core| {
+            core.for_each_ready(&mut Ready::reveal);
+            if has_timers {
+                core.for_each_handle(&mut Ready::reveal);
+            }
+        });
     }
 
     /// RuntimeError if the loop is closed or belongs to the parent process.
@@ -275,6 +304,7 @@ True";
             thread: Cell::new(None),
             slow_callback_duration: Cell::new(0.1),
             native_tasks: Cell::new(true),
+            hidden_timers: Cell::new(0),
             task_factory: Slot::empty(),
             pool: Slot::empty(),
             jobs: Cell::new(0),
@@ -438,6 +468,16 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
 }
 
 impl Ready {
+    /// Shows it to the collector, if it is hidden from it (see `Loop::soon`).
+    fn reveal(&self) {
+        match self {
+            Ready::Handle(handle) => handle.reveal(),
+            Ready::Timer(timer) => timer.reveal(),
+            // Tasks are listed, futures never hidden.
+            _ => {}
+        }
+    }
+
     fn object(&self) -> &Object {
         match self {
             Ready::Handle(handle) => handle.as_object(),

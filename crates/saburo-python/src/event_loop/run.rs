@@ -13,7 +13,7 @@ use crate::ffi::{
     Instance, Object, Res, aside, attached_thread, builtin, bytes, check_signals, detach, float, none, raise,
 };
 use crate::future;
-use crate::handle;
+use crate::handle::{self, Handle};
 use crate::names::names;
 use crate::task;
 
@@ -41,13 +41,7 @@ struct Running<'a>(&'a Instance<Loop>);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let event_loop = self.0;
-        event_loop.core(|core| {
-            core.for_each_ready(&mut |ready| {
-                if let Ready::Handle(handle) = ready {
-                    handle.reveal();
-                }
-            });
-        });
+        event_loop.reveal_queued();
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
         if event_loop.phase.get() == Phase::Running {
@@ -143,27 +137,34 @@ fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         Ready::Returned(future) => future::resolve_left(future),
         Ready::Failed(future) => future::fail_left(future),
         Ready::Handle(handle) => {
-            if !handle.is_cancelled() {
-                this.current.leave(this)?;
-                if handle.is_private() && !this.debug() {
-                    return handle::run_private(handle);
-                }
-                let done = handle::run(handle);
-                handle.reveal();
-                return done;
+            if handle.is_private() && !this.debug() {
+                return call(this, handle, handle::run_private);
             }
             handle.reveal();
-            Ok(())
+            call(this, handle, handle::run)
         }
         Ready::Timer(timer) => {
-            handle::left_queue(timer);
-            if timer.as_handle().is_cancelled() {
-                return Ok(());
+            this.left_queue(timer);
+            if timer.is_private() && !this.debug() {
+                return call(this, timer.upcast(), handle::run_private);
             }
-            this.current.leave(this)?;
-            handle::run(timer.upcast())
+            timer.reveal();
+            call(this, timer.upcast(), handle::run)
         }
     }
+}
+
+#[inline]
+fn call(
+    this: &Instance<Loop>,
+    handle: &Instance<Handle>,
+    run: impl FnOnce(&Instance<Handle>) -> Res<()>,
+) -> Res<()> {
+    if handle.is_cancelled() {
+        return Ok(());
+    }
+    this.current.leave(this)?;
+    run(handle)
 }
 
 /// Debug mode: reports what takes long.

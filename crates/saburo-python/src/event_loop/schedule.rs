@@ -127,12 +127,13 @@ fn at(
         check_callback("call_at", callback)?;
     }
     let timer = TimerHandle::with(handle(this, callback, args, context)?, when);
-    let timer = Instance::alloc(timer)?;
+    // As in `soon`.
+    let timer = if this.is_running() { Instance::alloc_hidden(timer)? } else { Instance::alloc(timer)? };
     if let Some(given) = given {
         timer.set_given(given);
     }
     if debug {
-        timer.as_handle().set_source_traceback(names().extract_stack.call0()?);
+        timer.upcast().set_source_traceback(names().extract_stack.call0()?);
     }
     let queued = Ready::Timer(timer.clone());
     let deadline = TimerHandle::deadline(when);
@@ -143,6 +144,9 @@ fn at(
     });
     if let Some(id) = id {
         timer.set_timer(id);
+        if timer.is_hidden() {
+            this.hidden_timers.set(this.hidden_timers.get() + 1);
+        }
     }
     if sooner && this.sleeping.get() {
         // Another thread did this, against the rules; the loop still wakes in time.

@@ -111,15 +111,19 @@ impl<T: Class> Instance<T> {
         self.weakrefs.is_null() && unsafe { ffi::Py_REFCNT(self.as_object().as_ptr()) } == 1
     }
 
-    /// Shows the instance to the collector, if it was made with [`alloc_hidden`](Instance::alloc_hidden).
+    /// Was it made with [`alloc_hidden`](Instance::alloc_hidden), and not revealed since?
+    #[inline]
+    pub(crate) fn is_hidden(&self) -> bool {
+        // SAFETY: a live object of a class with a collector.
+        unsafe { ffi::PyObject_GC_IsTracked(self.as_object().as_ptr()) == 0 }
+    }
+
+    /// Shows the instance to the collector, if it is hidden from it.
     #[inline]
     pub(crate) fn reveal(&self) {
-        let op = self.as_object().as_ptr();
-        // SAFETY: a live instance of a class with a collector, whole since it was made.
-        unsafe {
-            if ffi::PyObject_GC_IsTracked(op) == 0 {
-                ffi::PyObject_GC_Track(op.cast());
-            }
+        if self.is_hidden() {
+            // SAFETY: a live instance of a class with a collector, whole since it was made.
+            unsafe { ffi::PyObject_GC_Track(self.as_object().as_ptr().cast()) };
         }
     }
 
@@ -283,6 +287,15 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// Lends what is in a cell to `look`, which shows the objects in there to the collector and does nothing
+    /// else; least of all does it set the cell.
+    #[inline]
+    pub(crate) fn cell<T>(&mut self, cell: &Cell<T>, look: impl FnOnce(&mut Self, &T)) {
+        // SAFETY: whoever has a Visit is called by the collector, on its thread, and the collector runs no
+        // code while it traverses: nobody sets the cell meanwhile, `look` included, as said above.
+        look(self, unsafe { &*cell.as_ptr() });
+    }
+
     #[inline]
     pub(crate) fn object(&mut self, object: &Object) {
         if self.stopped == 0 {

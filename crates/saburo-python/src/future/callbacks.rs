@@ -61,13 +61,10 @@ impl Callbacks {
     }
 
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        let first = self.first.take();
-        let more = self.more.take();
-        for callback in first.iter().chain(more.iter().flat_map(|more| more.iter())) {
-            callback.visit(visit);
-        }
-        self.first.set(first);
-        self.more.set(more);
+        visit.cell(&self.first, |visit, first| first.iter().for_each(|callback| callback.visit(visit)));
+        visit.cell(&self.more, |visit, more| {
+            more.iter().flat_map(|more| more.iter()).for_each(|callback| callback.visit(visit));
+        });
     }
 
     /// Copies, in order.

@@ -482,17 +482,14 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
         self.outcome.visit(visit);
         self.callbacks.visit(visit);
         self.awaited_by.visit(visit);
-        let rare = self.rare.take();
-        if let Some(rare) = &rare {
-            for object in
+        visit.cell(&self.rare, |visit, rare| {
+            if let Some(rare) = rare {
                 [&rare.cancel_message, &rare.cancelled_error, &rare.traceback, &rare.source_traceback]
                     .into_iter()
                     .flatten()
-            {
-                visit.object(object);
+                    .for_each(|object| visit.object(object));
             }
-        }
-        self.rare.set(rare);
+        });
     }
 
     fn clear(&self) {

@@ -101,11 +101,15 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
     }
     let mut task = Task::blank();
     task.future = Future::of(event_loop);
-    let this = Instance::alloc(task)?;
+    // See `Registry::hidden`.
+    let this = if event_loop.is_running() { Instance::alloc_hidden(task)? } else { Instance::alloc(task)? };
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);
     }
     begin(Some(event_loop), &this, coro, wishes)?;
+    if this.is_done() {
+        this.reveal();
+    }
     Ok(this)
 }
 

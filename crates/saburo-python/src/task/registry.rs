@@ -3,7 +3,7 @@
 //! A loop of ours holds its tasks strongly, in a table in which each task knows its place. Tasks of
 //! other people's loops are registered with asyncio, which holds them weakly.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use slab::Slab;
 
@@ -16,11 +16,14 @@ use super::Task;
 /// The unfinished tasks of one loop.
 pub(crate) struct Registry {
     tasks: RefCell<Slab<Own<Task>>>,
+    /// How many of them are hidden from the collector: those made while the loop was running, as long as
+    /// it is. The loop is in use then, and they with it, so that none of them is garbage.
+    hidden: Cell<usize>,
 }
 
 impl Registry {
     pub(crate) const fn new() -> Registry {
-        Registry { tasks: RefCell::new(Slab::new()) }
+        Registry { tasks: RefCell::new(Slab::new()), hidden: Cell::new(0) }
     }
 
     /// Every task in it.
@@ -37,6 +40,13 @@ impl Registry {
         }
     }
 
+    /// The run of the loop is over: the collector sees all its tasks from now on.
+    pub(crate) fn reveal(&self) {
+        if self.hidden.take() > 0 {
+            self.tasks.borrow().iter().for_each(|(_, task)| task.reveal());
+        }
+    }
+
     /// Takes every task out; the caller lets them go.
     #[must_use]
     pub(crate) fn drain(&self) -> Vec<Own<Task>> {
@@ -50,8 +60,12 @@ impl Registry {
 pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     match home {
         Some(event_loop) => {
-            let place = event_loop.registry().tasks.borrow_mut().insert(this.to_own());
+            let registry = event_loop.registry();
+            let place = registry.tasks.borrow_mut().insert(this.to_own());
             this.place.set(Some(place as u32));
+            if this.is_hidden() {
+                registry.hidden.set(registry.hidden.get() + 1);
+            }
             Ok(())
         }
         None => names().register_task.call(&[this.as_object()]).map(drop),
@@ -66,7 +80,12 @@ pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
         return aside(|| names().unregister_task.call(&[this.as_object()])).map(drop);
     };
     if let Some(place) = this.place.take() {
-        let kept = event_loop.registry().tasks.borrow_mut().try_remove(place as usize);
+        let registry = event_loop.registry();
+        if this.is_hidden() {
+            // Whoever steps it reveals it, once it is known who else has it.
+            registry.hidden.set(registry.hidden.get().saturating_sub(1));
+        }
+        let kept = registry.tasks.borrow_mut().try_remove(place as usize);
         // Whoever steps the task holds it as well, so this frees nothing yet.
         drop(kept);
     }

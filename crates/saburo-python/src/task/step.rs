@@ -35,9 +35,15 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
     let Some(context) = this.context.get() else { return Ok(()) };
     event_loop.current().enter(event_loop.as_object(), this.as_object())?;
     let done = inside(context.as_object(), || step(Some(event_loop), this, error));
-    if this.future.state() == State::Failed {
-        // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
-        aside(|| event_loop.current().leave(event_loop))?;
+    if this.is_done() {
+        if !this.is_private() {
+            // Somebody keeps it, and the loop does no more.
+            this.reveal();
+        }
+        if this.future.state() == State::Failed {
+            // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
+            aside(|| event_loop.current().leave(event_loop))?;
+        }
     }
     done.or_else(|raised| report(this, raised))
 }
