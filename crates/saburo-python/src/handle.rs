@@ -3,7 +3,7 @@
 //! A handle keeps its callback and arguments until it is cancelled or freed, as asyncio's does; a call
 //! works on references of its own, because the callback may cancel the very handle that runs it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use saburo_core::{Time, TimerId};
 
@@ -21,10 +21,19 @@ pub(crate) struct Handle {
     callback: Slot,
     args: CallArgs,
     context: Slot<Context>,
-    /// The loop that reports what the callback raises.
-    event_loop: Slot,
+    /// The loop that reports what the callback raises, if it is one of ours.
+    native_loop: Slot<Own<Loop>>,
     cancelled: Cell<bool>,
     running: Running,
+    /// What few handles have; made when first needed.
+    rare: OnceCell<Box<Rare>>,
+}
+
+/// Fields of a handle that are seldom set.
+#[derive(Default)]
+struct Rare {
+    /// The loop, if it is anybody else's.
+    foreign_loop: Slot,
     /// Where the handle was made, in debug mode.
     source_traceback: Slot,
     /// What repr() said before a cancellation in debug mode took the callback away.
@@ -126,16 +135,32 @@ impl CallArgs {
 impl Handle {
     /// A handle for `callback(*args)` in `context`.
     #[inline]
-    pub(crate) fn with(callback: Obj, args: Arguments, context: Context, event_loop: Obj) -> Handle {
+    pub(crate) fn with(callback: Obj, args: Arguments, context: Context, event_loop: Own<Loop>) -> Handle {
         Handle {
             callback: Slot::new(Some(callback)),
             args: CallArgs(Cell::new(args)),
             context: Slot::new(Some(context)),
-            event_loop: Slot::new(Some(event_loop)),
+            native_loop: Slot::new(Some(event_loop)),
             cancelled: Cell::new(false),
             running: Running::private(),
-            source_traceback: Slot::empty(),
-            last_repr: Slot::empty(),
+            rare: OnceCell::new(),
+        }
+    }
+
+    /// The loop, whoever's it is.
+    fn event_loop(&self) -> Option<Obj> {
+        self.native_loop.get().map(Own::into_obj).or_else(|| self.rare_opt(|rare| &rare.foreign_loop))
+    }
+
+    /// Is the loop in debug mode?
+    #[inline]
+    fn debug(&self) -> Res<bool> {
+        if let Some(native) = self.native_loop.get() {
+            return Ok(native.debug());
+        }
+        match self.rare_opt(|rare| &rare.foreign_loop) {
+            Some(event_loop) => event_loop.method(&names().get_debug, &[])?.truth(),
+            None => Ok(false),
         }
     }
 
@@ -150,7 +175,15 @@ impl Handle {
     }
 
     pub(crate) fn set_source_traceback(&self, traceback: Obj) {
-        self.source_traceback.set(Some(traceback));
+        self.rare().source_traceback.set(Some(traceback));
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn rare_opt(&self, slot: impl FnOnce(&Rare) -> &Slot) -> Option<Obj> {
+        self.rare.get().and_then(|rare| slot(rare).get())
     }
 }
 
@@ -205,13 +238,13 @@ fn failed(this: &Instance<Handle>, raised: Raised, callback: &Object, args: &Arg
         return Err(raised);
     }
     let exception = raised.take();
-    let Some(event_loop) = this.event_loop.get() else { return Ok(()) };
+    let Some(event_loop) = this.event_loop() else { return Ok(()) };
     let names = names();
-    let described = callback_source(&event_loop, callback, &*args.to_tuple()?)?;
+    let described = callback_source(this, callback, &*args.to_tuple()?)?;
     let message = string(&format!("Exception in callback {described}"))?;
     let mut entries: Vec<(&Object, &Object)> =
         vec![(&names.message, &message), (&names.exception, &exception), (&names.handle, this.as_object())];
-    let traceback = this.source_traceback.get();
+    let traceback = this.rare_opt(|rare| &rare.source_traceback);
     if let Some(traceback) = &traceback {
         entries.push((&names.source_traceback, traceback));
     }
@@ -231,24 +264,17 @@ fn cancel_with(this: &Instance<Handle>, words: impl FnOnce() -> Res<Obj>) -> Res
     if this.cancelled.replace(true) {
         return Ok(());
     }
-    let debug = match this.event_loop.get() {
-        Some(event_loop) => match event_loop.cast::<Loop>() {
-            Some(native) => native.debug(),
-            None => event_loop.method(&names().get_debug, &[])?.truth()?,
-        },
-        None => false,
-    };
-    if debug {
+    if this.debug()? {
         // Kept for the logs: the callback's repr is gone in a moment.
         let text = words()?;
-        this.last_repr.set(Some(text));
+        this.rare().last_repr.set(Some(text));
     }
     drop((this.callback.take(), this.args.take()));
     Ok(())
 }
 
 fn repr(this: &Instance<Handle>) -> Res<Obj> {
-    if let Some(kept) = this.last_repr.get() {
+    if let Some(kept) = this.rare_opt(|rare| &rare.last_repr) {
         return Ok(kept);
     }
     string(&format!("<{}>", describe(this, None)?))
@@ -265,10 +291,9 @@ fn describe(this: &Instance<Handle>, when: Option<Obj>) -> Res<String> {
         words.push(format!("when={}", when.repr()?));
     }
     if let Some(callback) = this.callback.get() {
-        let event_loop = this.event_loop.get().unwrap_or_else(none);
-        words.push(callback_source(&event_loop, &callback, &*this.args.get().to_tuple()?)?);
+        words.push(callback_source(this, &callback, &*this.args.get().to_tuple()?)?);
     }
-    if let Some(traceback) = this.source_traceback.get()
+    if let Some(traceback) = this.rare_opt(|rare| &rare.source_traceback)
         && let Some(frame) = last_item(&traceback)?
         && let (Some(file), Some(line)) = (frame.attr_opt(&names.filename)?, frame.attr_opt(&names.lineno)?)
     {
@@ -279,15 +304,12 @@ fn describe(this: &Instance<Handle>, when: Option<Obj>) -> Res<String> {
 
 /// What asyncio says of a callback: its name and where it stands; in debug mode its arguments, too, where
 /// this version makes that difference.
-fn callback_source(event_loop: &Object, callback: &Object, args: &Object) -> Res<String> {
+fn callback_source(this: &Handle, callback: &Object, args: &Object) -> Res<String> {
     let names = names();
     let Some(kw_debug) = &names.kw_debug else {
         return names.format_callback_source.call(&[callback, args])?.display();
     };
-    let debug = match event_loop.cast::<Loop>() {
-        Some(native) => boolean(native.debug()),
-        None => event_loop.method(&names.get_debug, &[])?,
-    };
+    let debug = boolean(this.debug()?);
     names.format_callback_source.call_with_names(&[callback, args, &debug], Some(kw_debug))?.display()
 }
 
@@ -332,11 +354,10 @@ True
             callback: Slot::empty(),
             args: CallArgs(Cell::new(Arguments::None)),
             context: Slot::empty(),
-            event_loop: Slot::empty(),
+            native_loop: Slot::empty(),
             cancelled: Cell::new(false),
             running: Running::private(),
-            source_traceback: Slot::empty(),
-            last_repr: Slot::empty(),
+            rare: OnceCell::new(),
         }
     }
 
@@ -348,13 +369,20 @@ True
         self.callback.visit(visit);
         self.args.visit(visit);
         self.context.visit(visit);
-        self.event_loop.visit(visit);
-        self.source_traceback.visit(visit);
+        self.native_loop.visit(visit);
+        if let Some(rare) = self.rare.get() {
+            rare.foreign_loop.visit(visit);
+            rare.source_traceback.visit(visit);
+            rare.last_repr.visit(visit);
+        }
     }
 
     fn clear(&self) {
         drop((self.callback.take(), self.args.take(), self.context.take()));
-        drop((self.event_loop.take(), self.source_traceback.take()));
+        drop(self.native_loop.take());
+        if let Some(rare) = self.rare.get() {
+            drop((rare.foreign_loop.take(), rare.source_traceback.take(), rare.last_repr.take()));
+        }
     }
 
     fn describe(builder: Builder<Handle>) -> Builder<Handle> {
@@ -398,7 +426,7 @@ True
                 c"The arguments, None once cancelled.",
             )
             .getter(c"_cancelled", |this| this.cancelled.get(), c"True if the handle was cancelled.")
-            .getter(c"_loop", |this| this.event_loop.get(), c"The loop the handle belongs to.")
+            .getter(c"_loop", |this| this.event_loop(), c"The loop the handle belongs to.")
             .getter(
                 c"_context",
                 |this| this.context.get().map(Context::into_obj),
@@ -406,14 +434,18 @@ True
             )
             .getter(
                 c"_source_traceback",
-                |this| this.source_traceback.get(),
+                |this| this.rare_opt(|rare| &rare.source_traceback),
                 c"Where the handle was made, in debug mode.",
             )
             .setter(|this, value| {
-                this.source_traceback.set((!value.is_none()).then(|| value.to_obj()));
+                this.rare().source_traceback.set((!value.is_none()).then(|| value.to_obj()));
                 Ok(())
             })
-            .getter(c"_repr", |this| this.last_repr.get(), c"repr() as it was before a cancellation.")
+            .getter(
+                c"_repr",
+                |this| this.rare_opt(|rare| &rare.last_repr),
+                c"repr() as it was before a cancellation.",
+            )
     }
 }
 
@@ -436,9 +468,12 @@ fn init(this: &Instance<Handle>, bound: [Option<&Object>; 4]) -> Res<()> {
     this.callback.set(Some(callback.to_obj()));
     this.args.set(Arguments::Many(items));
     this.context.set(Some(context));
-    this.event_loop.set(Some(event_loop.to_obj()));
-    if event_loop.method(&names().get_debug, &[])?.truth()? {
-        this.source_traceback.set(Some(names().extract_stack.call0()?));
+    match event_loop.cast::<Loop>() {
+        Some(native) => this.native_loop.set(Some(native.to_own())),
+        None => this.rare().foreign_loop.set(Some(event_loop.to_obj())),
+    }
+    if this.debug()? {
+        this.set_source_traceback(names().extract_stack.call0()?);
     }
     Ok(())
 }
@@ -497,10 +532,8 @@ fn cancel_timer(this: &Instance<TimerHandle>) -> Res<()> {
     if this.handle.cancelled.get() {
         return Ok(());
     }
-    let queued = match (this.timer.take(), this.handle.event_loop.get()) {
-        (Some(timer), Some(event_loop)) => {
-            event_loop.cast::<Loop>().and_then(|native| native.forget_timer(timer))
-        }
+    let queued = match (this.timer.take(), this.handle.native_loop.get()) {
+        (Some(timer), Some(native)) => native.forget_timer(timer),
         _ => None,
     };
     let done = cancel_with(this.upcast(), || timer_repr(this));
@@ -510,7 +543,7 @@ fn cancel_timer(this: &Instance<TimerHandle>) -> Res<()> {
 }
 
 fn timer_repr(this: &Instance<TimerHandle>) -> Res<Obj> {
-    if let Some(kept) = this.handle.last_repr.get() {
+    if let Some(kept) = this.handle.rare_opt(|rare| &rare.last_repr) {
         return Ok(kept);
     }
     let words = describe(this.upcast(), Some(this.when()?))?;

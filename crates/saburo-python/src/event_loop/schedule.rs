@@ -74,7 +74,7 @@ fn handle(
         _ => Context::copy_current()?,
     };
     let args = Arguments::from_slice(args)?;
-    Ok(Handle::with(callback.to_obj(), args, context, this.as_object().to_obj()))
+    Ok(Handle::with(callback.to_obj(), args, context, this.to_own()))
 }
 
 /// The task, if `callback` is the wake-up of one that this loop runs.

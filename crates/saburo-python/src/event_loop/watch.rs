@@ -48,7 +48,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         callback.to_obj(),
         Arguments::from_slice(rest)?,
         Context::copy_current()?,
-        this.as_object().to_obj(),
+        this.to_own(),
     );
     let handle = Instance::alloc(handle)?;
     let ready = Ready::Handle(handle);

@@ -44,6 +44,12 @@ unsafe impl Held for Context {
     }
 }
 
+impl<T: Held> Default for Slot<T> {
+    fn default() -> Slot<T> {
+        Slot::empty()
+    }
+}
+
 impl<T: Held> Slot<T> {
     pub(crate) const fn empty() -> Slot<T> {
         Slot(UnsafeCell::new(None))

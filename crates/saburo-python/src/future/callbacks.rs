@@ -241,8 +241,7 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
             if event_loop.debug() {
                 Loop::check_thread(&event_loop)?;
             }
-            Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone().into_obj()))
-                .map(drop)
+            Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone())).map(drop)
         }
     }
 }
