@@ -91,16 +91,25 @@ impl<H> Timers<H> {
         Some(self.vacate(id.index))
     }
 
-    /// The first timer due at `now`, if any. Timers for [`Time::NEVER`] are never due.
+    /// Hands the timers due at `now` to `fire`, in order. Timers for [`Time::NEVER`] are never due.
     #[inline]
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<H> {
-        let first = self.heap.first()?;
-        if first.when > now || first.when == Time::NEVER {
-            return None;
+    pub(crate) fn take_due(&mut self, now: Time, mut fire: impl FnMut(H)) {
+        // Taking the first of a large heap again and again is slow. Once it is clear that a good part
+        // of all are due, they are sorted at once; until then nothing was lost by starting singly.
+        let singly = FEW.max(self.heap.len() / 8);
+        for _ in 0..singly {
+            match self.heap.first() {
+                Some(first) if first.is_due(now) => {
+                    let slot = first.slot;
+                    self.unlink(0);
+                    fire(self.vacate(slot));
+                }
+                _ => return,
+            }
         }
-        let slot = first.slot;
-        self.unlink(0);
-        Some(self.vacate(slot))
+        if self.heap.first().is_some_and(|first| first.is_due(now)) {
+            self.take_many(now, fire);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
@@ -111,6 +120,24 @@ impl<H> Timers<H> {
     pub(crate) fn take(&mut self) -> Vec<H> {
         let heap = std::mem::take(&mut self.heap);
         heap.iter().map(|entry| self.vacate(entry.slot)).collect()
+    }
+
+    /// As `take_due`, by looking at every timer once.
+    #[cold]
+    fn take_many(&mut self, now: Time, mut fire: impl FnMut(H)) {
+        let (mut due, left): (Vec<Entry>, Vec<Entry>) =
+            self.heap.drain(..).partition(|entry| entry.is_due(now));
+        due.sort_unstable_by_key(Entry::key);
+        for entry in due {
+            fire(self.vacate(entry.slot));
+        }
+        self.heap = left;
+        // A heap from the leaves up: each parent sinks among its descendants, which are heaps already.
+        for position in (0..self.heap.len()).rev() {
+            let entry = self.heap[position];
+            let hole = self.sink_hole(position);
+            self.rise(hole, entry, position);
+        }
     }
 
     fn occupy(&mut self, handle: H) -> u32 {
@@ -170,8 +197,14 @@ impl<H> Timers<H> {
 
     /// Let `entry` rise from the hole to where no ancestor is later.
     #[inline]
-    fn sift_up(&mut self, mut hole: usize, entry: Entry) {
-        while hole > 0 {
+    fn sift_up(&mut self, hole: usize, entry: Entry) {
+        self.rise(hole, entry, 0);
+    }
+
+    /// The same within the heap below `top`.
+    #[inline]
+    fn rise(&mut self, mut hole: usize, entry: Entry, top: usize) {
+        while hole > top {
             let parent = (hole - 1) / ARITY;
             if self.heap[parent].key() < entry.key() {
                 break;
@@ -211,6 +244,11 @@ struct Entry {
 }
 
 impl Entry {
+    #[inline]
+    fn is_due(&self, now: Time) -> bool {
+        self.when <= now && self.when != Time::NEVER
+    }
+
     /// What the heap is ordered by. The slot decides nothing, sequences differ; as one number
     /// the comparison has no branch.
     #[inline]
@@ -228,6 +266,8 @@ struct Place {
 }
 
 const ARITY: usize = 4;
+/// So many due timers are taken singly however small the heap is.
+const FEW: usize = 64;
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -245,9 +285,40 @@ mod tests {
         }
         assert!(timers.sequence <= 20, "it was renumbered: {}", timers.sequence);
         assert_eq!(timers.cancel(ids[4]), Some(4), "an id from before still finds its timer");
-        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(Time::from_nanos(1))).collect();
+        let mut due = Vec::new();
+        timers.take_due(Time::from_nanos(1), |handle| due.push(handle));
         let expected: Vec<_> = (0..20).step_by(2).chain((1..20).step_by(2)).filter(|n| *n != 4).collect();
         assert_eq!(due, expected);
+    }
+
+    #[test]
+    fn many_due_at_once_keep_their_order_and_leave_a_heap() {
+        let mut timers = Timers::new();
+        // A thousand moments in a scattered order, each twice.
+        let moments: Vec<u64> = (0..2000).map(|n| n * 7919 % 1000).collect();
+        let mut ids = Vec::new();
+        for (number, &moment) in moments.iter().enumerate() {
+            ids.push(timers.insert(Time::from_nanos(moment), (moment, number)));
+        }
+        timers.insert(Time::NEVER, (u64::MAX, 0));
+        let mut expected: Vec<(u64, usize)> = moments.iter().copied().zip(0..).collect();
+        expected.sort_unstable();
+        for now in [100, 899, 5000] {
+            let mut due = Vec::new();
+            timers.take_due(Time::from_nanos(now), |handle| due.push(handle));
+            let rest = expected.split_off(expected.partition_point(|(moment, _)| *moment <= now));
+            assert_eq!(due, expected);
+            expected = rest;
+            for child in 1..timers.heap.len() {
+                let parent = (child - 1) / ARITY;
+                assert!(timers.heap[parent].key() < timers.heap[child].key(), "{child} is before {parent}");
+            }
+            // Ids of those that are left still find them.
+            if let Some((moment, number)) = expected.pop() {
+                assert_eq!(timers.cancel(ids[number]), Some((moment, number)));
+            }
+        }
+        assert_eq!(timers.len(), 1);
     }
 
     #[test]

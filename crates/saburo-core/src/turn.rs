@@ -720,9 +720,7 @@ impl<H> Core<H> {
             return;
         }
         let now = now.unwrap_or_else(|| self.clock.now());
-        while let Some(handle) = self.timers.pop_due(now) {
-            self.ready.push(handle);
-        }
+        self.timers.take_due(now, |handle| self.ready.push(handle));
     }
 
     /// Get rid of ghosts: events that come again and again for a registration we no longer have.
