@@ -49,6 +49,11 @@ impl<H> Ready<H> {
         self.queue.extend(spare.drain(..));
     }
 
+    #[inline]
+    pub(crate) fn get(&self, place: usize) -> Option<&H> {
+        self.queue.get(place)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
         self.queue.iter()
     }

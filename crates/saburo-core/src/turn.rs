@@ -208,6 +208,22 @@ impl<H> Core<H> {
         self.ready.pop()
     }
 
+    /// The handle that stands at this place in the queue, 0 being the next.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// core.push('a');
+    /// core.push('b');
+    /// assert_eq!(core.peek(1), Some(&'b'));
+    /// assert_eq!(core.peek(2), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn peek(&self, place: usize) -> Option<&H> {
+        self.ready.get(place)
+    }
+
     // ---- timers ----
 
     /// Make a handle ready at a moment. Equal moments keep the order of insertion; one for
