@@ -343,7 +343,7 @@ Cancel it to keep the call from being made. Like everything of a loop it belongs
 >>> handle.cancelled()
 True
 >>> loop.close()";
-    const FREELIST: usize = 4096;
+    const REUSED: bool = true;
 
     fn cell() -> &'static TypeCell {
         &HANDLE
@@ -599,7 +599,7 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
 >>> loop.call_at(2.5, print).when()
 2.5
 >>> loop.close()";
-    const FREELIST: usize = 4096;
+    const REUSED: bool = true;
 
     fn cell() -> &'static TypeCell {
         &TIMER_HANDLE

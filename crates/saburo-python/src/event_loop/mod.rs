@@ -17,7 +17,7 @@ use crate::ffi::{
     Args, Builder, Class, Instance, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin, float,
     int, list, raise,
 };
-use crate::future::Future;
+use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
@@ -218,6 +218,12 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     if let Some(mut core) = core {
         drop(core.close());
     }
+    // The next loop may need as many again; or there is none.
+    Instance::<Handle>::trim();
+    Instance::<TimerHandle>::trim();
+    Instance::<Future>::trim();
+    Instance::<FutureIter>::trim();
+    Instance::<Task>::trim();
     Ok(())
 }
 

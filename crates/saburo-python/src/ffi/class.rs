@@ -34,9 +34,9 @@ pub(crate) trait Class: Sized + 'static {
     const SUBCLASSABLE: bool = true;
     /// May Python code call the class?
     const CONSTRUCTIBLE: bool = true;
-    /// How many dead instances are kept for reuse. A reused instance is not a new allocation, so it
-    /// does not bring the next garbage collection closer.
-    const FREELIST: usize = 0;
+    /// Are dead instances kept for reuse? One that is used again is not a new allocation, so it does not
+    /// bring the next garbage collection closer.
+    const REUSED: bool = false;
     /// Does [`finalize`](Class::finalize) do anything?
     const FINALIZES: bool = false;
 
@@ -124,6 +124,23 @@ impl<T: Class> Instance<T> {
         if self.is_hidden() {
             // SAFETY: a live instance of a class with a collector, whole since it was made.
             unsafe { ffi::PyObject_GC_Track(self.as_object().as_ptr().cast()) };
+        }
+    }
+
+    /// How many dead instances are kept.
+    const KEPT_AT_MOST: usize =
+        if T::REUSED { KEPT_BYTES / (size_of::<Instance<T>>() + COLLECTORS_HEAD) } else { 0 };
+
+    /// Frees dead instances until few are left.
+    pub(crate) fn trim() {
+        // SAFETY: the list is borrowed for the call only, and freeing dead instances runs no code: they are
+        // empty and unknown to the collector, and their class, which they do not own, is never freed.
+        unsafe {
+            let free = &mut *T::cell().free.get();
+            for dead in free.drain(free.len().min(KEPT_WHEN_TRIMMED)..) {
+                ffi::PyObject_GC_Del(dead.cast());
+            }
+            free.shrink_to(KEPT_WHEN_TRIMMED);
         }
     }
 
@@ -219,6 +236,12 @@ impl Obj {
         if self.cast_exact::<T>().is_some() { Ok(Own(self, PhantomData)) } else { Err(self) }
     }
 }
+
+/// Memory for the dead instances of a class: enough for the tasks of a `gather` of ten thousand.
+const KEPT_BYTES: usize = 2 << 20;
+const KEPT_WHEN_TRIMMED: usize = 256;
+/// What the collector keeps before each object.
+const COLLECTORS_HEAD: usize = 16;
 
 /// A class once it exists, and its dead instances waiting to be used again.
 pub(crate) struct TypeCell {
@@ -899,7 +922,7 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
 
         let class = ffi::Py_TYPE(op);
         let free = &mut *T::cell().free.get();
-        if class == T::cell().class.get() && free.len() < T::FREELIST && !was_finalized {
+        if class == T::cell().class.get() && free.len() < Instance::<T>::KEPT_AT_MOST && !was_finalized {
             free.push(op);
         } else {
             let tp_free = (*class).tp_free.expect("a class with a collector has tp_free");

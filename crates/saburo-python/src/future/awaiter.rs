@@ -91,7 +91,7 @@ impl Class for FutureIter {
     const DOC: &'static CStr = c"The iterator behind `await future`.";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
-    const FREELIST: usize = 1024;
+    const REUSED: bool = true;
 
     fn cell() -> &'static TypeCell {
         &FUTURE_ITER

@@ -461,7 +461,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
 >>> loop.run_until_complete(future)
 42
 >>> loop.close()";
-    const FREELIST: usize = 4096;
+    const REUSED: bool = true;
     const FINALIZES: bool = true;
 
     fn cell() -> &'static TypeCell {

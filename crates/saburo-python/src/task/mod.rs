@@ -304,7 +304,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
 ...     return await task
 >>> saburo.run(main())
 'done'";
-    const FREELIST: usize = 4096;
+    const REUSED: bool = true;
     const FINALIZES: bool = true;
 
     fn cell() -> &'static TypeCell {
