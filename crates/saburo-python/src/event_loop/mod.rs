@@ -122,13 +122,19 @@ impl Loop {
         if refused.is_some() {
             return self.check_usable();
         }
-        if self.sleeping.get() {
-            self.wake();
-        }
+        self.rouse();
         Ok(())
     }
 
-    /// Ends the loop's wait. Only another thread can be the caller: the loop's own is asleep.
+    /// Ends the loop's wait, if it waits: once, however much is queued until it is back.
+    #[inline]
+    fn rouse(&self) {
+        if self.sleeping.replace(false) {
+            self.wake();
+        }
+    }
+
+    /// Only another thread can be the caller: the loop's own is asleep.
     #[cold]
     fn wake(&self) {
         self.core(|core| core.shared().wake());
@@ -229,9 +235,7 @@ fn close(this: &Instance<Loop>) -> Res<()> {
 
 fn stop(this: &Instance<Loop>) {
     this.stopping.set(true);
-    if this.sleeping.get() {
-        this.wake();
-    }
+    this.rouse();
 }
 
 fn set_task_factory(this: &Instance<Loop>, factory: &Object) -> Res<()> {

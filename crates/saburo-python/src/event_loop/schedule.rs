@@ -148,9 +148,9 @@ fn at(
             this.hidden_timers.set(this.hidden_timers.get() + 1);
         }
     }
-    if sooner && this.sleeping.get() {
-        // Another thread did this, against the rules; the loop still wakes in time.
-        this.wake();
+    if sooner {
+        // It waits only if another thread does this, against the rules; it still wakes in time.
+        this.rouse();
     }
     Ok(timer.into_obj())
 }
