@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -215,3 +217,80 @@ def test_the_exception_handler_runs_in_the_context_of_what_failed(kind: Kind, lo
     loop.run_until_complete(main())
     is_older = not kind.is_saburo and sys.version_info < (3, 12)
     assert seen == ["none" if is_older else "failing"]
+
+
+def test_no_callback_sees_what_another_has_set(loop: Loop) -> None:
+    """Contexts that nobody has any more may be used again, but only as good as new."""
+    seen: list[str] = []
+
+    def change(name: str) -> None:
+        seen.append(variable.get())
+        variable.set(name)
+
+    async def work(name: str) -> None:
+        change(name)
+        await asyncio.sleep(0)
+        seen.append(variable.get())
+
+    async def main() -> None:
+        for _ in range(3):
+            for name in "abc":
+                loop.call_soon(change, name)
+                loop.call_later(0, change, name)
+                future = loop.create_future()
+                future.add_done_callback(lambda _done: change("done"))
+                future.add_done_callback(change)  # type: ignore[arg-type]
+                future.remove_done_callback(change)  # type: ignore[arg-type]
+                future.set_result(None)
+            await asyncio.gather(*(work(name) for name in "xyz"))
+            assert set(seen) == {"none", "x", "y", "z"}
+            seen.clear()
+        variable.set("main")
+        loop.call_soon(change, "a")
+        await asyncio.gather(work("w"), asyncio.sleep(0))
+        assert seen == ["main", "main", "w"]
+
+    loop.run_until_complete(main())
+
+
+def test_a_context_that_somebody_keeps_is_his_alone(loop: Loop) -> None:
+    async def main() -> None:
+        task: Any = asyncio.current_task()
+        kept = [task.get_context()]
+        handle = loop.call_soon(variable.set, "kept")
+        kept.append(handle._context)  # type: ignore[attr-defined]
+        del handle
+        await asyncio.sleep(0)
+        for _ in range(5):
+            loop.call_soon(variable.set, "other")
+            await asyncio.sleep(0)
+        assert kept[1][variable] == "kept"
+        assert variable not in kept[0] or kept[0][variable] != "other"
+
+    if sys.version_info >= (3, 12):
+        loop.run_until_complete(main())
+
+
+def test_variables_do_not_outlive_those_who_use_them(loop: Loop) -> None:
+    class Thing:
+        pass
+
+    holder: contextvars.ContextVar[Thing] = contextvars.ContextVar("holder")
+    alive: list[weakref.ref[Thing]] = []
+
+    async def use() -> None:
+        thing = Thing()
+        alive.append(weakref.ref(thing))
+        holder.set(thing)
+        loop.call_soon(int)
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        for _ in range(3):
+            await asyncio.create_task(use())
+        loop.call_soon(int)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert [ref() for ref in alive] == [None] * 3
+
+    loop.run_until_complete(main())

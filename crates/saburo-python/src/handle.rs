@@ -220,7 +220,10 @@ pub(crate) fn run_private(this: &Instance<Handle>) -> Res<()> {
     };
     let args = this.args.take();
     match inside(context.as_object(), || args.call(&callback)) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            this.context.set(Some(context));
+            Ok(())
+        }
         Err(raised) => {
             // The report shows it whole.
             this.callback.set(Some(callback.clone()));
@@ -382,6 +385,13 @@ True
         drop(self.native_loop.take());
         if let Some(rare) = self.rare.get() {
             drop((rare.foreign_loop.take(), rare.source_traceback.take(), rare.last_repr.take()));
+        }
+    }
+
+    #[inline]
+    fn depart(&self) {
+        if let (Some(context), Some(native)) = (self.context.take(), self.native_loop.get()) {
+            native.contexts().recycle(context);
         }
     }
 
@@ -621,6 +631,11 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
     fn clear(&self) {
         drop(self.given.take());
         self.handle.clear();
+    }
+
+    #[inline]
+    fn depart(&self) {
+        self.handle.depart();
     }
 
     fn describe(builder: Builder<TimerHandle>) -> Builder<TimerHandle> {

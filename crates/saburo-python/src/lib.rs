@@ -22,6 +22,7 @@ use ffi::{Module, Res};
 /// The table of contents of the module.
 fn populate(module: &Module) -> Res<()> {
     names::load()?;
+    ffi::find_layout()?;
     task::load_current()?;
     module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
     module.internal_error(

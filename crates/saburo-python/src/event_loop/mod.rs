@@ -3,6 +3,7 @@
 //! This file is the face, one line per method; the siblings hold what the lines call. `core` is the
 //! engine. It is borrowed for single operations on queues and never while Python runs.
 
+mod contexts;
 mod run;
 mod schedule;
 mod threads;
@@ -23,6 +24,7 @@ use crate::names::names;
 use crate::pool::Pool;
 use crate::task::{Current, Registry, Task};
 
+use contexts::Contexts;
 pub(crate) use threads::Outstanding;
 pub(crate) use watch::Watch;
 
@@ -72,6 +74,7 @@ pub(crate) struct Loop {
     /// Timers in the queue that are hidden from the collector, as long as the loop is running.
     hidden_timers: Cell<usize>,
     task_factory: Slot,
+    contexts: Contexts,
     /// The loop's own threads, while `run_in_executor(None, …)` means them.
     pool: Slot<Own<Pool>>,
     /// Jobs of the pool that are queued or being run.
@@ -95,6 +98,11 @@ impl Loop {
     #[inline]
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    #[inline]
+    pub(crate) fn contexts(&self) -> &Contexts {
+        &self.contexts
     }
 
     #[inline]
@@ -316,6 +324,7 @@ True";
             native_tasks: Cell::new(true),
             hidden_timers: Cell::new(0),
             task_factory: Slot::empty(),
+            contexts: Contexts::new(),
             pool: Slot::empty(),
             jobs: Cell::new(0),
             registry: Registry::new(),
@@ -332,6 +341,7 @@ True";
         self.task_factory.visit(visit);
         self.pool.visit(visit);
         self.registry.visit(visit);
+        self.contexts.visit(visit);
         // The engine is borrowed only between Python calls, and the collector runs inside one.
         if let Ok(core) = self.core.try_borrow()
             && let Some(core) = &*core

@@ -27,6 +27,7 @@ pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     this.phase.set(Phase::Running);
     this.thread.set(Some(attached_thread()));
     let _running = Running(this);
+    this.contexts.begin()?;
     loop {
         turn(this)?;
         if this.stopping.get() {
@@ -42,6 +43,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let event_loop = self.0;
         event_loop.reveal_queued();
+        aside(|| event_loop.contexts.end());
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
         if event_loop.phase.get() == Phase::Running {

@@ -71,7 +71,7 @@ fn handle(
 ) -> Res<Handle> {
     let context = match context {
         Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
-        _ => Context::copy_current()?,
+        _ => this.contexts.copy_current()?,
     };
     let args = Arguments::from_slice(args)?;
     Ok(Handle::with(callback.to_obj(), args, context, this.to_own()))

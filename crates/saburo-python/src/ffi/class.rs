@@ -50,6 +50,9 @@ pub(crate) trait Class: Sized + 'static {
     fn traverse(&self, visit: &mut Visit<'_>);
     /// Lets go of every object held, so that a cycle comes apart.
     fn clear(&self);
+    /// The last reference is gone, and what is held goes next: a chance to pass some of it on.
+    #[inline]
+    fn depart(&self) {}
     /// Has [`finalize`](Class::finalize) run on this instance? Such a one is not used again: it keeps the
     /// collector's mark of it, and its next life would go unfinalized.
     fn was_finalized(&self) -> bool {
@@ -917,6 +920,7 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
         }
         shielded(|| {
             drop(Obj::from_new_or_null((*instance).dict.take()));
+            (*instance).value.depart();
             ptr::drop_in_place(&raw mut (*instance).value);
         });
 

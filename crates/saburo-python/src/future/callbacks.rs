@@ -168,9 +168,13 @@ fn remove_only(this: &Instance<Future>, function: &Object) -> Option<i64> {
     let more = callbacks.more.take();
     match (&first, &more) {
         (None, None) => Some(0),
-        (Some(Callback::Call(only, _)), None) if only.is(function) => {
+        (Some(Callback::Call(only, context)), None) if only.is(function) => {
+            let context = context.clone();
             // Let go of with the future whole: it may be the last reference.
             drop(first);
+            if let Some(event_loop) = this.native_loop.get() {
+                event_loop.contexts().recycle(context);
+            }
             Some(1)
         }
         _ => {

@@ -433,7 +433,10 @@ fn add_done_callback(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
     this.check_initialized()?;
     let context = match args.only_keyword("add_done_callback", "context")? {
         Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
-        _ => Context::copy_current()?,
+        _ => match this.native_loop() {
+            Some(event_loop) => event_loop.contexts().copy_current()?,
+            None => Context::copy_current()?,
+        },
     };
     callbacks::add(this, callback.to_obj(), context)
 }

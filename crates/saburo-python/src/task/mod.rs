@@ -122,7 +122,10 @@ fn begin(
 ) -> Res<()> {
     let context = match wishes.context {
         Some(context) => Context::checked(context.to_obj())?,
-        None => Context::copy_current()?,
+        None => match home {
+            Some(event_loop) => event_loop.contexts().copy_current()?,
+            None => Context::copy_current()?,
+        },
     };
     this.context.set(Some(context));
     match wishes.name {
@@ -349,6 +352,13 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
             report_destroyed(this);
         }
         future::report_unretrieved(this.upcast());
+    }
+
+    #[inline]
+    fn depart(&self) {
+        if let (Some(context), Some(native)) = (self.context.take(), self.native_loop()) {
+            native.contexts().recycle(context);
+        }
     }
 
     fn describe(builder: Builder<Task>) -> Builder<Task> {

@@ -1,0 +1,78 @@
+//! Contexts that nobody has any more, to be used again.
+//!
+//! Every callback and every task runs in a context of its own, a copy of the current one; most end
+//! unchanged and unseen. Those are as good as new copies wherever the variables are still the same: the
+//! ones of the context that the loop runs in. No other variables are kept, so that nothing lives longer
+//! because of this than the run of the loop.
+
+use std::cell::{Cell, RefCell};
+
+use crate::ffi::{Context, Res, Slot, Vars, Visit, current_vars};
+
+/// The contexts of a loop, while it runs.
+pub(crate) struct Contexts {
+    /// A copy of the context that the loop runs in; it keeps the variables alive.
+    base: Slot<Context>,
+    vars: Cell<Option<Vars>>,
+    /// Unused, all with `vars`.
+    spare: RefCell<Vec<Context>>,
+}
+
+/// Two megabytes of them.
+const AT_MOST: usize = (2 << 20) / 80;
+
+impl Contexts {
+    pub(crate) const fn new() -> Contexts {
+        Contexts { base: Slot::empty(), vars: Cell::new(None), spare: RefCell::new(Vec::new()) }
+    }
+
+    /// A run begins.
+    pub(super) fn begin(&self) -> Res<()> {
+        let base = Context::copy_current()?;
+        self.vars.set(base.vars());
+        self.base.set(Some(base));
+        Ok(())
+    }
+
+    /// The run is over.
+    pub(super) fn end(&self) {
+        self.vars.set(None);
+        // Out of the field first: letting go of them may run code that looks here.
+        let spare = std::mem::take(&mut *self.spare.borrow_mut());
+        drop(spare);
+        self.base.set(None);
+    }
+
+    /// A copy of the current context.
+    #[inline]
+    pub(crate) fn copy_current(&self) -> Res<Context> {
+        let vars = self.vars.get();
+        if vars.is_some()
+            && vars == current_vars()
+            && let Some(context) = self.spare.borrow_mut().pop()
+        {
+            return Ok(context);
+        }
+        Context::copy_current()
+    }
+
+    /// Takes a context back from whoever is done with it.
+    #[inline]
+    pub(crate) fn recycle(&self, context: Context) {
+        let vars = self.vars.get();
+        if vars.is_some() && context.is_private() && context.vars() == vars {
+            let mut spare = self.spare.borrow_mut();
+            if spare.len() < AT_MOST {
+                spare.push(context);
+            }
+        }
+    }
+
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        self.base.visit(visit);
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(spare) = self.spare.try_borrow() {
+            spare.iter().for_each(|context| visit.object(context.as_object()));
+        }
+    }
+}
