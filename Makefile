@@ -15,7 +15,7 @@ PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo test test-rust test-python test-behaviour test-stdlib \
+.PHONY: help demo bench test test-rust test-python test-behaviour test-stdlib \
 	lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test-behaviour the Python tests: saburo beside asyncio, and every example of the docs"
 	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
+	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
 	@echo "make wheel          a wheel in dist/"
 	@echo "make install-check  pip install of the checkout and of the wheel, into environments of their own"
 	@echo
@@ -37,6 +38,13 @@ demo: $(BUILT)
 	{ set +x; } 2>/dev/null && echo "$$(wc -l <"$$report") files digested on saburo, and sha256sum agrees"
 
 test: test-rust test-python
+
+# Options of `python -m benches`; see benches/README.md.
+BENCH ?=
+
+bench: $(BUILT)
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benches $(BENCH)
 
 # Each configuration in a folder of its own: sharing one would rebuild it every time.
 test-rust:
