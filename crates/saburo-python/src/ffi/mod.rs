@@ -22,6 +22,7 @@ mod error;
 mod interpreter;
 mod module;
 mod object;
+mod python;
 mod slot;
 #[cfg(Py_3_14)]
 mod thread_state;
