@@ -33,7 +33,7 @@ pub(crate) use class::{Builder, Class, Dict, Instance, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};
 pub(crate) use coroutine::{Sent, send, throw};
 pub(crate) use error::{Raised, Res, aside, builtin, raise, warn_deprecated};
-pub(crate) use interpreter::{Global, attached_thread, check_signals, detach};
+pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
 pub(crate) use module::Module;
 pub(crate) use object::{Obj, Object, boolean, bytes, float, import, int, intern, list, none, string, tuple};
 pub(crate) use slot::Slot;

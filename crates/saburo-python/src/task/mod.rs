@@ -14,7 +14,7 @@ use std::ffi::CStr;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
-    Visit, builtin, int, mapping, none, raise, string,
+    Visit, builtin, deeper, int, mapping, none, raise, string,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -216,7 +216,8 @@ fn cancel_awaited(awaited: &Object, message: Option<&Object>) -> Res<bool> {
         return future::cancel(future, message.map(Object::to_obj));
     }
     if let Some(task) = awaited.cast_exact::<Task>() {
-        return cancel(task, message.map(Object::to_obj));
+        // Tasks may wait for each other in a circle.
+        return deeper(|| cancel(task, message.map(Object::to_obj)));
     }
     let names = names();
     let none = none();
