@@ -10,6 +10,7 @@ mod wakeup;
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
@@ -48,10 +49,8 @@ pub(crate) struct Task {
     log_destroy_pending: Cell<bool>,
 }
 
-thread_local! {
-    /// Counts tasks, for their default names.
-    static SERIAL: Cell<u64> = const { Cell::new(0) };
-}
+/// Counts the tasks of all loops, for their default names. The interpreter lock orders it.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Task {
     fn blank() -> Task {
@@ -123,7 +122,11 @@ fn begin(
     this.context.set(Some(context));
     match wishes.name {
         Some(name) => this.name.set(Some(plain_name(name)?)),
-        None => this.serial.set(SERIAL.with(|serial| serial.replace(serial.get() + 1)) + 1),
+        None => {
+            let serial = SERIAL.load(Ordering::Relaxed) + 1;
+            SERIAL.store(serial, Ordering::Relaxed);
+            this.serial.set(serial);
+        }
     }
     this.coro.set(Some(coro.to_obj()));
 
