@@ -351,3 +351,27 @@ def test_the_default_handler_can_be_called(loop: Loop, caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records] == [
         "Unhandled exception in event loop"
     ]
+
+
+def test_a_result_raised_while_an_error_is_handled_has_it_as_context(loop: Loop) -> None:
+    failed, cancelled = loop.create_future(), loop.create_future()
+    failed.set_exception(LookupError("outcome"))
+    cancelled.cancel()
+
+    async def wait_for(future: asyncio.Future[None]) -> None:
+        try:
+            raise OSError("handled")
+        except OSError:
+            await future
+
+    for call in (failed.result, cancelled.result, cancelled.exception):
+        with pytest.raises((LookupError, asyncio.CancelledError)) as caught:
+            try:
+                raise OSError("handled")
+            except OSError:
+                call()
+        assert repr(caught.value.__context__) == "OSError('handled')"
+    for future in (failed, cancelled):
+        with pytest.raises((LookupError, asyncio.CancelledError)) as caught:
+            loop.run_until_complete(wait_for(future))
+        assert repr(caught.value.__context__) == "OSError('handled')"

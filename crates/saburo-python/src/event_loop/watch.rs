@@ -183,5 +183,5 @@ pub(super) fn os_error<T>(error: &io::Error) -> Res<T> {
     let number: Obj = int(i64::from(number))?;
     let text = names().strerror.call(&[&number])?;
     let made = builtin::os_error().call(&[&number, &text])?;
-    Err(Raised::with(made))
+    Err(Raised::raising(&made))
 }

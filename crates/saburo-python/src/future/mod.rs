@@ -215,14 +215,14 @@ impl Future {
             State::Pending => raise(&names().invalid_state_error, "Result is not set."),
             State::Cancelled => {
                 self.notice();
-                Err(Raised::with(self.cancelled_error()?))
+                Err(Raised::raising(&*self.cancelled_error()?))
             }
             State::Returned | State::Failed => {
                 self.notice();
                 let exception = self.outcome.get().expect("a failed future holds its exception");
                 let traceback = self.rare_opt(|rare| rare.traceback.clone()).unwrap_or_else(none);
                 exception.set_attr(&names().dunder_traceback, &traceback)?;
-                Err(Raised::with(exception))
+                Err(Raised::raising(&exception))
             }
         }
     }
@@ -233,7 +233,7 @@ impl Future {
             State::Pending => raise(&names().invalid_state_error, "Exception is not set."),
             State::Cancelled => {
                 self.notice();
-                Err(Raised::with(self.cancelled_error()?))
+                Err(Raised::raising(&*self.cancelled_error()?))
             }
             State::Returned => {
                 self.notice();
