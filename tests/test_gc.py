@@ -7,13 +7,15 @@ import contextvars
 import gc
 import os
 import socket
+import threading
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import Kind, turn
+from both_loops import PATIENCE, Kind, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -528,3 +530,30 @@ def test_jobs_that_no_thread_will_do_are_collected(loop: Loop) -> None:
     del anchor, job, arguments
     gc.collect()
     assert alive() is None
+
+
+def test_a_handle_posted_while_the_run_ends_is_known_to_the_collector(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In debug mode Python runs while a handle is made, and the run may end meanwhile."""
+    handles: list[asyncio.Handle] = []
+    ended = threading.Event()
+    walk_stack = traceback.walk_stack
+
+    def wait_for_the_end(frame: Any) -> Any:
+        if threading.current_thread() is poster:
+            threading.Thread(target=loop.call_soon_threadsafe, args=(loop.stop,)).start()
+            ended.wait(PATIENCE)
+        return walk_stack(frame)
+
+    def post() -> None:
+        handles.append(loop.call_soon_threadsafe(int))
+
+    poster = threading.Thread(target=post)
+    monkeypatch.setattr(traceback, "walk_stack", wait_for_the_end)
+    loop.set_debug(True)
+    loop.call_soon(poster.start)
+    loop.run_forever()
+    ended.set()
+    poster.join()
+    assert gc.is_tracked(handles[0])

@@ -52,12 +52,16 @@ impl Loop {
     pub(crate) fn soon(this: &Instance<Loop>, handle: Handle) -> Res<Own<Handle>> {
         // In the queue of a running loop, which is itself in use, nothing is garbage: the collector need
         // not look at it there. What is left in the queue when the run ends is revealed then.
-        let handle =
-            if this.is_running() { Instance::alloc_hidden(handle)? } else { Instance::alloc(handle)? };
+        let handle = Instance::alloc_hidden(handle)?;
         if this.debug() {
             handle.set_source_traceback(names().extract_stack.call0()?);
         }
         this.push(Ready::Handle(handle.clone()))?;
+        // Asked only now that it is in the queue: on another thread than the loop's, the run may have
+        // ended while the handle was made.
+        if !this.is_running() {
+            handle.reveal();
+        }
         Ok(handle)
     }
 }
