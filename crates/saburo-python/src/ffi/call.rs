@@ -87,7 +87,8 @@ pub(crate) fn mapping(entries: &[(&Object, &Object)]) -> Res<Obj> {
     dict(entries.iter().copied())
 }
 
-/// Lays out `[free slot, first?, args…]` and lends it; `count` leaves the free slot out.
+/// Lays out `[free slot, first?, args…]` and lends it; `count` leaves the free slot out. The callee may write
+/// into the free slot, so the pointer is one that allows it.
 #[inline]
 fn with_vector<R>(
     first: Option<&Object>,
@@ -110,11 +111,11 @@ fn with_vector<R>(
         let mut vector = [null; INLINE + 1];
         let mut fill = fill;
         fill(&mut vector);
-        call(vector.as_ptr(), count)
+        call(vector.as_mut_ptr(), count)
     } else {
         let mut vector = vec![null; count + 1];
         let mut fill = fill;
         fill(&mut vector);
-        call(vector.as_ptr(), count)
+        call(vector.as_mut_ptr(), count)
     }
 }
