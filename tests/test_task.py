@@ -588,3 +588,19 @@ def test_a_context_that_is_none_is_refused_where_it_is_given(kind: Kind, loop: L
         loop.create_task(coroutine, context="tea")  # type: ignore[arg-type]
     coroutine.close()
     assert asyncio.all_tasks(loop) == set()
+
+
+def test_a_closed_loop_lists_no_task_that_it_has_refused(kind: Kind, loop: Loop) -> None:
+    task_class: Any = type(loop.create_task(value(0)))
+    turn(loop, 2)
+    loop.close()
+    coroutine = value(1)
+    for make in (
+        lambda: loop.create_task(coroutine),
+        lambda: task_class(coroutine, loop=loop),
+    ):
+        with pytest.raises(RuntimeError, match="Event loop is closed") as caught:
+            make()
+        del caught
+        assert asyncio.all_tasks(loop) == set()
+    coroutine.close()

@@ -133,8 +133,9 @@ fn begin(
     if wishes.eager && loop_is_running(home, this)? {
         return step::start_eagerly(home, this);
     }
-    registry::enlist(home, this)?;
-    soon(home, this)
+    // Listed only once it is queued: a closed loop takes none.
+    soon(home, this)?;
+    registry::enlist(home, this)
 }
 
 fn loop_is_running(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<bool> {
