@@ -220,8 +220,7 @@ impl Future {
             State::Returned | State::Failed => {
                 self.notice();
                 let exception = self.outcome.get().expect("a failed future holds its exception");
-                let traceback = self.rare_opt(|rare| rare.traceback.clone()).unwrap_or_else(none);
-                exception.set_attr(&names().dunder_traceback, &traceback)?;
+                exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
                 Err(Raised::raising(&exception))
             }
         }
@@ -243,8 +242,7 @@ impl Future {
                 self.notice();
                 let exception = self.outcome.get();
                 if let Some(exception) = &exception {
-                    let traceback = self.rare_opt(|rare| rare.traceback.clone()).unwrap_or_else(none);
-                    exception.set_attr(&names().dunder_traceback, &traceback)?;
+                    exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
                 }
                 Ok(exception)
             }
@@ -277,8 +275,7 @@ pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     if this.is_done() {
         return raise(&names().invalid_state_error, "invalid state");
     }
-    let traceback = exception.attr(&names().dunder_traceback)?;
-    if !traceback.is_none() {
+    if let Some(traceback) = exception.traceback() {
         drop(this.rare(|rare| rare.traceback.replace(traceback)));
     }
     this.outcome.set(Some(exception));
