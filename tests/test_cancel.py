@@ -357,6 +357,37 @@ def test_nested_timeouts_blame_the_right_one(loop: Loop) -> None:
     loop.run_until_complete(main())
 
 
+def test_tasks_that_wait_for_each_other_are_too_much_to_cancel(loop: Loop) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def wait_for(number: int) -> None:
+        await tasks[number]
+
+    tasks += [loop.create_task(wait_for(1)), loop.create_task(wait_for(0))]
+    turn(loop)
+    with pytest.raises(RecursionError):
+        tasks[0].cancel()
+    assert not tasks[0].done()
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task.get_coro().close()
+
+
+def test_a_long_chain_of_tasks_is_cancelled_or_refused_but_breaks_nothing(loop: Loop) -> None:
+    async def wait_for(task: Any) -> None:
+        await task
+
+    first = task = loop.create_task(forever())
+    for _ in range(100_000):
+        task = loop.create_task(wait_for(task))
+    turn(loop)
+    with pytest.raises(RecursionError):
+        task.cancel()
+    assert first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+
+
 def test_cancelling_a_sleeper_removes_its_timer(loop: Loop) -> None:
     async def main() -> None:
         sleepers = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(100)]

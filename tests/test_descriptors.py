@@ -272,6 +272,22 @@ def test_a_regular_file_is_refused_as_epoll_does(loop: Loop, tmp_path: Any) -> N
         assert loop.remove_reader(file) is False
 
 
+def test_what_is_refused_is_not_kept(loop: Loop, tmp_path: Any) -> None:
+    class Reader:
+        def __call__(self) -> None:
+            pass
+
+    reader = Reader()
+    gone = weakref.ref(reader)
+    with open(tmp_path / "file", "w") as file:
+        for add in (loop.add_reader, loop.add_writer):
+            with pytest.raises(PermissionError):
+                add(file, reader)
+    del reader
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_recycled_descriptor_gets_no_event_of_its_predecessor(kind: Kind, loop: Loop) -> None:
     """Closed without being removed, and the number given to another socket at once."""
     for _ in range(20):

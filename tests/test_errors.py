@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import dataclasses
 import math
 import socket
 import sys
@@ -351,3 +352,52 @@ def test_the_default_handler_can_be_called(loop: Loop, caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records] == [
         "Unhandled exception in event loop"
     ]
+
+
+def test_a_result_raised_while_an_error_is_handled_has_it_as_context(loop: Loop) -> None:
+    failed, cancelled = loop.create_future(), loop.create_future()
+    failed.set_exception(LookupError("outcome"))
+    cancelled.cancel()
+
+    async def wait_for(future: asyncio.Future[None]) -> None:
+        try:
+            raise OSError("handled")
+        except OSError:
+            await future
+
+    for call in (failed.result, cancelled.result, cancelled.exception):
+        with pytest.raises((LookupError, asyncio.CancelledError)) as caught:
+            try:
+                raise OSError("handled")
+            except OSError:
+                call()
+        assert repr(caught.value.__context__) == "OSError('handled')"
+    for future in (failed, cancelled):
+        with pytest.raises((LookupError, asyncio.CancelledError)) as caught:
+            loop.run_until_complete(wait_for(future))
+        assert repr(caught.value.__context__) == "OSError('handled')"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses every change of an attribute, that of its traceback included."""
+
+    number: int
+
+
+def test_an_exception_that_refuses_attributes_arrives_like_any_other(loop: Loop) -> None:
+    async def fail() -> None:
+        raise Frozen(1)
+
+    async def gathered() -> None:
+        await asyncio.gather(fail())
+
+    for awaitable in (loop.create_task(fail()), gathered(), asyncio.wait_for(fail(), 60)):
+        with pytest.raises(Frozen) as caught:
+            loop.run_until_complete(awaitable)
+        assert caught.value.__traceback__ is not None
+    future = loop.create_future()
+    future.set_exception(Frozen(2))
+    assert future.exception() == Frozen(2)
+    with pytest.raises(Frozen):
+        future.result()

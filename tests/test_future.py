@@ -404,6 +404,52 @@ def test_a_task_can_wait_for_any_object_that_behaves_as_a_future(loop: Loop) -> 
     assert loop.run_until_complete(main()) == "quack"
 
 
+def test_a_future_that_calls_its_callbacks_itself_finishes_tasks_like_any_other(loop: Loop) -> None:
+    class Bare:
+        _asyncio_future_blocking = False
+        _loop = loop
+
+        def __init__(self) -> None:
+            self.callbacks: list[Any] = []
+
+        def add_done_callback(self, callback: Any, *, context: Any = None) -> None:
+            self.callbacks.append(callback)
+
+        def cancel(self, *, msg: Any = None) -> bool:
+            return False
+
+        def result(self) -> str:
+            return "bare"
+
+        def finish(self) -> None:
+            for callback in self.callbacks:
+                callback(self)
+
+        def __await__(self) -> Any:
+            self._asyncio_future_blocking = True
+            yield self
+            return "bare"
+
+    async def wait_for(bare: Bare, task: list[Any]) -> str:
+        result: str = await bare
+        task.append(asyncio.current_task())
+        return result
+
+    bare = Bare()
+    current: list[Any] = []
+    task = loop.create_task(wait_for(bare, current))
+    turn(loop)
+    loop.call_soon(bare.finish)
+    assert loop.run_until_complete(task) == "bare"
+    assert current == [task]
+    gone = weakref.ref(task)
+    current.clear()
+    bare.callbacks.clear()
+    del task
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_subclass_of_asyncios_future_is_waited_for_through_its_methods(loop: Loop) -> None:
     seen: list[str] = []
 

@@ -8,13 +8,15 @@ import contextvars
 import gc
 import os
 import socket
+import threading
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import Kind, turn
+from both_loops import PATIENCE, Kind, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -638,3 +640,30 @@ def test_a_cycle_made_while_the_loop_runs_is_collected(kind: Kind, work: Any, cl
         gc.collect()
         gc.collect()
     assert dead(*alive)
+
+
+def test_a_handle_posted_while_the_run_ends_is_known_to_the_collector(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In debug mode Python runs while a handle is made, and the run may end meanwhile."""
+    handles: list[asyncio.Handle] = []
+    ended = threading.Event()
+    walk_stack = traceback.walk_stack
+
+    def wait_for_the_end(frame: Any) -> Any:
+        if threading.current_thread() is poster:
+            threading.Thread(target=loop.call_soon_threadsafe, args=(loop.stop,)).start()
+            ended.wait(PATIENCE)
+        return walk_stack(frame)
+
+    def post() -> None:
+        handles.append(loop.call_soon_threadsafe(int))
+
+    poster = threading.Thread(target=post)
+    monkeypatch.setattr(traceback, "walk_stack", wait_for_the_end)
+    loop.set_debug(True)
+    loop.call_soon(poster.start)
+    loop.run_forever()
+    ended.set()
+    poster.join()
+    assert gc.is_tracked(handles[0])

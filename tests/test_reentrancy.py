@@ -329,3 +329,38 @@ def test_deep_recursion_inside_a_step_is_an_error_not_a_crash(loop: Loop) -> Non
     with pytest.raises(RecursionError):
         loop.run_until_complete(down())
     assert loop.run_until_complete(asyncio.sleep(0, "fine")) == "fine"
+
+
+def test_a_long_chain_of_handles_is_freed_without_overflowing_the_stack(kind: Kind) -> None:
+    program = kind.run_script(
+        """
+        loop = new_loop()
+        handle = None
+        for _ in range(200_000):
+            handle = loop.call_later(3600, print, handle)
+        del handle
+        loop.close()
+        """
+    )
+    assert (program.returncode, program.stderr) == (0, "")
+
+
+@pytest.mark.saburo_only("up to 3.13 the stack overflows with asyncio's futures")
+def test_a_long_chain_of_futures_is_freed_without_overflowing_the_stack(kind: Kind) -> None:
+    if not kind.has_native_tasks:
+        pytest.skip("these are asyncio's futures")
+    program = kind.run_script(
+        """
+        import weakref
+        loop = new_loop()
+        future = first = loop.create_future()
+        for _ in range(200_000):
+            future, last = loop.create_future(), future
+            future.set_result(last)
+        del last
+        seen = weakref.ref(first, lambda _: print("all freed"))
+        del first, future
+        loop.close()
+        """
+    )
+    assert (program.returncode, program.stdout) == (0, "all freed\n"), program.stderr

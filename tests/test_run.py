@@ -234,3 +234,27 @@ def test_a_loop_takes_only_known_task_kinds() -> None:
         saburo.Loop(tasks="nonsense")  # type: ignore[arg-type]
     for kind in ("native", "stdlib"):
         saburo.Loop(tasks=kind).close()
+
+
+@pytest.mark.saburo_only("asyncio fails with whatever attribute it misses first")
+def test_a_loop_that_init_has_not_seen_refuses_to_work(kind: Kind) -> None:
+    assert kind.is_saburo
+    import saburo
+
+    class Forgetful(saburo.Loop):
+        def __init__(self) -> None:
+            self._signal_handlers = {}  # close() looks at them
+
+    loop = Forgetful()
+    coroutine = value(1)
+    for call in (
+        loop._run,
+        lambda: loop.call_soon(print),
+        lambda: loop.call_later(1, print),
+        lambda: loop.add_reader(0, print),
+        lambda: loop.create_task(coroutine),
+    ):
+        with pytest.raises(RuntimeError, match=r"^Loop.__init__\(\) was not called$"):
+            call()
+    coroutine.close()
+    loop.close()

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import inspect
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Generator
@@ -183,6 +184,22 @@ def test_tasks_have_names(loop: Loop) -> None:
     named.set_name(7)
     assert named.get_name() == "7"
     loop.run_until_complete(asyncio.gather(one, two, named, odd))
+
+
+def test_tasks_of_different_threads_have_different_names(kind: Kind) -> None:
+    names: list[str] = []
+
+    def run() -> None:
+        loop = kind.new_loop()
+        names.append(loop.create_task(value(1)).get_name())
+        turn(loop, 2)
+        loop.close()
+
+    for _ in range(3):
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert len(set(names)) == 3
 
 
 def test_a_task_knows_its_coroutine(loop: Loop) -> None:
@@ -571,3 +588,19 @@ def test_a_context_that_is_none_is_refused_where_it_is_given(kind: Kind, loop: L
         loop.create_task(coroutine, context="tea")  # type: ignore[arg-type]
     coroutine.close()
     assert asyncio.all_tasks(loop) == set()
+
+
+def test_a_closed_loop_lists_no_task_that_it_has_refused(kind: Kind, loop: Loop) -> None:
+    task_class: Any = type(loop.create_task(value(0)))
+    turn(loop, 2)
+    loop.close()
+    coroutine = value(1)
+    for make in (
+        lambda: loop.create_task(coroutine),
+        lambda: task_class(coroutine, loop=loop),
+    ):
+        with pytest.raises(RuntimeError, match="Event loop is closed") as caught:
+            make()
+        del caught
+        assert asyncio.all_tasks(loop) == set()
+    coroutine.close()

@@ -630,6 +630,44 @@ def test_a_job_outlives_the_daemon_thread_that_asked_for_it(kind: Kind) -> None:
     assert (program.stdout, program.stderr) == ("job is done\n", "")
 
 
+def test_a_daemon_thread_inside_a_callback_or_task_does_not_break_the_end_of_the_program(
+    kind: Kind,
+) -> None:
+    # Up to 3.13 the interpreter's end unwinds such a thread's stack.
+    program = kind.run_script(
+        """
+        import threading, time
+        begun = threading.Barrier(4)
+        def call_back(loop):
+            time.sleep(0.01)
+            loop.call_soon(call_back, loop)
+        async def work():
+            begun.wait()
+            while True:
+                time.sleep(0.01)
+                await asyncio.sleep(0)
+        def run(first):
+            loop = new_loop()
+            loop.call_soon(*first(loop))
+            loop.run_forever()
+        for first in (
+            lambda loop: (lambda: (begun.wait(), call_back(loop)),),
+            lambda loop: (loop.create_task, work()),
+            lambda loop: (lambda *_: (begun.wait(), call_back(loop)), 1, 2, 3),
+        ):
+            threading.Thread(target=run, args=(first,), daemon=True).start()
+        begun.wait()
+        class Slow:
+            # Lets the threads come for the interpreter while it goes down.
+            def __del__(self, sleep=time.sleep):
+                sleep(0.1)
+        import sys
+        sys.slow = Slow()
+        """
+    )
+    assert (program.returncode, program.stderr) == (0, "")
+
+
 def test_a_thread_that_cannot_be_made_is_an_error_and_no_job(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

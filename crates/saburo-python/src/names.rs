@@ -103,7 +103,6 @@ table! {
         dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
-        dunder_traceback = c"__traceback__",
         eager_start,
         exception,
         fileno,

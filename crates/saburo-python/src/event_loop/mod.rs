@@ -185,11 +185,13 @@ impl Loop {
         });
     }
 
-    /// RuntimeError if the loop is closed or belongs to the parent process.
+    /// RuntimeError if the loop is closed, belongs to the parent process, or was never begun.
     #[inline]
     pub(crate) fn check_usable(&self) -> Res<()> {
         match self.phase.get() {
-            Phase::Idle | Phase::Running => Ok(()),
+            Phase::Running => Ok(()),
+            Phase::Idle if self.core.borrow().is_some() => Ok(()),
+            Phase::Idle => raise(builtin::runtime_error(), "Loop.__init__() was not called"),
             Phase::Closed => raise(builtin::runtime_error(), "Event loop is closed"),
             Phase::Inherited => raise(
                 builtin::runtime_error(),

@@ -52,12 +52,16 @@ impl Loop {
     pub(crate) fn soon(this: &Instance<Loop>, handle: Handle) -> Res<Own<Handle>> {
         // In the queue of a running loop, which is itself in use, nothing is garbage: the collector need
         // not look at it there. What is left in the queue when the run ends is revealed then.
-        let handle =
-            if this.is_running() { Instance::alloc_hidden(handle)? } else { Instance::alloc(handle)? };
+        let handle = Instance::alloc_hidden(handle)?;
         if this.debug() {
             handle.set_source_traceback(names().extract_stack.call0()?);
         }
         this.push(Ready::Handle(handle.clone()))?;
+        // Asked only now that it is in the queue: on another thread than the loop's, the run may have
+        // ended while the handle was made.
+        if !this.is_running() {
+            handle.reveal();
+        }
         Ok(handle)
     }
 }
@@ -128,7 +132,7 @@ fn at(
     }
     let timer = TimerHandle::with(handle(this, callback, args, context)?, when);
     // As in `soon`.
-    let timer = if this.is_running() { Instance::alloc_hidden(timer)? } else { Instance::alloc(timer)? };
+    let timer = Instance::alloc_hidden(timer)?;
     if let Some(given) = given {
         timer.set_given(given);
     }
@@ -144,9 +148,11 @@ fn at(
     });
     if let Some(id) = id {
         timer.set_timer(id);
-        if timer.is_hidden() {
-            this.hidden_timers.set(this.hidden_timers.get() + 1);
-        }
+    }
+    if this.is_running() {
+        this.hidden_timers.set(this.hidden_timers.get() + 1);
+    } else {
+        timer.reveal();
     }
     if sooner {
         // It waits only if another thread does this, against the rules; it still wakes in time.

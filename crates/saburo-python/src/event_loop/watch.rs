@@ -50,13 +50,20 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         Context::copy_current()?,
         this.to_own(),
     );
-    let handle = Instance::alloc(handle)?;
-    let ready = Ready::Handle(handle);
-    let set = this.core(|core| match direction {
-        Direction::Read => core.set_reader(fd, ready),
-        Direction::Write => core.set_writer(fd, ready),
+    set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))
+}
+
+/// Registers `ready` with the engine, in place of whoever watched the descriptor before.
+fn set(this: &Instance<Loop>, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
+    let set = this.core(|core| {
+        let before = match direction {
+            Direction::Read => core.set_reader(fd, ready),
+            Direction::Write => core.set_writer(fd, ready),
+        };
+        (before, core.take_orphans())
     });
-    match set {
+    // The orphans, what was refused among them, are let go of only now, and with no exception set.
+    match set.map(|(before, orphans)| (drop(orphans), before).1) {
         None => this.check_usable(),
         Some(Err(error)) => os_error(&error),
         Some(Ok(before)) => cancel(before).map(drop),
@@ -92,17 +99,7 @@ pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> 
     this.check_usable()?;
     let fd = kernel_number(descriptor(fd)?)?;
     let future = new_future(this)?;
-    let before = this.core(|core| match direction {
-        Direction::Read => core.set_reader(fd, Ready::Arrived(future.clone())),
-        Direction::Write => core.set_writer(fd, Ready::Arrived(future.clone())),
-    });
-    match before {
-        None => this.check_usable()?,
-        Some(Err(error)) => return os_error(&error),
-        Some(Ok(before)) => {
-            cancel(before)?;
-        }
-    }
+    set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
     Ok(future.into_obj())
 }
@@ -186,5 +183,5 @@ pub(super) fn os_error<T>(error: &io::Error) -> Res<T> {
     let number: Obj = int(i64::from(number))?;
     let text = names().strerror.call(&[&number])?;
     let made = builtin::os_error().call(&[&number, &text])?;
-    Err(Raised::with(made))
+    Err(Raised::raising(&made))
 }

@@ -15,6 +15,7 @@ use std::ptr;
 use pyo3_ffi as ffi;
 
 use super::args::Args;
+use super::compat::trash;
 use super::coroutine::{Sent, stop_iteration};
 use super::error::{Raised, Res, guarded, raise, shielded};
 use super::object::{Obj, Object, boolean, none};
@@ -913,6 +914,14 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
             return;
         }
         ffi::PyObject_GC_UnTrack(op.cast());
+        trash::free(op, free::<T>);
+    }
+}
+
+/// The second half: empties an instance and frees or keeps it. What it held may go with it, and so on.
+unsafe fn free<T: Class>(op: *mut ffi::PyObject) {
+    // SAFETY: as above; nobody has looked at the instance since.
+    unsafe {
         let instance = op.cast::<Instance<T>>();
         let was_finalized = T::FINALIZES && (*instance).value.was_finalized();
         if !(*instance).weakrefs.is_null() {

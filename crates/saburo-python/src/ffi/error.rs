@@ -47,10 +47,18 @@ impl Raised {
         compat::take_raised()
     }
 
-    /// Puts an exception instance back as the one being raised.
+    /// Puts an exception instance back as the one being raised, and changes nothing about it.
     #[inline]
     pub(crate) fn with(exception: Obj) -> Raised {
         compat::set_raised(exception);
+        Raised
+    }
+
+    /// Raises an exception instance as `raise exception` does: what is being handled is its context.
+    #[cold]
+    pub(crate) fn raising(exception: &Object) -> Raised {
+        // SAFETY: a live exception and its class.
+        unsafe { ffi::PyErr_SetObject(exception.type_ptr().cast(), exception.as_ptr()) };
         Raised
     }
 

@@ -31,6 +31,25 @@ pub(crate) fn check_signals() -> Res<()> {
     Raised::check(unsafe { ffi::PyErr_CheckSignals() })
 }
 
+/// Runs `body` one call deeper, as the interpreter counts; RecursionError where that is too deep.
+#[inline]
+pub(crate) fn deeper<R>(body: impl FnOnce() -> Res<R>) -> Res<R> {
+    /// Comes back up also when the body panics.
+    struct Up;
+    impl Drop for Up {
+        fn drop(&mut self) {
+            // SAFETY: attached thread, and one level was entered.
+            unsafe { ffi::Py_LeaveRecursiveCall() }
+        }
+    }
+    // SAFETY: attached thread; a C string that the message ends in. Anything but 0 is the error.
+    if unsafe { ffi::Py_EnterRecursiveCall(c" while calling a Python object".as_ptr()) } != 0 {
+        return Err(Raised);
+    }
+    let _up = Up;
+    body()
+}
+
 /// The number `threading.get_ident()` gives for this thread.
 #[inline]
 pub(crate) fn attached_thread() -> u64 {

@@ -23,6 +23,7 @@ mod error;
 mod interpreter;
 mod module;
 mod object;
+mod python;
 mod slot;
 #[cfg(Py_3_14)]
 mod thread_state;
@@ -34,7 +35,7 @@ pub(crate) use context::{Context, inside};
 pub(crate) use context_layout::{Vars, current_vars, find_layout};
 pub(crate) use coroutine::{Sent, send, throw};
 pub(crate) use error::{Raised, Res, aside, builtin, raise, warn_deprecated};
-pub(crate) use interpreter::{Global, attached_thread, check_signals, detach};
+pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
 pub(crate) use module::Module;
 pub(crate) use object::{Obj, Object, boolean, bytes, float, import, int, intern, list, none, string, tuple};
 pub(crate) use slot::Slot;

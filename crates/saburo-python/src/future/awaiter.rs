@@ -75,7 +75,7 @@ fn throw(this: &Instance<FutureIter>, args: Args<'_>) -> Res<Obj> {
         if !traceback.is_instance(&crate::names::names().traceback_class)? {
             return raise(builtin::type_error(), "throw() third argument must be a traceback");
         }
-        exception.set_attr(&crate::names::names().dunder_traceback, traceback)?;
+        exception.set_traceback(Some(traceback))?;
     }
     this.future.set(None);
     Err(Raised::with(exception))

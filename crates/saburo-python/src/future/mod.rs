@@ -215,14 +215,13 @@ impl Future {
             State::Pending => raise(&names().invalid_state_error, "Result is not set."),
             State::Cancelled => {
                 self.notice();
-                Err(Raised::with(self.cancelled_error()?))
+                Err(Raised::raising(&*self.cancelled_error()?))
             }
             State::Returned | State::Failed => {
                 self.notice();
                 let exception = self.outcome.get().expect("a failed future holds its exception");
-                let traceback = self.rare_opt(|rare| rare.traceback.clone()).unwrap_or_else(none);
-                exception.set_attr(&names().dunder_traceback, &traceback)?;
-                Err(Raised::with(exception))
+                exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
+                Err(Raised::raising(&exception))
             }
         }
     }
@@ -233,7 +232,7 @@ impl Future {
             State::Pending => raise(&names().invalid_state_error, "Exception is not set."),
             State::Cancelled => {
                 self.notice();
-                Err(Raised::with(self.cancelled_error()?))
+                Err(Raised::raising(&*self.cancelled_error()?))
             }
             State::Returned => {
                 self.notice();
@@ -243,8 +242,7 @@ impl Future {
                 self.notice();
                 let exception = self.outcome.get();
                 if let Some(exception) = &exception {
-                    let traceback = self.rare_opt(|rare| rare.traceback.clone()).unwrap_or_else(none);
-                    exception.set_attr(&names().dunder_traceback, &traceback)?;
+                    exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
                 }
                 Ok(exception)
             }
@@ -277,8 +275,7 @@ pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     if this.is_done() {
         return raise(&names().invalid_state_error, "invalid state");
     }
-    let traceback = exception.attr(&names().dunder_traceback)?;
-    if !traceback.is_none() {
+    if let Some(traceback) = exception.traceback() {
         drop(this.rare(|rare| rare.traceback.replace(traceback)));
     }
     this.outcome.set(Some(exception));

@@ -10,11 +10,12 @@ mod wakeup;
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
-    Visit, builtin, int, mapping, none, raise, string,
+    Visit, builtin, deeper, int, mapping, none, raise, string,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -48,10 +49,8 @@ pub(crate) struct Task {
     log_destroy_pending: Cell<bool>,
 }
 
-thread_local! {
-    /// Counts tasks, for their default names.
-    static SERIAL: Cell<u64> = const { Cell::new(0) };
-}
+/// Counts the tasks of all loops, for their default names. The interpreter lock orders it.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Task {
     fn blank() -> Task {
@@ -102,15 +101,15 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
     let mut task = Task::blank();
     task.future = Future::of(event_loop);
     // See `Registry::hidden`.
-    let this = if event_loop.is_running() { Instance::alloc_hidden(task)? } else { Instance::alloc(task)? };
+    let this = Instance::alloc_hidden(task)?;
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);
     }
-    begin(Some(event_loop), &this, coro, wishes)?;
-    if this.is_done() {
+    let begun = begin(Some(event_loop), &this, coro, wishes);
+    if this.is_done() || !event_loop.is_running() {
         this.reveal();
     }
-    Ok(this)
+    begun.map(|()| this)
 }
 
 /// The common end of `create` and `__init__`: the future's part is ready.
@@ -130,15 +129,20 @@ fn begin(
     this.context.set(Some(context));
     match wishes.name {
         Some(name) => this.name.set(Some(plain_name(name)?)),
-        None => this.serial.set(SERIAL.with(|serial| serial.replace(serial.get() + 1)) + 1),
+        None => {
+            let serial = SERIAL.load(Ordering::Relaxed) + 1;
+            SERIAL.store(serial, Ordering::Relaxed);
+            this.serial.set(serial);
+        }
     }
     this.coro.set(Some(coro.to_obj()));
 
     if wishes.eager && loop_is_running(home, this)? {
         return step::start_eagerly(home, this);
     }
-    registry::enlist(home, this)?;
-    soon(home, this)
+    // Listed only once it is queued: a closed loop takes none.
+    soon(home, this)?;
+    registry::enlist(home, this)
 }
 
 fn loop_is_running(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<bool> {
@@ -223,7 +227,8 @@ fn cancel_awaited(awaited: &Object, message: Option<&Object>) -> Res<bool> {
         return future::cancel(future, message.map(Object::to_obj));
     }
     if let Some(task) = awaited.cast_exact::<Task>() {
-        return cancel(task, message.map(Object::to_obj));
+        // Tasks may wait for each other in a circle.
+        return deeper(|| cancel(task, message.map(Object::to_obj)));
     }
     let names = names();
     let none = none();

@@ -72,11 +72,12 @@ fn is_fatal(raised: &Raised) -> bool {
     raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
 }
 
-/// A step of a task whose loop is not ours: the loop has entered the context already.
+/// A step that is an ordinary call, on a loop that is not ours or by a future that calls whoever waits
+/// for it itself: the context has been entered already, or is the caller's affair.
 pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     let before = current::swap(&event_loop, Some(this.as_object()))?;
-    let done = step(None, this, error);
+    let done = step(this.native_loop().as_deref(), this, error);
     aside(|| current::swap(&event_loop, before.as_deref()))?;
     done
 }

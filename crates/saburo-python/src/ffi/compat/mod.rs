@@ -1,5 +1,7 @@
 //! Where CPython's versions differ: one small function each, so that nobody else asks for a version.
 
+pub(super) mod trash;
+
 use pyo3_ffi as ffi;
 
 use super::object::Obj;
