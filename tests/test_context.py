@@ -294,3 +294,35 @@ def test_variables_do_not_outlive_those_who_use_them(loop: Loop) -> None:
         assert [ref() for ref in alive] == [None] * 3
 
     loop.run_until_complete(main())
+
+
+def test_a_context_that_went_with_garbage_is_whole_or_never_used_again(loop: Loop) -> None:
+    """Collecting a cycle of tasks and handles, their contexts among it, empties what it finds."""
+
+    class Cycle:
+        task: asyncio.Task[Any]
+        handle: asyncio.Handle
+
+    async def give(value: Any) -> Any:
+        return value
+
+    seen: list[int] = []
+
+    async def main() -> None:
+        gc.disable()
+        try:
+            for _ in range(20):
+                cycle = Cycle()
+                cycle.task = loop.create_task(give(cycle))
+                cycle.handle = loop.call_soon(int)
+                await cycle.task
+            del cycle
+            gc.collect()
+        finally:
+            gc.enable()
+        for _ in range(60):
+            loop.call_soon(lambda: seen.append(len(contextvars.copy_context())))
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    assert len(seen) == 60

@@ -14,7 +14,7 @@ pub(crate) struct Contexts {
     /// A copy of the context that the loop runs in; it keeps the variables alive.
     base: Slot<Context>,
     vars: Cell<Option<Vars>>,
-    /// Unused, all with `vars`.
+    /// Unused, all with `vars`, and hidden from the collector: they hold nothing else.
     spare: RefCell<Vec<Context>>,
 }
 
@@ -39,6 +39,7 @@ impl Contexts {
         self.vars.set(None);
         // Out of the field first: letting go of them may run code that looks here.
         let spare = std::mem::take(&mut *self.spare.borrow_mut());
+        spare.iter().for_each(Context::reveal);
         drop(spare);
         self.base.set(None);
     }
@@ -51,6 +52,7 @@ impl Contexts {
             && vars == current_vars()
             && let Some(context) = self.spare.borrow_mut().pop()
         {
+            context.reveal();
             return Ok(context);
         }
         Context::copy_current()
@@ -63,6 +65,7 @@ impl Contexts {
         if vars.is_some() && context.is_private() && context.vars() == vars {
             let mut spare = self.spare.borrow_mut();
             if spare.len() < AT_MOST {
+                context.hide();
                 spare.push(context);
             }
         }
@@ -70,9 +73,5 @@ impl Contexts {
 
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         self.base.visit(visit);
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(spare) = self.spare.try_borrow() {
-            spare.iter().for_each(|context| visit.object(context.as_object()));
-        }
     }
 }

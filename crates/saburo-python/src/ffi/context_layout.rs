@@ -53,6 +53,22 @@ impl Context {
         }
     }
 
+    /// Takes a context that nobody else has away from the collector. A collection that is under way may have
+    /// found it to be garbage, together with who had it, and would empty it next. Before it is let go of it
+    /// must be revealed: its class takes it from the collector without asking whether it is there.
+    #[inline]
+    pub(crate) fn hide(&self) {
+        // SAFETY: a live object with a head for the collector; nothing happens if it is hidden already.
+        unsafe { ffi::PyObject_GC_UnTrack(self.as_object().as_ptr().cast()) }
+    }
+
+    /// Gives a hidden one back to the collector.
+    #[inline]
+    pub(crate) fn reveal(&self) {
+        // SAFETY: a live context that `hide` has taken away, and whole.
+        unsafe { ffi::PyObject_GC_Track(self.as_object().as_ptr().cast()) }
+    }
+
     /// Is ours the only reference, a weak one included? Then nobody else can look at it.
     #[inline]
     pub(crate) fn is_private(&self) -> bool {
