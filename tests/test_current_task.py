@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -174,3 +175,28 @@ def test_enter_and_leave_task_of_frameworks_that_step_by_hand(loop: Loop) -> Non
     loop.run_until_complete(main())
     assert seen == [True, True]
     run_until(loop, lambda: not asyncio.all_tasks(loop))
+
+
+def test_it_is_none_while_the_result_of_a_finished_task_goes(loop: Loop) -> None:
+    seen: list[Any] = []
+
+    class Last:
+        def __del__(self) -> None:
+            seen.append(asyncio.current_task(loop))
+
+    async def give() -> Any:
+        return Last()
+
+    async def fail() -> None:
+        raise LookupError(Last())
+
+    async def main() -> None:
+        for work in (give, fail, give):
+            loop.create_task(work())
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    loop.set_exception_handler(lambda _loop, _context: None)
+    loop.run_until_complete(main())
+    gc.collect()
+    assert seen == [None] * 3

@@ -29,6 +29,11 @@ static BELL: Condvar = Condvar::new();
 /// How often a thread that waits looks for signals: Ctrl-C ends the wait.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
+/// In a forked child, where none of those who were waiting is.
+pub(crate) fn after_fork() {
+    WAITING.store(0, Ordering::Relaxed);
+}
+
 impl Running {
     pub(crate) const fn private() -> Running {
         Running(Cell::new(PRIVATE))

@@ -22,6 +22,7 @@ use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
+use crate::running;
 use crate::task::{Current, Registry, Task};
 
 use contexts::Contexts;
@@ -281,6 +282,7 @@ fn open(this: &Instance<Loop>) -> Res<()> {
 /// In a forked child: a loop the parent runs is refused from now on, an idle one gets descriptors of
 /// its own, so that nothing the child does reaches the parent's.
 fn after_fork(this: &Instance<Loop>) -> Res<()> {
+    running::after_fork();
     threads::forget(this);
     match this.phase.get() {
         Phase::Running => {

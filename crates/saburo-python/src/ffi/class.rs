@@ -108,11 +108,17 @@ impl<T: Class> Instance<T> {
         Own(self.as_object().to_obj(), PhantomData)
     }
 
+    /// How many references there are.
+    #[inline]
+    pub(crate) fn references(&self) -> isize {
+        // SAFETY: reads the count of a live object.
+        unsafe { ffi::Py_REFCNT(self.as_object().as_ptr()) }
+    }
+
     /// Is ours the only reference, a weak one included? Then nobody else can look at it.
     #[inline]
     pub(crate) fn is_private(&self) -> bool {
-        // SAFETY: reads the count of a live object.
-        self.weakrefs.is_null() && unsafe { ffi::Py_REFCNT(self.as_object().as_ptr()) } == 1
+        self.weakrefs.is_null() && self.references() == 1
     }
 
     /// Was it made with [`alloc_hidden`](Instance::alloc_hidden), and not revealed since?

@@ -36,13 +36,14 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
     event_loop.current().enter(event_loop.as_object(), this.as_object())?;
     let done = inside(context.as_object(), || step(Some(event_loop), this, error));
     if this.is_done() {
+        if this.references() <= 2 {
+            // Ours and the entry's: it goes now, with its result, and no task is running meanwhile. A failure
+            // that nobody awaits is reported then.
+            aside(|| event_loop.current().leave(event_loop))?;
+        }
         if !this.is_private() {
             // Somebody keeps it, and the loop does no more.
             this.reveal();
-        }
-        if this.future.state() == State::Failed {
-            // The entry may be the last reference, and a failure nobody awaits is reported as that goes.
-            aside(|| event_loop.current().leave(event_loop))?;
         }
     }
     done.or_else(|raised| report(this, raised))
