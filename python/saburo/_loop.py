@@ -19,6 +19,7 @@ from ._registry import remember
 from ._report import logger
 from ._sendfile import SendingFiles
 from ._signals import Signals
+from ._transports import Transports
 from ._unavailable import Unavailable
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ _ORIGIN_DEPTH = 10
 
 
 class Loop(
-    AsyncGenerators, SendingFiles, Signals, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
+    AsyncGenerators, SendingFiles, Signals, Transports, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
 ):
     """An asyncio event loop.
 
