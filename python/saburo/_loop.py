@@ -34,7 +34,13 @@ _ORIGIN_DEPTH = 10
 
 
 class Loop(
-    AsyncGenerators, SendingFiles, Signals, Transports, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
+    AsyncGenerators,
+    SendingFiles,
+    Signals,
+    Transports,
+    Unavailable,
+    _saburo.Loop,
+    asyncio.AbstractEventLoop,
 ):
     """An asyncio event loop.
 

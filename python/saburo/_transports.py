@@ -6,15 +6,14 @@ wrong, or in debug mode.
 
 from __future__ import annotations
 
-from . import _saburo
-from ._report import logger
+from ._report import Reporting, logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
 
 
-class Transports(_saburo.Loop):
+class Transports(Reporting):
     """The loop's reports about its transports."""
 
     def _report_transport(
