@@ -77,7 +77,7 @@ pub(super) fn python_socket(this: &Instance<StreamTransport>) -> Res<Option<Obj>
     if let Some(socket) = this.socket.get() {
         return Ok(Some(socket));
     }
-    if this.phase.get() == Phase::Closed {
+    if this.phase.get() == Phase::Closed || this.fd.get() < 0 {
         return Ok(None);
     }
     let names = names();
