@@ -214,7 +214,7 @@ def test_pieces_of_all_sizes_arrive_in_order(run: Run) -> None:
 def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(run: Run) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connect()
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         transport.set_write_buffer_limits(high=1000, low=500)
         assert transport.get_write_buffer_limits() == (500, 1000)
         while transport.get_write_buffer_size() == 0:
@@ -494,7 +494,7 @@ def test_what_the_first_or_last_call_raises_is_reported(run: Run, method: str) -
 def test_a_reset_is_told_to_the_protocol_once(run: Run) -> None:
     async def main() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         transport, protocol = await loop.create_connection(Recorder, *listener.getsockname())
         theirs, _ = listener.accept()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -633,7 +633,7 @@ def test_extra_info_on_tcp(run: Run) -> None:
         for host in ("127.0.0.1", "::1"):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listener = socket.create_server((host, 0), family=family)
-            loop = asyncio.get_running_loop()
+            loop: Any = asyncio.get_running_loop()
             transport, protocol = await loop.create_connection(
                 Recorder, host, listener.getsockname()[1]
             )
@@ -697,7 +697,7 @@ def test_extra_info_of_accepted_connections(run: Run, tmp_path: Any) -> None:
 def test_the_descriptor_is_for_the_transport_alone(run: Run) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connect()
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         fd = transport.get_extra_info("socket").fileno()
         for call in (
             lambda: loop.add_reader(fd, print),
@@ -818,7 +818,7 @@ def test_bytes_reach_the_connection_they_were_meant_for(run: Run) -> None:
             def data_received(self, data: bytes) -> None:
                 self.transport.write(data)
 
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         server = await loop.create_server(Echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
 
