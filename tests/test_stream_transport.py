@@ -610,10 +610,11 @@ def test_closing_in_every_callback(run: Run) -> None:
 def test_it_is_an_asyncio_transport(run: Run) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connect()
-        assert isinstance(transport, asyncio.Transport)
+        made: object = transport
+        assert isinstance(made, asyncio.Transport)
         assert issubclass(type(transport), asyncio.ReadTransport)
         assert issubclass(type(transport), asyncio.WriteTransport)
-        assert not isinstance(transport, asyncio.DatagramTransport)
+        assert not isinstance(made, asyncio.DatagramTransport)
         assert transport.get_protocol() is protocol
         other = Recorder()
         other.calls.append("other")
@@ -699,14 +700,14 @@ def test_the_descriptor_is_for_the_transport_alone(run: Run) -> None:
         transport, protocol, theirs = await connect()
         loop: Any = asyncio.get_running_loop()
         fd = transport.get_extra_info("socket").fileno()
-        for call in (
-            lambda: loop.add_reader(fd, print),
-            lambda: loop.add_writer(fd, print),
-            lambda: loop.remove_reader(fd),
-            lambda: loop.remove_writer(fd),
+        for method, args in (
+            ("add_reader", (fd, print)),
+            ("add_writer", (fd, print)),
+            ("remove_reader", (fd,)),
+            ("remove_writer", (fd,)),
         ):
             with pytest.raises(RuntimeError) as raised:
-                call()
+                getattr(loop, method)(*args)
             assert str(raised.value) == f"File descriptor {fd} is used by transport {transport!r}"
         transport.close()
         assert loop.remove_reader(fd) is False
