@@ -18,7 +18,7 @@ import socket
 from ._happy_eyeballs import race
 from ._report import logger
 from ._sock import Sockets, _refuse_tls
-from ._standins import StandIns
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     _Tls: TypeAlias = bool | ssl_module.SSLContext | None
 
 
-class Connecting(Sockets, StandIns):
+class Connecting(Sockets, Transports):
     """Semantics: asyncio of Python 3.15, on every version."""
 
     async def create_connection(

@@ -13,7 +13,7 @@ from ._report import logger
 from ._serve import share_port
 from ._server import is_in_file_system, remove_stale_socket
 from ._sock import Sockets
-from ._standins import StandIns
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     _Choice: TypeAlias = tuple[int, int, Any, Any]
 
 
-class Datagrams(Sockets, StandIns):
+class Datagrams(Sockets, Transports):
     """Semantics: asyncio of Python 3.15, on every version."""
 
     async def create_datagram_endpoint(

@@ -23,7 +23,6 @@ from ._report import logger
 from ._sendfile_transport import SendingThroughTransports
 from ._serve import Serving
 from ._signals import Signals
-from ._standins import StandIns
 from ._start_tls import StartingTls
 from ._unavailable import Unavailable
 
@@ -48,7 +47,6 @@ class Loop(
     SendingThroughTransports,
     Signals,
     Unavailable,
-    StandIns,
     _saburo.Loop,
     asyncio.AbstractEventLoop,
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ._report import logger
-from ._standins import StandIns
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     _TransportT = TypeVar("_TransportT", bound=asyncio.BaseTransport)
 
 
-class Pipes(StandIns):
+class Pipes(Transports):
     """Semantics: asyncio's. The transport owns the pipe, and closes it."""
 
     async def connect_read_pipe(

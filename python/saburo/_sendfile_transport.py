@@ -12,7 +12,7 @@ import functools
 from asyncio import constants
 
 from ._sendfile import SendingFiles, _check_parameters, _read_into
-from ._standins import StandIns
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _Mode: Any = vars(constants)["_SendfileMode"]
 _CHUNK = 16 * 1024
 
 
-class SendingThroughTransports(SendingFiles, StandIns):
+class SendingThroughTransports(SendingFiles, Transports):
     """Semantics: asyncio of Python 3.15, on every version."""
 
     async def sendfile(

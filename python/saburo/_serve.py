@@ -18,7 +18,7 @@ from ._report import logger
 from ._resolve import Resolving
 from ._server import Server, SocketFile, is_in_file_system, remove_stale_socket
 from ._sock import _refuse_tls
-from ._standins import StandIns
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     _ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
 
 
-class Serving(Resolving, StandIns):
+class Serving(Resolving, Transports):
     """Semantics: asyncio of Python 3.15, on every version."""
 
     async def create_server(

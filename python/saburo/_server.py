@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ._standins import StandIns
+    from ._transports import Transports
 
 
 class Server(asyncio.Server):
@@ -48,7 +48,7 @@ class Server(asyncio.Server):
 
     def __init__(
         self,
-        loop: StandIns,
+        loop: Transports,
         sockets: list[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         ssl_context: ssl_module.SSLContext | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ._standins import StandIns
+from ._transports import Transports
 
 try:
     import ssl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class StartingTls(StandIns):
+class StartingTls(Transports):
     """Semantics: asyncio of Python 3.15, on every version."""
 
     async def start_tls(
