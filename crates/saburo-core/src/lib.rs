@@ -68,7 +68,9 @@
 mod clock;
 mod inbox;
 mod reactor;
+mod read_buffer;
 mod ready;
+mod separators;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -79,6 +81,8 @@ mod turn;
 
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use read_buffer::ReadBuffer;
+pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
