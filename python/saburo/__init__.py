@@ -18,7 +18,18 @@ import sys
 
 from ._loop import Loop
 from ._run import new_event_loop, run
-from ._saburo import Future, Handle, InternalError, Task, TimerHandle, __version__
+from ._saburo import (
+    Future,
+    Handle,
+    InternalError,
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    Task,
+    TimerHandle,
+    __version__,
+)
+from ._streams import open_connection, open_unix_connection, start_server, start_unix_server
 
 # Not the one from `typing`, here and in the other files: importing that takes longer than all of
 # saburo, and asyncio does without it. Type checkers know the name.
@@ -31,11 +42,18 @@ __all__ = (
     "Handle",
     "InternalError",
     "Loop",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "TimerHandle",
     "__version__",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "start_server",
+    "start_unix_server",
 )
 
 

@@ -17,7 +17,7 @@ use memchr::{memchr, memmem};
 /// assert_eq!(search.go_on(b"GET / HTT", &ends, 100), Sought::Missing);
 /// assert_eq!(search.go_on(b"GET / HTTP/1.1\r\nHost", &ends, 100), Sought::Found(14..16));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Search {
     /// Before this no separator begins.
     searched: usize,

@@ -97,67 +97,111 @@ table! {
         asyncio_future_blocking = c"_asyncio_future_blocking",
         call_exception_handler,
         call_soon,
+        can_write_eof,
         cancel,
+        cancelled,
+        close,
+        co_filename,
+        co_name,
         context,
+        create_future,
+        create_task,
+        debug,
+        done,
+        drain_helper = c"_drain_helper",
+        dunder_await = c"__await__",
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
         eager_start,
         exception,
-        fileno,
+        f_back,
+        f_code,
+        f_lineno,
+        extend,
+        feed_data,
+        feed_eof,
         filename,
+        fileno,
         future,
+        get_close_waiter = c"_get_close_waiter",
         get_debug,
+        get_extra_info,
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
+        args,
         handle,
+        handler_done = c"_handler_done",
         handle_signals = c"_handle_signals",
         hire = c"_hire",
+        is_closed,
+        is_closing,
         is_running,
         lineno,
         loop_ = c"loop",
         message,
         name,
+        pause_reading,
         private_loop = c"_loop",
+        private_source_traceback = c"_source_traceback",
+        replace_transport = c"_replace_transport",
         report_slow = c"_report_slow",
         result,
+        resume_reading,
         run_in_any_executor = c"_run_in_any_executor",
+        set_exception,
         set_name,
+        set_result,
+        set_transport,
         source_traceback,
+        sslcontext,
         task,
         throw,
+        transport,
+        write,
+        write_eof,
+        writelines,
     }
     imports {
         asyncio = c"asyncio", c"";
+        attribute_error = c"builtins", c"AttributeError";
+        bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_stream_reader = c"asyncio.streams", c"StreamReader";
+        class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
+        class_stream_writer = c"asyncio.streams", c"StreamWriter";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
+        false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
-        attribute_error = c"builtins", c"AttributeError";
+        get_frame = c"sys", c"_getframe";
+        incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
-        strerror = c"os", c"strerror";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
+        logger = c"asyncio.log", c"logger";
+        origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         register_task = c"asyncio.tasks", c"_register_task";
-        str_class = c"builtins", c"str";
-        false_ = c"builtins", c"False";
         set_class = c"builtins", c"set";
-
+        str_class = c"builtins", c"str";
+        strerror = c"os", c"strerror";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
         traceback_class = c"types", c"TracebackType";
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
+        warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
 }
 

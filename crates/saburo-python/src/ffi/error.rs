@@ -1,7 +1,7 @@
 //! Exceptions: [`Raised`] says that one is set in the interpreter, the way its C API tells it.
 
 use std::any::Any;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3_ffi as ffi;
@@ -108,6 +108,24 @@ pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
     Err(Raised)
 }
 
+/// What `raise given` does: with an exception, with a class of them, and with what is neither.
+#[cold]
+pub(crate) fn raise_given<T>(given: &Object) -> Res<T> {
+    let exception = if given.is_exception_class() { given.call0()? } else { given.to_obj() };
+    if !exception.is_exception() {
+        return raise(builtin::type_error(), "exceptions must derive from BaseException");
+    }
+    Err(Raised::raising(&exception))
+}
+
+/// `warnings.warn(message, ResourceWarning)`; an error where the filters make it one.
+#[cold]
+pub(crate) fn warn_resource(message: &str) -> Res<()> {
+    let message = CString::new(message.replace('\0', "\\0")).expect("the zeros were replaced");
+    // SAFETY: a static class and a C string.
+    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_ResourceWarning, message.as_ptr(), 1) })
+}
+
 /// Warns the caller of something deprecated; an error where the filters make it one.
 #[cold]
 pub(crate) fn warn_deprecated(message: &CStr) -> Res<()> {
@@ -129,10 +147,16 @@ pub(crate) mod builtin {
     }
 
     classes! {
+        assertion_error = PyExc_AssertionError;
+        connection_reset_error = PyExc_ConnectionResetError;
+        exception = PyExc_Exception;
+        generator_exit = PyExc_GeneratorExit;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
+        not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;
         runtime_error = PyExc_RuntimeError;
+        stop_async_iteration = PyExc_StopAsyncIteration;
         stop_iteration = PyExc_StopIteration;
         system_exit = PyExc_SystemExit;
         type_error = PyExc_TypeError;
