@@ -2,7 +2,7 @@
 
 Programs that say `import asyncio` run unchanged on saburo's event loop: through
 `saburo.run(main())`, `asyncio.Runner(loop_factory=saburo.new_event_loop)` or the command
-`saburo run app.py`. Importing saburo patches nothing.
+`saburo run app.py`. Importing saburo patches nothing; `saburo.install()` does.
 
 >>> import asyncio, saburo
 >>> async def main():
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 
+from ._install import install, uninstall
 from ._loop import Loop
 from ._run import new_event_loop, run
 from ._saburo import (
@@ -48,12 +49,14 @@ __all__ = (
     "Task",
     "TimerHandle",
     "__version__",
+    "install",
     "new_event_loop",
     "open_connection",
     "open_unix_connection",
     "run",
     "start_server",
     "start_unix_server",
+    "uninstall",
 )
 
 

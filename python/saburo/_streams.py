@@ -1,7 +1,7 @@
 """Streams: how a pair of reader and writer comes about. What happens on them is native.
 
-Under a loop that is not saburo's each function here is asyncio's own, so that `saburo.install()` can
-put them in the place of those.
+Under a loop that is not saburo's each function here is asyncio's own, so that `saburo.install()`
+can put them in the place of those.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ._saburo import StreamReader, StreamReaderProtocol, StreamWriter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from os import PathLike
     from typing import Any
 
@@ -40,15 +40,15 @@ async def open_connection(
 ) -> _Streams:
     """Connects to a host's port, and returns a StreamReader and a StreamWriter.
 
-    `limit` is what `reader.readline` and `readuntil` return at most, in bytes. All other options are
-    those of `loop.create_connection`, whose errors are raised: OSError if there is no connection to
-    be had, ValueError for options that exclude each other. Semantics: `asyncio.open_connection`.
+    `limit` is what `reader.readline` and `readuntil` return at most, in bytes. All other options
+    are those of `loop.create_connection`, whose errors are raised: OSError if no connection is to be
+    had, ValueError for options that exclude each other. Semantics: `asyncio.open_connection`.
 
     >>> import saburo, socket
     >>> async def main():
     ...     here, there = socket.socketpair()
     ...     with there:
-    ...         there.send(b"hello\\n")
+    ...         there.sendall(b"hello\\n")
     ...         reader, writer = await saburo.open_connection(sock=here)
     ...         line = await reader.readline()
     ...         writer.close()
@@ -57,8 +57,8 @@ async def open_connection(
     >>> saburo.run(main())
     b'hello\\n'
     """
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, _saburo.Loop):
+    loop = _running_loop()
+    if loop is None:
         return await _open_connection(host, port, limit=limit, **options)
     reader, protocol = _ends(loop, limit)
     transport, _ = await loop.create_connection(lambda: protocol, host, port, **options)
@@ -67,8 +67,8 @@ async def open_connection(
 
 async def start_server(
     client_connected_cb: _Connected,
-    host: Any = None,
-    port: Any = None,
+    host: str | Sequence[str] | None = None,
+    port: int | str | None = None,
     *,
     limit: int = DEFAULT_LIMIT,
     **options: Any,
@@ -76,8 +76,8 @@ async def start_server(
     """Listens, and calls `client_connected_cb(reader, writer)` for each connection.
 
     If that returns a coroutine it becomes a task; what either raises goes to the loop's exception
-    handler, and the connection is closed. `limit` is what `reader.readline` and `readuntil` return at
-    most, in bytes. All other options are those of `loop.create_server`, whose errors are raised.
+    handler, and the connection is closed. `limit` is what `reader.readline` and `readuntil` return
+    at most, in bytes. All other options are those of `loop.create_server`, whose errors are raised.
     Semantics: `asyncio.start_server`.
 
     >>> import saburo
@@ -96,8 +96,8 @@ async def start_server(
     >>> saburo.run(main())
     b'hello, world\\n'
     """
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, _saburo.Loop):
+    loop = _running_loop()
+    if loop is None:
         return await _start_server(client_connected_cb, host, port, limit=limit, **options)
     factory = _factory(loop, limit, client_connected_cb)
     server: asyncio.Server = await loop.create_server(factory, host, port, **options)
@@ -105,7 +105,7 @@ async def start_server(
 
 
 async def open_unix_connection(
-    path: str | bytes | PathLike[Any] | None = None,
+    path: str | PathLike[str] | None = None,
     *,
     limit: int = DEFAULT_LIMIT,
     **options: Any,
@@ -127,8 +127,8 @@ async def open_unix_connection(
     >>> saburo.run(main())
     b'hello'
     """
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, _saburo.Loop):
+    loop = _running_loop()
+    if loop is None:
         return await _open_unix_connection(path, limit=limit, **options)
     reader, protocol = _ends(loop, limit)
     transport, _ = await loop.create_unix_connection(lambda: protocol, path, **options)
@@ -137,7 +137,7 @@ async def open_unix_connection(
 
 async def start_unix_server(
     client_connected_cb: _Connected,
-    path: str | bytes | PathLike[Any] | None = None,
+    path: str | PathLike[str] | None = None,
     *,
     limit: int = DEFAULT_LIMIT,
     **options: Any,
@@ -162,19 +162,23 @@ async def start_unix_server(
     ...     saburo.run(main(folder + "/socket"))
     b'hello'
     """
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, _saburo.Loop):
+    loop = _running_loop()
+    if loop is None:
         return await _start_unix_server(client_connected_cb, path, limit=limit, **options)
     factory = _factory(loop, limit, client_connected_cb)
     server: asyncio.Server = await loop.create_unix_server(factory, path, **options)
     return server
 
 
-def _ends(
-    loop: Any, limit: int, connected: _Connected | None = None
-) -> tuple[StreamReader, StreamReaderProtocol]:
+def _running_loop() -> Any:
+    """The running loop if it is saburo's, None if it is somebody else's."""
+    loop = asyncio.get_running_loop()
+    return loop if isinstance(loop, _saburo.Loop) else None
+
+
+def _ends(loop: Any, limit: int) -> tuple[StreamReader, StreamReaderProtocol]:
     reader = StreamReader(limit, loop)
-    return reader, StreamReaderProtocol(reader, connected, loop)
+    return reader, StreamReaderProtocol(reader, None, loop)
 
 
 def _factory(loop: Any, limit: int, connected: _Connected) -> Callable[[], StreamReaderProtocol]:
