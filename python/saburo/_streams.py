@@ -41,8 +41,9 @@ async def open_connection(
     """Connects to a host's port, and returns a StreamReader and a StreamWriter.
 
     `limit` is what `reader.readline` and `readuntil` return at most, in bytes. All other options
-    are those of `loop.create_connection`, whose errors are raised: OSError if no connection is to be
-    had, ValueError for options that exclude each other. Semantics: `asyncio.open_connection`.
+    are those of `loop.create_connection`, whose errors are raised: OSError if there is no
+    connection to be had, ValueError for options that exclude each other. Semantics:
+    `asyncio.open_connection`.
 
     >>> import saburo, socket
     >>> async def main():
