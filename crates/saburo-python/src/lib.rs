@@ -18,6 +18,7 @@ mod pool;
 mod running;
 mod streams;
 mod task;
+mod transport;
 
 use ffi::{Module, Res};
 
@@ -58,5 +59,7 @@ True",
     module.class::<streams::ReaderCoroutine>()?;
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<transport::StreamTransport>()?;
+    module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -1,7 +1,7 @@
 //! Exceptions: [`Raised`] says that one is set in the interpreter, the way its C API tells it.
 
 use std::any::Any;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3_ffi as ffi;
@@ -116,14 +116,6 @@ pub(crate) fn raise_given<T>(given: &Object) -> Res<T> {
         return raise(builtin::type_error(), "exceptions must derive from BaseException");
     }
     Err(Raised::raising(&exception))
-}
-
-/// `warnings.warn(message, ResourceWarning)`; an error where the filters make it one.
-#[cold]
-pub(crate) fn warn_resource(message: &str) -> Res<()> {
-    let message = CString::new(message.replace('\0', "\\0")).expect("the zeros were replaced");
-    // SAFETY: a static class and a C string.
-    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_ResourceWarning, message.as_ptr(), 1) })
 }
 
 /// Warns the caller of something deprecated; an error where the filters make it one.

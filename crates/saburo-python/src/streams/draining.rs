@@ -179,6 +179,7 @@ static WRITER_COROUTINE: TypeCell = TypeCell::new();
 impl Class for WriterCoroutine {
     type Base = WriterCoroutine;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.WriterCoroutine";
     const DOC: &'static CStr = c"What the methods of a StreamWriter return, to be awaited.";

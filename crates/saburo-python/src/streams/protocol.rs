@@ -359,6 +359,7 @@ static STREAM_READER_PROTOCOL: TypeCell = TypeCell::new();
 impl Class for StreamReaderProtocol {
     type Base = StreamReaderProtocol;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.StreamReaderProtocol";
     const DOC: &'static CStr = c"StreamReaderProtocol(stream_reader, client_connected_cb=None, loop=None)

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, builtin, bytes,
-    int, none, raise, string,
+    int, lend, none, raise, string,
 };
 use crate::names::names;
 
@@ -238,9 +238,7 @@ fn feed_other(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     }
     let copy = names().bytearray_class.call0()?;
     copy.method(&names().extend, &[data])?;
-    let mut bytes = Vec::new();
-    copy.with_buffer(|copy| bytes.extend_from_slice(copy))?;
-    feed(this, &bytes)
+    feed(this, &lend(&copy, <[u8]>::to_vec)?)
 }
 
 /// `StreamReader(limit=65536, loop=None)`
@@ -311,6 +309,7 @@ static STREAM_READER: TypeCell = TypeCell::new();
 impl Class for StreamReader {
     type Base = StreamReader;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.StreamReader";
     const DOC: &'static CStr = c"StreamReader(limit=65536, loop=None)

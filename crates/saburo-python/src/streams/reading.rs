@@ -11,7 +11,7 @@ use saburo_core::{Search, Sought};
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, Sent, Slot, TypeCell, Visit,
-    builtin, bytes, int, none, raise, raise_given, string,
+    builtin, bytes, int, lend, none, raise, raise_given, string,
 };
 use crate::names::names;
 
@@ -450,11 +450,11 @@ fn no_separator<T>() -> Res<T> {
 }
 
 fn copied(separator: &Object) -> Res<Vec<u8>> {
-    if let Some(bytes) = separator.with_buffer(<[u8]>::to_vec)? {
-        return Ok(bytes);
+    if separator.has_buffer() {
+        return lend(separator, <[u8]>::to_vec);
     }
     // What has no length is said to have none, as by asyncio.
-    separator.length()?;
+    separator.len()?;
     let class = separator.type_of().attr(&names().dunder_name)?.display()?;
     raise(builtin::type_error(), &format!("argument should be integer or bytes-like object, not '{class}'"))
 }
@@ -464,6 +464,7 @@ static READER_COROUTINE: TypeCell = TypeCell::new();
 impl Class for ReaderCoroutine {
     type Base = ReaderCoroutine;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.ReaderCoroutine";
     const DOC: &'static CStr = c"What the methods of a StreamReader return, to be awaited.";

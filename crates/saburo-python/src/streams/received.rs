@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use saburo_core::ReadBuffer;
 
-use crate::ffi::{Obj, Object, Res, Slot, Visit, bytearray, bytes};
+use crate::ffi::{Obj, Object, Res, Slot, Visit, bytearray, bytes, lend};
 
 pub(super) struct Received {
     buffer: RefCell<ReadBuffer>,
@@ -152,7 +152,7 @@ impl Received {
             self.buffer.borrow_mut().extend(kept);
             return Ok(());
         }
-        object.with_buffer(|lent| {
+        lend(&object, |lent| {
             let mut buffer = self.buffer.borrow_mut();
             buffer.clear();
             buffer.extend(lent);

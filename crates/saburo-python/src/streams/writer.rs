@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use crate::event_loop::Loop;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, import, none,
-    string, warn_resource,
+    string,
 };
 use crate::names::names;
 
@@ -113,10 +113,15 @@ fn complain(this: &Instance<StreamWriter>) -> Res<()> {
         None => event_loop.method(&names().is_closed, &[])?.truth()?,
     };
     if is_closed {
-        return warn_resource("loop is closed");
+        return warn("loop is closed");
     }
     this.as_object().method(&names().close, &[])?;
-    warn_resource(&format!("unclosed {}", this.as_object().repr()?))
+    warn(&format!("unclosed {}", this.as_object().repr()?))
+}
+
+fn warn(message: &str) -> Res<()> {
+    let names = names();
+    names.warn.call(&[&*string(message)?, &names.resource_warning]).map(drop)
 }
 
 static STREAM_WRITER: TypeCell = TypeCell::new();
@@ -124,6 +129,7 @@ static STREAM_WRITER: TypeCell = TypeCell::new();
 impl Class for StreamWriter {
     type Base = StreamWriter;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.StreamWriter";
     const DOC: &'static CStr = c"StreamWriter(transport, protocol, reader, loop)
