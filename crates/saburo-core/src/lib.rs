@@ -65,8 +65,10 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod address;
 mod clock;
 mod inbox;
+pub mod net;
 mod reactor;
 mod ready;
 #[cfg(feature = "signals")]
@@ -76,10 +78,13 @@ mod sync;
 mod sys;
 mod timers;
 mod turn;
+mod write_queue;
 
+pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
 pub use turn::{Core, Timeout, Wait};
+pub use write_queue::WriteQueue;

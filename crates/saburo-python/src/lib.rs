@@ -16,6 +16,7 @@ mod names;
 mod pool;
 mod running;
 mod task;
+mod transport;
 
 use ffi::{Module, Res};
 
@@ -51,5 +52,7 @@ True",
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
     module.class::<pool::Pool>()?;
+    module.class::<transport::StreamTransport>()?;
+    module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -35,8 +35,12 @@ macro_rules! table {
             pub(crate) swap_current_task: Obj,
             /// `("context",)`
             pub(crate) kw_context: Obj,
+            /// `("fileno",)`
+            pub(crate) kw_fileno: Obj,
             /// `("loop",)`
             pub(crate) kw_loop: Obj,
+            /// `("source",)`
+            pub(crate) kw_source: Obj,
             /// `("msg",)`
             pub(crate) kw_msg: Obj,
             /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
@@ -60,6 +64,8 @@ macro_rules! table {
                     #[cfg(Py_3_14)]
                     swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
                     kw_context: tuple([&*intern(c"context")?].into_iter())?,
+                    kw_fileno: tuple([&*intern(c"fileno")?].into_iter())?,
+                    kw_source: tuple([&*intern(c"source")?].into_iter())?,
                     kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
                     eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
                     class_shared_handle: import(c"asyncio.events", c"")?
@@ -95,23 +101,39 @@ table! {
     strings {
         add_done_callback,
         asyncio_future_blocking = c"_asyncio_future_blocking",
+        attach = c"_attach",
+        buffer_updated,
         call_exception_handler,
+        call_later,
         call_soon,
         cancel,
+        cancelled,
+        close,
+        connection_lost,
+        connection_made,
         context,
+        data_received,
+        debug_transport = c"_debug_transport",
+        detach = c"_detach",
+        done,
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
         eager_start,
+        eof_received,
         exception,
-        fileno,
         filename,
+        fileno,
         future,
+        get,
+        get_buffer,
         get_debug,
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
+        getpeername,
+        getsockname,
         handle,
         handle_signals = c"_handle_signals",
         hire = c"_hire",
@@ -120,44 +142,68 @@ table! {
         loop_ = c"loop",
         message,
         name,
+        pause_writing,
+        peername,
         private_loop = c"_loop",
+        protocol,
+        report_callback = c"_report_callback",
         report_slow = c"_report_slow",
+        report_throttle = c"_report_throttle",
+        report_transport = c"_report_transport",
         result,
+        resume_writing,
+        retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
+        set_exception,
         set_name,
+        set_result,
+        socket,
+        sockname,
         source_traceback,
         task,
         throw,
+        transport,
+        try_native = c"TRY_NATIVE",
+        update,
+        warning,
     }
     imports {
         asyncio = c"asyncio", c"";
+        attribute_error = c"builtins", c"AttributeError";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
+        class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_socket = c"socket", c"socket";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
+        class_transport = c"asyncio.transports", c"Transport";
+        class_transport_socket = c"asyncio.trsock", c"TransportSocket";
+        connection_error = c"builtins", c"ConnectionError";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
+        false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
-        attribute_error = c"builtins", c"AttributeError";
         int_class = c"builtins", c"int";
-        strerror = c"os", c"strerror";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        logger = c"asyncio.log", c"logger";
         register_task = c"asyncio.tasks", c"_register_task";
-        str_class = c"builtins", c"str";
-        false_ = c"builtins", c"False";
+        resource_warning = c"builtins", c"ResourceWarning";
+        sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
-
+        str_class = c"builtins", c"str";
+        strerror = c"os", c"strerror";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
         traceback_class = c"types", c"TracebackType";
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
+        warn = c"warnings", c"warn";
     }
 }
 
