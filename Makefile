@@ -48,7 +48,7 @@ bench: $(BUILT)
 
 # Each configuration in a folder of its own: sharing one would rebuild it every time.
 test-rust:
-	cargo test -p saburo-core
+	cargo test -p saburo-core -p saburo-load
 	RUSTFLAGS="--cfg saburo_polling" cargo test -p saburo-core --target-dir target/polling
 	RUSTFLAGS="--cfg loom" cargo test -p saburo-core --no-default-features --test loom_inbox \
 		--target-dir target/loom
