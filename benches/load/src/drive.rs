@@ -135,7 +135,8 @@ impl Load {
             match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&PATIENCE)) {
                 Ok(0) => {
                     let waiting = work.outstanding;
-                    return Err(Wrong::new(format!("{waiting} exchanges stand still for {PATIENCE:?}")));
+                    let seconds = PATIENCE.tv_sec;
+                    return Err(Wrong::new(format!("{waiting} exchanges stand still for {seconds} s")));
                 }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -291,4 +292,4 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+const PATIENCE: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
