@@ -11,7 +11,7 @@ PACKAGE = "test.test_asyncio"
 
 # The loop under test and its classes.
 FULL = "full"
-# Our Future and Task on CPython's loops, for programs that bring their own loop.
+# Our classes on CPython's loops, for programs that bring their own loop.
 FOREIGN = "foreign"
 
 RUN: dict[str, tuple[str, ...]] = {
@@ -36,6 +36,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_context": (FULL,),
     "test_pep492": (FULL,),
     "test_sock_lowlevel": (FULL,),
+    "test_streams": (FULL, FOREIGN),
 }
 
 
