@@ -1,7 +1,7 @@
 """Fixtures of the behaviour tests, and the rules every one of them is held to.
 
-A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules marked
-`every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
+A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules
+marked `every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What reader.read() returns is a coroutine, whoever wrote it: awaited once, closed, never forgotten."""
+"""What reader.read() returns is a coroutine: awaited once, closed, and missed if forgotten."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def test_a_task_of_it_can_be_looked_at(loop: Loop, name: str, call: Callable[[],
     out = io.StringIO()
     task.print_stack(file=out)
     assert "mine" in out.getvalue()
-    assert task.get_coro().cr_running is False
+    assert not task.get_coro().cr_running  # type: ignore[union-attr]
     task.cancel()
     turn(loop, 2)
 
@@ -324,6 +324,7 @@ def test_the_call_graph_passes_over_it(loop: Loop, call: Callable[[], Any]) -> N
         await call()
 
     async def main() -> None:
+        coroutine: Any
         for coroutine in (caller(), call()):
             task = asyncio.create_task(coroutine)
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def reader(loop: Loop, streams: Any) -> Any:
     return streams.StreamReader(loop=loop)
 
 
-def result(loop: Loop, coroutine: Coroutine[Any, Any, Any]) -> Any:
+def result(loop: Loop, coroutine: Awaitable[Any]) -> Any:
     return loop.run_until_complete(coroutine)
 
 
@@ -92,9 +92,8 @@ if TUPLES:
 def told(error: BaseException) -> str:
     """An exception as two implementations can be compared by it."""
     parts = [type(error).__name__, comparable(str(error))]
-    for name in ("partial", "expected", "consumed"):
-        if hasattr(error, name):
-            parts.append(f"{name}={getattr(error, name)!r}")
+    known = [name for name in ("partial", "expected", "consumed") if hasattr(error, name)]
+    parts += [f"{name}={getattr(error, name)!r}" for name in known]
     if error.__context__ is not None:
         parts.append(f"while {told(error.__context__)}")
     return " ".join(parts)
@@ -211,7 +210,9 @@ def test_a_reader_is_fed_with_anything_that_has_bytes(loop: Loop, reader: Any, d
 
 
 def test_what_cannot_be_fed_is_refused_as_by_asyncio(kind: Kind, reader: Any) -> None:
-    seen = [outcome(lambda data=data: reader.feed_data(data)) for data in (None, b"", 5, "abc", [1.5])]
+    seen = [
+        outcome(lambda data=data: reader.feed_data(data)) for data in (None, b"", 5, "abc", [1.5])
+    ]
     assert [kind for kind, _ in seen] == ["returned", "returned", *["TypeError"] * 3]
     reader.feed_eof()
     assert outcome(lambda: reader.feed_data(b"x")) == ("AssertionError", "feed_data after feed_eof")
@@ -577,9 +578,7 @@ def test_somebody_may_wait_for_anything_at_all(loop: Loop, reader: Any) -> None:
 # --- Re-entrancy: whoever is called may do anything. ---
 
 
-def test_a_transport_may_feed_from_within_being_paused_or_resumed(
-    loop: Loop, streams: Any
-) -> None:
+def test_a_transport_may_feed_from_within_being_paused_or_resumed(loop: Loop, streams: Any) -> None:
     reader = streams.StreamReader(limit=2, loop=loop)
 
     class Feeding(Pausable):

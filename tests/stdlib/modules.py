@@ -24,7 +24,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_free_threading": (FULL,),
     "test_ssl": (FULL,),
     "test_sendfile": (FULL,),
-    "test_streams": (FULL,),
+    "test_streams": (FULL, FOREIGN),
     "test_server": (FULL,),
     "test_server_context": (FULL,),
     "test_sslproto": (FULL,),
@@ -43,7 +43,6 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_context": (FULL,),
     "test_pep492": (FULL,),
     "test_sock_lowlevel": (FULL,),
-    "test_streams": (FULL, FOREIGN),
 }
 
 

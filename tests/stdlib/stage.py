@@ -186,7 +186,7 @@ IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
 
 
 def install_classes(implementation: Implementation) -> None:
-    """Take the places of the C accelerator's Future and Task with what belongs to them, and of streams."""
+    """Take the places of the C Future and Task with what belongs to them, and of streams."""
     watch_module_attribute(asyncio.futures, "_CFuture", implementation.future)
     watch_module_attribute(asyncio.tasks, "_CTask", implementation.task)
     for name, function in implementation.waiters.items():
