@@ -1,7 +1,7 @@
 """Fixtures of the behaviour tests, and the rules every one of them is held to.
 
-A test that asks for `kind`, `new_loop`, `loop` or `run` runs once per loop. Modules marked
-`every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
+A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules
+marked `every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
 """
 
 from __future__ import annotations
@@ -135,6 +135,12 @@ def loop(kind: Kind) -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+@pytest.fixture
+def streams(kind: Kind) -> Any:
+    """The module that has StreamReader, open_connection and the like: asyncio or saburo."""
+    return kind.streams
 
 
 @pytest.fixture

@@ -264,6 +264,7 @@ fn read_all(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, w
             if !reader.eof.get() && !waited {
                 return Ok(Look::Wait(0));
             }
+            reader::resume_if_little(reader)?;
             let collected = this.rest.take().map(|rest| rest.collected).unwrap_or_default();
             return bytes(&collected).map(Look::Took);
         }
