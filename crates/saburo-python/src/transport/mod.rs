@@ -5,7 +5,10 @@
 //! copied out and every borrow has ended before a protocol is called, since it may do anything.
 
 mod address;
+mod endpoint;
 mod failure;
+mod flow;
+mod life;
 mod listener;
 mod protocol;
 mod stream;

@@ -3,11 +3,11 @@
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, new_future, os_error};
-use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, none, raise, string};
-use crate::future::{self, Future};
+use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise, string};
 use crate::names::names;
 
-use super::{Eof, Phase, StreamTransport, end, protocol};
+use super::super::life::set_result;
+use super::{Eof, Phase, StreamTransport, end};
 
 /// Something to send.
 pub(super) enum Piece {
@@ -139,7 +139,7 @@ fn copy(queue: &mut saburo_core::WriteQueue<Piece>, data: &[u8]) {
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
 /// that only the rest is copied.
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
-    let large = lend(data, |bytes| bytes.len() > this.high.get())?;
+    let large = lend(data, |bytes| bytes.len() > this.flow.high.get())?;
     if large && !this.waiting_for_room.get() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
@@ -171,7 +171,7 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<
     if this.waiting_for_room.get() {
         return pause_if_full(event_loop, this);
     }
-    if this.queue.borrow().len() > this.high.get() || !event_loop.gathers() {
+    if this.queue.borrow().len() > this.flow.high.get() || !event_loop.gathers() {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
@@ -204,7 +204,8 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         return failed(event_loop, this, &error);
     }
     if from_event {
-        resume_if_drained(event_loop, this)?;
+        let waiting = this.queue.borrow().len();
+        this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting)?;
     }
     if !this.queue.borrow().is_empty() {
         if !this.waiting_for_room.get() {
@@ -230,7 +231,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
             this.phase.set(Phase::Ending);
             end::lost(event_loop, this)
         }
-        Phase::Closing => end::schedule_lost(event_loop, this, None),
+        Phase::Closing => this.schedule_lost(event_loop, this.as_object(), None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
             net::shutdown_write(this.fd.get()).or_else(|error| os_error(&error))
@@ -254,23 +255,8 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: 
 /// Tells the protocol to stop writing, if more than the high-water mark waits.
 #[inline]
 pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.queue.borrow().len() <= this.high.get() || this.protocol_paused.get() {
-        return Ok(());
-    }
-    let Some(target) = this.protocol.get() else { return Ok(()) };
-    this.protocol_paused.set(true);
-    protocol::throttle(event_loop, this.as_object(), &target, true)
-}
-
-/// Tells the protocol to go on writing, if no more than the low-water mark waits.
-#[inline]
-fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if !this.protocol_paused.get() || this.queue.borrow().len() > this.low.get() {
-        return Ok(());
-    }
-    let Some(target) = this.protocol.get() else { return Ok(()) };
-    this.protocol_paused.set(false);
-    protocol::throttle(event_loop, this.as_object(), &target, false)
+    let waiting = this.queue.borrow().len();
+    this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, waiting)
 }
 
 /// What was written in this turn is sent before anything else happens to the connection.
@@ -310,15 +296,4 @@ pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
         set_result(&waiter)?;
     }
     Ok(waiter)
-}
-
-/// `future.set_result(None)`, unless it is done.
-pub(super) fn set_result(waiter: &Object) -> Res<()> {
-    if let Some(native) = waiter.cast::<Future>() {
-        return if native.is_done() { Ok(()) } else { future::resolve(native, none()) };
-    }
-    if waiter.method(&names().cancelled, &[])?.truth()? {
-        return Ok(());
-    }
-    waiter.method(&names().set_result, &[&none()]).map(drop)
 }
