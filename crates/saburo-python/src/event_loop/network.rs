@@ -149,6 +149,11 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
         .one(
+            c"_wait_writable_for_transport",
+            |this, fd| watch::wait_unchecked(this, Direction::Write, fd),
+            c"_wait_writable for a transport's own socket; the transport cancels it when it is closed.",
+        )
+        .one(
             c"_unlisten",
             |this, fd| {
                 this.unwatch_transport(fd.as_i64()? as RawFd, Direction::Read);

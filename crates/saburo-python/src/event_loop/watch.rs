@@ -99,7 +99,21 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
 /// cancelled leaves nothing behind, and has read nothing.
 pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
     this.check_usable()?;
-    let fd = kernel_number(free_descriptor(this, fd)?)?;
+    // By number in the message, whatever it came in.
+    let number = descriptor(fd)?;
+    if let Some(number) = number {
+        free_descriptor(this, &*int(i64::from(number))?)?;
+    }
+    wait_on(this, direction, kernel_number(number)?)
+}
+
+/// The same for a descriptor that a transport has.
+pub(super) fn wait_unchecked(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    this.check_usable()?;
+    wait_on(this, direction, kernel_number(descriptor(fd)?)?)
+}
+
+fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Obj> {
     let future = new_future(this)?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));

@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::{Address, net};
 
-use crate::ffi::{Args, Obj, Object, Params, Res, Slot, Visit, builtin, int, mapping, none, raise};
+use crate::event_loop::Loop;
+use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, Visit, builtin, int, mapping, none, raise};
 use crate::names::{Names, names};
 
 use super::address;
@@ -118,7 +119,7 @@ impl Endpoint {
         if let Some(socket) = self.socket.get() {
             return Ok(Some(socket));
         }
-        if life.phase.get() == Phase::Closed {
+        if life.phase.get() == Phase::Closed || life.fd.get() < 0 {
             return Ok(None);
         }
         let names = names();
@@ -130,6 +131,12 @@ impl Endpoint {
         }
         self.socket.set(Some(socket.clone()));
         Ok(Some(socket))
+    }
+
+    /// Gives the socket back to its owner, who will close it. Called when the connection is ending.
+    pub(super) fn leave(&self, life: &Life, event_loop: &Instance<Loop>, transport: &Object) {
+        drop(event_loop.transports().leave(life.fd.replace(-1), transport));
+        drop(self.socket.take());
     }
 
     /// Closes the descriptor: once, by whoever owns it. The loop has stopped watching it before.

@@ -30,6 +30,14 @@ pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
     Ok(())
 }
 
+/// The same, but the socket is its owner's again, and stays open.
+pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    abort(this)?;
+    this.endpoint.leave(this, &event_loop, this.as_object());
+    Ok(())
+}
+
 /// `_force_close(exception)`
 pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
     match this.open_loop() {

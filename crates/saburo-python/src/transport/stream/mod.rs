@@ -239,6 +239,7 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
     builder
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")
         .noargs(c"_reset_empty_waiter", |this| this.empty_waiter.set(None), c"Lets the protocol write again.")
+        .noargs(c"_leave_socket", end::leave_socket, c"Ends the connection; its socket stays its owner's.")
         .one(c"_force_close", end::force_close_with, c"Ends the connection at once, because of an exception.")
         .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
