@@ -53,6 +53,9 @@ True",
     module.class::<task::TaskWakeup>()?;
     module.class::<pool::Pool>()?;
     module.class::<transport::StreamTransport>()?;
+    module.class::<transport::DatagramTransport>()?;
+    module.class::<transport::ReadPipeTransport>()?;
+    module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -113,6 +113,7 @@ table! {
         connection_made,
         context,
         data_received,
+        datagram_received,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
         done,
@@ -122,7 +123,9 @@ table! {
         dunder_name = c"__name__",
         eager_start,
         eof_received,
+        error_received,
         exception,
+        extra = c"_extra",
         filename,
         fileno,
         future,
@@ -140,13 +143,17 @@ table! {
         is_running,
         lineno,
         loop_ = c"loop",
+        log_closed_by_peer = c"_log_closed_by_peer",
         message,
         name,
         pause_writing,
         peername,
+        pipe,
         private_loop = c"_loop",
         protocol,
+        recvfrom,
         report_callback = c"_report_callback",
+        report_read_pipe = c"_report_read_pipe",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
         report_transport = c"_report_transport",
@@ -154,6 +161,8 @@ table! {
         resume_writing,
         retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
+        send,
+        sendto,
         set_exception,
         set_name,
         set_result,
@@ -168,12 +177,17 @@ table! {
         warning,
     }
     imports {
+        assertion_error = c"builtins", c"AssertionError";
         asyncio = c"asyncio", c"";
         attribute_error = c"builtins", c"AttributeError";
+        blocking_io_error = c"builtins", c"BlockingIOError";
+        broken_pipe_error = c"builtins", c"BrokenPipeError";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
+        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_read_transport = c"asyncio.transports", c"ReadTransport";
         class_socket = c"socket", c"socket";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
@@ -187,6 +201,7 @@ table! {
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
         int_class = c"builtins", c"int";
+        interrupted_error = c"builtins", c"InterruptedError";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";

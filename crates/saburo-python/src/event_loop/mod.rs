@@ -29,7 +29,7 @@ use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::{Direction, Watch, os_error};
+pub(crate) use watch::{Direction, Watch, ensure_free, os_error};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]

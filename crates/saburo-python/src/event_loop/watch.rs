@@ -178,6 +178,11 @@ fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     Ok(descriptor)
 }
 
+/// RuntimeError if a transport has the descriptor, ValueError if it is none.
+pub(crate) fn ensure_free(this: &Instance<Loop>, object: &Object) -> Res<()> {
+    free_descriptor(this, object).map(drop)
+}
+
 /// A descriptor that the kernel is to be asked about.
 fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
     match descriptor {

@@ -30,7 +30,7 @@ mod slot;
 mod thread_state;
 
 pub(crate) use args::{Args, Params};
-pub(crate) use buffer::{Bytes, lend, lend_mut};
+pub(crate) use buffer::{Bytes, lend, lend_mut, lend_text};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};

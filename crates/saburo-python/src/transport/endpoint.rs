@@ -10,7 +10,7 @@ use crate::event_loop::Loop;
 use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, Visit, builtin, int, mapping, none, raise};
 use crate::names::{Names, names};
 
-use super::address;
+use super::address::{self, Family};
 use super::life::{Life, Phase};
 
 /// A socket.
@@ -63,7 +63,7 @@ impl Endpoint {
 
     /// Is it a socket of the Internet's?
     pub(super) fn is_inet(&self) -> bool {
-        matches!(&*self.local.borrow(), Some(Address::V4(_) | Address::V6(_)))
+        matches!(self.family(), Some(Family::V4 | Family::V6))
     }
 
     /// `get_extra_info(name, default=None)`
@@ -90,6 +90,22 @@ impl Endpoint {
             }
         }
         known.method(&names().get, &[name, &default])
+    }
+
+    /// Does the kernel know where all goes that is sent? Where the other end has no name, as in a pair of Unix
+    /// sockets, asyncio says no.
+    pub(super) fn has_peer(&self, life: &Life) -> Res<bool> {
+        let key = &names().peername;
+        let known = self.known()?;
+        if known.contains(key)? {
+            return known.method(&names().get, &[&**key])?.truth();
+        }
+        self.peername(life)?.map_or(Ok(false), |peer| peer.truth())
+    }
+
+    /// How the addresses of its family are written; None for one that we do not know.
+    pub(super) fn family(&self) -> Option<Family> {
+        self.local.borrow().as_ref().map(Family::of)
     }
 
     /// Everything, as a dict.

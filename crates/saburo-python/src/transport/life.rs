@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Context, Instance, Object, Own, Res, Slot, Visit, aside, none, string};
+use crate::ffi::{Context, Instance, Object, Own, Res, Slot, Visit, aside, inside, none, string};
 use crate::future::{self, Future};
 use crate::names::names;
 
@@ -31,6 +31,8 @@ pub(crate) struct Life {
     pub(super) waiter: Slot,
     /// What ended the connection, until it is told.
     pub(super) cause: Slot,
+    /// Writes since the connection was gone.
+    in_vain: Cell<u32>,
 }
 
 /// Where a connection stands.
@@ -57,11 +59,17 @@ impl Life {
             context_given: Cell::new(false),
             waiter: Slot::empty(),
             cause: Slot::empty(),
+            in_vain: Cell::new(0),
         }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.phase.get() != Phase::Open
+    }
+
+    /// Is the descriptor open, and ours?
+    pub(super) fn is_open(&self) -> bool {
+        self.phase.get() != Phase::Closed && self.fd.get() >= 0
     }
 
     pub(super) fn is_reading(&self) -> bool {
@@ -91,6 +99,30 @@ impl Life {
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
         event_loop.watch_transport(self.fd.get(), Direction::Read, transport)?;
         failure::debug(&event_loop, transport, "resumes reading")
+    }
+
+    /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the caller's
+    /// context.
+    pub(super) fn begin(
+        &self,
+        event_loop: &Instance<Loop>,
+        protocol: &Object,
+        waiter: Option<&Object>,
+    ) -> Res<()> {
+        self.event_loop.set(Some(event_loop.to_own()));
+        self.protocol.set(Some(protocol.to_obj()));
+        self.waiter.set(waiter.filter(|waiter| !waiter.is_none()).map(Object::to_obj));
+        self.context.set(Some(event_loop.contexts().copy_current()?));
+        Ok(())
+    }
+
+    /// Runs what an event brings about, in the transport's context.
+    #[inline]
+    pub(super) fn within(&self, body: impl FnOnce() -> Res<()>) -> Res<()> {
+        match self.context.get() {
+            Some(context) => inside(context.as_object(), body),
+            None => Ok(()),
+        }
     }
 
     /// Starts reading, unless the protocol did by pausing and resuming, or wants none.
@@ -141,13 +173,24 @@ impl Life {
         event_loop.tell_later(transport, Event::Lost)
     }
 
-    /// Tells the protocol now. Whoever calls this closes the descriptor next.
+    /// Tells the protocol now. Whoever calls this is within the context, and closes the descriptor next.
     pub(super) fn tell_lost(&self) -> Res<()> {
-        let (Some(target), Some(context)) = (self.protocol.get(), self.context.get()) else {
-            return Ok(());
-        };
+        let Some(target) = self.protocol.get() else { return Ok(()) };
         let cause = self.cause.take().unwrap_or_else(none);
-        protocol::call(context.as_object(), &target, &names().connection_lost, &[&cause]).map(drop)
+        target.method(&names().connection_lost, &[&cause]).map(drop)
+    }
+
+    /// Something was written that nobody will get; a program that goes on with it is told. How the connection
+    /// was lost counts for as many of `losses`.
+    #[cold]
+    pub(super) fn in_vain(&self, losses: u32, words: &str) -> Res<()> {
+        let before = self.in_vain.get();
+        self.in_vain.set(before.saturating_add(1));
+        if before.saturating_add(losses) >= IN_VAIN {
+            let names = names();
+            names.logger.method(&names.warning, &[&*string(words)?])?;
+        }
+        Ok(())
     }
 
     /// Lets go of the loop and the protocol, once the descriptor is closed.
@@ -159,7 +202,7 @@ impl Life {
     /// The last reference is gone: has nobody closed it? Then says so, and the caller closes the descriptor.
     #[cold]
     pub(super) fn was_left_open(&self, transport: &Object) -> bool {
-        if self.phase.get() == Phase::Closed || self.fd.get() < 0 {
+        if !self.is_open() {
             return false;
         }
         if let Err(raised) = warn_unclosed(transport) {
@@ -194,6 +237,9 @@ impl Life {
         drop((self.protocol.take(), self.waiter.take(), self.cause.take()));
     }
 }
+
+/// From so many writes in vain on, each is logged; asyncio's number.
+const IN_VAIN: u32 = 5;
 
 /// A word for whether the loop watches a descriptor, in a repr.
 pub(super) fn watched_word(watched: bool) -> &'static str {

@@ -54,13 +54,9 @@ pub(super) fn fatal(
     raised: Raised,
     message: &str,
 ) -> Res<()> {
-    if failure::ends_the_run(&raised) {
-        return Err(raised);
-    }
-    let exception = raised.take();
-    let reported = failure::report(event_loop, this.as_object(), &exception, message);
-    aside(|| force_close(event_loop, this, Some(&exception)))?;
-    reported
+    failure::fatal(event_loop, this.as_object(), raised, message, |exception| {
+        force_close(event_loop, this, Some(exception))
+    })
 }
 
 fn force_close(
@@ -87,7 +83,7 @@ pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
     if this.phase.get() == Phase::Closed {
         return Ok(());
     }
-    let told = this.tell_lost();
+    let told = this.within(|| this.tell_lost());
     aside(|| release(event_loop, this))?;
     told
 }

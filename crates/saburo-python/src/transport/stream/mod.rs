@@ -24,14 +24,13 @@ use crate::names::names;
 use super::endpoint::Endpoint;
 use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
+use super::piece::Piece;
 use super::protocol::{self, Kind};
 use super::{Event, failure};
 
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush;
-
-use write::Piece;
 
 /// A connection.
 pub(crate) struct StreamTransport {
@@ -50,8 +49,6 @@ pub(crate) struct StreamTransport {
     waiting_for_room: Cell<bool>,
     /// write_eof() was called.
     eof: Cell<Eof>,
-    /// Writes since the connection was gone.
-    in_vain: Cell<u32>,
     /// A future done when all has been sent; while there is one, nothing may be written.
     empty_waiter: Slot,
 }
@@ -85,6 +82,7 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
             this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
         }
         Event::Lost => end::lost(event_loop, this),
+        Event::Ended => unreachable!("a stream's end is told as it is read"),
     }
 }
 
@@ -152,7 +150,6 @@ True";
             gathering: Cell::new(false),
             waiting_for_room: Cell::new(false),
             eof: Cell::new(Eof::None),
-            in_vain: Cell::new(0),
             empty_waiter: Slot::empty(),
         }
     }
@@ -176,7 +173,7 @@ True";
     }
 
     fn wants_finalizer(&self) -> bool {
-        self.phase.get() != Phase::Closed
+        self.is_open()
     }
 
     fn finalize(this: &Instance<StreamTransport>) {

@@ -3,36 +3,12 @@
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, new_future, os_error};
-use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise, string};
+use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise};
 use crate::names::names;
 
 use super::super::life::set_result;
+use super::super::piece::{self, Piece};
 use super::{Eof, Phase, StreamTransport, end};
-
-/// Something to send.
-pub(super) enum Piece {
-    /// The program's own, uncopied.
-    Bytes(Bytes),
-    /// Copies of small ones, one behind the other, and of what may change.
-    Copied(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Piece {
-    #[inline]
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Piece::Bytes(bytes) => bytes.as_ref(),
-            Piece::Copied(copied) => copied,
-        }
-    }
-}
-
-/// Up to this many bytes, copying costs less than another entry of a vectored call.
-const SMALL: usize = 512;
-/// Copies go into blocks of this size.
-const BLOCK: usize = 4096;
-/// From so many writes in vain on, each is logged; asyncio's number.
-const IN_VAIN: u32 = 5;
 
 pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -49,7 +25,7 @@ pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
         return in_vain(this);
     };
     match exact {
-        Some(bytes) => push(this, bytes),
+        Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
         None => {
             if let Err(raised) = push_copy(&event_loop, this, data) {
                 return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
@@ -72,7 +48,7 @@ pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
         match Bytes::exact(&data) {
-            Some(bytes) => push(this, bytes),
+            Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
             None => {
                 let copied = lend(&data, <[u8]>::to_vec)?;
                 this.queue.borrow_mut().push(Piece::Copied(copied));
@@ -95,45 +71,10 @@ fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
     Ok(())
 }
 
-/// Nobody will get it; the program is told if it goes on.
+/// Nobody will get it. The loss of the connection itself counts as one.
 #[cold]
 fn in_vain(this: &StreamTransport) -> Res<()> {
-    // The loss of the connection itself counts as one.
-    let before = this.in_vain.get() + 1;
-    this.in_vain.set(before);
-    if before >= IN_VAIN {
-        let names = names();
-        names.logger.method(&names.warning, &[&*string("socket.send() raised exception.")?])?;
-    }
-    Ok(())
-}
-
-/// Appends to the queue, copying what is small.
-#[inline]
-fn push(this: &StreamTransport, bytes: Bytes) {
-    let mut queue = this.queue.borrow_mut();
-    if queue.is_empty() || bytes.as_ref().len() > SMALL {
-        queue.push(Piece::Bytes(bytes));
-        return;
-    }
-    copy(&mut queue, bytes.as_ref());
-}
-
-fn copy(queue: &mut saburo_core::WriteQueue<Piece>, data: &[u8]) {
-    let mut copied = false;
-    queue.extend_last(|last| match last {
-        Piece::Copied(block) if block.len() + data.len() <= BLOCK => {
-            block.extend_from_slice(data);
-            copied = true;
-            data.len()
-        }
-        _ => 0,
-    });
-    if !copied {
-        let mut block = Vec::with_capacity(BLOCK.max(data.len()));
-        block.extend_from_slice(data);
-        queue.push(Piece::Copied(block));
-    }
+    this.in_vain(1, "socket.send() raised exception.")
 }
 
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
@@ -156,7 +97,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
                 Err(error) => return Some(error),
             }
         }
-        copy(&mut queue, rest);
+        piece::copy(&mut queue, rest);
         None
     })?;
     match failed {
