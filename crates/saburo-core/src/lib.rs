@@ -71,7 +71,9 @@ mod inbox;
 pub mod net;
 pub mod pipe;
 mod reactor;
+mod read_buffer;
 mod ready;
+mod separators;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -84,6 +86,8 @@ mod write_queue;
 pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use read_buffer::ReadBuffer;
+pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
