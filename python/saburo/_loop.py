@@ -79,7 +79,6 @@ class Loop(
     def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
         self._asyncgens = weakref.WeakSet()
         self._signal_handlers = {}
-        self._prepare_standins()
         if tasks not in ("native", "stdlib"):
             # Closed, so that the half-made loop does not complain of not having been.
             self._close()

@@ -62,6 +62,9 @@ True",
     module.class::<pool::Pool>()?;
     module.class::<sock::SockCoroutine>()?;
     module.class::<transport::StreamTransport>()?;
+    module.class::<transport::DatagramTransport>()?;
+    module.class::<transport::ReadPipeTransport>()?;
+    module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -122,6 +122,7 @@ table! {
         create_future,
         create_task,
         data_received,
+        datagram_received,
         debug,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
@@ -134,8 +135,10 @@ table! {
         dunder_name = c"__name__",
         eager_start,
         eof_received,
+        error_received,
         exception,
         extend,
+        extra = c"_extra",
         f_back,
         f_code,
         f_lineno,
@@ -163,16 +166,20 @@ table! {
         is_running,
         lineno,
         loop_ = c"loop",
+        log_closed_by_peer = c"_log_closed_by_peer",
         message,
         name,
         pause_reading,
         pause_writing,
         peername,
+        pipe,
         private_loop = c"_loop",
         private_source_traceback = c"_source_traceback",
         protocol,
+        recvfrom,
         replace_transport = c"_replace_transport",
         report_callback = c"_report_callback",
+        report_read_pipe = c"_report_read_pipe",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
         report_transport = c"_report_transport",
@@ -181,6 +188,8 @@ table! {
         resume_writing,
         retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
+        send,
+        sendto,
         set_exception,
         set_name,
         set_result,
@@ -200,13 +209,18 @@ table! {
         writelines,
     }
     imports {
+        assertion_error = c"builtins", c"AssertionError";
         asyncio = c"asyncio", c"";
         attribute_error = c"builtins", c"AttributeError";
+        blocking_io_error = c"builtins", c"BlockingIOError";
+        broken_pipe_error = c"builtins", c"BrokenPipeError";
         bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
+        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_read_transport = c"asyncio.transports", c"ReadTransport";
         class_socket = c"socket", c"socket";
         class_stream_reader = c"asyncio.streams", c"StreamReader";
         class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
@@ -225,6 +239,7 @@ table! {
         get_frame = c"sys", c"_getframe";
         incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
+        interrupted_error = c"builtins", c"InterruptedError";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";

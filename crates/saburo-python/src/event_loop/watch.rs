@@ -189,6 +189,11 @@ fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Re
     Ok(())
 }
 
+/// RuntimeError if a transport has the descriptor, ValueError if it is none.
+pub(crate) fn ensure_free(this: &Instance<Loop>, object: &Object) -> Res<()> {
+    free_descriptor(this, object).map(drop)
+}
+
 /// A descriptor that the kernel is to be asked about.
 fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
     match descriptor {

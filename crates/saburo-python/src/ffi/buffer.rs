@@ -18,6 +18,10 @@ impl Bytes {
         // SAFETY: a live object.
         (unsafe { ffi::PyBytes_CheckExact(object.as_ptr()) } != 0).then(|| Bytes(object.to_obj()))
     }
+
+    pub(crate) fn as_object(&self) -> &Object {
+        &self.0
+    }
 }
 
 impl AsRef<[u8]> for Bytes {
@@ -114,6 +118,26 @@ pub(crate) fn lend_mut<R>(object: &Object, fill: impl FnOnce(&mut [u8]) -> R) ->
     let view = View::of(object, ffi::PyBUF_WRITABLE)?;
     // SAFETY: as above, and writable; `fill` is the only code that runs, so it has the only access.
     Ok(fill(unsafe { std::slice::from_raw_parts_mut(view.start(), view.len()) }))
+}
+
+/// Lends the text of an exact `str` to `look`, which must run no Python; None for anything else, and for text
+/// that UTF-8 cannot hold.
+pub(crate) fn lend_text<R>(object: &Object, look: impl FnOnce(&str) -> R) -> Option<R> {
+    if !object.is_exact_str() {
+        return None;
+    }
+    let mut length = 0;
+    // SAFETY: a live str, which keeps its UTF-8 form inside and never changes; it is ASCII's own bytes, or made
+    // once. Lone surrogates are an error, which is cleared.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &raw mut length);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let text = std::slice::from_raw_parts(text.cast::<u8>(), length as usize);
+        Some(look(std::str::from_utf8_unchecked(text)))
+    }
 }
 
 /// A buffer of Python's while we hold it.
