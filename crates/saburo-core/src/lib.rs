@@ -69,6 +69,7 @@ mod clock;
 mod inbox;
 mod reactor;
 mod ready;
+mod records;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -79,6 +80,7 @@ mod turn;
 
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use records::{RECORD, Records, Seen};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;

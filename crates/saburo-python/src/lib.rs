@@ -16,6 +16,7 @@ mod names;
 mod pool;
 mod running;
 mod task;
+mod tls;
 
 use ffi::{Module, Res};
 
@@ -51,5 +52,7 @@ True",
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
     module.class::<pool::Pool>()?;
+    module.class::<tls::TlsProtocol>()?;
+    module.class::<tls::TlsTransport>()?;
     module.class::<event_loop::Loop>()
 }

@@ -2,9 +2,10 @@
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
 
-use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
+use crate::ffi::{Global, Obj, Object, Res, import, int, intern, tuple};
 
 static NAMES: Global<Names> = Global::new();
+static TLS_NAMES: Global<TlsNames> = Global::new();
 
 /// The table; only once the module has been imported.
 #[inline]
@@ -93,47 +94,88 @@ macro_rules! table {
 
 table! {
     strings {
+        abort,
         add_done_callback,
         asyncio_future_blocking = c"_asyncio_future_blocking",
+        buffer_updated,
         call_exception_handler,
+        call_later,
         call_soon,
         cancel,
+        cancelled,
+        check_handshake_timeout = c"_check_handshake_timeout",
+        check_shutdown_timeout = c"_check_shutdown_timeout",
+        cipher,
+        close,
+        compression,
+        connection_lost,
+        connection_made,
         context,
+        data_received,
+        do_handshake,
+        do_read = c"_do_read",
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
         eager_start,
+        eof_received,
         exception,
-        fileno,
         filename,
+        fileno,
+        force_close = c"_force_close",
         future,
+        get_buffer,
         get_debug,
+        get_extra_info,
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
+        getpeercert,
         handle,
         handle_signals = c"_handle_signals",
         hire = c"_hire",
+        is_closing,
         is_running,
         lineno,
         loop_ = c"loop",
         message,
         name,
+        pause_reading,
+        pause_writing,
+        peercert,
+        pending,
         private_loop = c"_loop",
+        protocol,
+        read,
         report_slow = c"_report_slow",
         result,
+        resume = c"_resume",
+        resume_reading,
+        resume_writing,
         run_in_any_executor = c"_run_in_any_executor",
+        set_exception,
         set_name,
+        set_result,
         source_traceback,
+        ssl_object,
+        sslcontext,
+        sslobj = c"_sslobj",
         task,
         throw,
+        time,
+        transport,
+        unwrap,
+        wrap_bio,
+        write,
     }
     imports {
         asyncio = c"asyncio", c"";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
+        class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_protocol = c"asyncio.protocols", c"Protocol";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
@@ -166,4 +208,68 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
+}
+
+/// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters
+/// without `ssl`.
+pub(crate) struct TlsNames {
+    pub(crate) certificate_error: Obj,
+    pub(crate) memory_bio: Obj,
+    pub(crate) ssl_error: Obj,
+    pub(crate) ssl_object_read: Obj,
+    pub(crate) ssl_object_write: Obj,
+    pub(crate) syscall_error: Obj,
+    pub(crate) want_read_error: Obj,
+    /// asyncio's class of TLS transports.
+    pub(crate) class_transport: Obj,
+    pub(crate) sendfile_fallback: Obj,
+    /// `("server_side", "server_hostname")`
+    pub(crate) kw_wrap_bio: Obj,
+    /// More bytes than any record has.
+    pub(crate) most: Obj,
+    pub(crate) flow_marks: Obj,
+    pub(crate) log_eof: Obj,
+    pub(crate) log_handshake: Obj,
+    pub(crate) log_handshake_done: Obj,
+    pub(crate) report_fatal: Obj,
+    pub(crate) warn_closed: Obj,
+    pub(crate) warn_keep_open: Obj,
+}
+
+/// The names for TLS; ImportError where there is none.
+#[inline]
+pub(crate) fn tls_names() -> Res<&'static TlsNames> {
+    match TLS_NAMES.get() {
+        Some(names) => Ok(names),
+        None => load_tls_names(),
+    }
+}
+
+#[cold]
+fn load_tls_names() -> Res<&'static TlsNames> {
+    let (read, write) = (intern(c"read")?, intern(c"write")?);
+    let ssl_object = import(c"ssl", c"SSLObject")?;
+    let ours = import(c"saburo._tls", c"")?;
+    let our = |name: &std::ffi::CStr| ours.attr(&*intern(name)?);
+    TLS_NAMES.set(TlsNames {
+        certificate_error: import(c"ssl", c"CertificateError")?,
+        memory_bio: import(c"ssl", c"MemoryBIO")?,
+        ssl_error: import(c"ssl", c"SSLError")?,
+        ssl_object_read: ssl_object.attr(&read)?,
+        ssl_object_write: ssl_object.attr(&write)?,
+        syscall_error: import(c"ssl", c"SSLSyscallError")?,
+        want_read_error: import(c"ssl", c"SSLWantReadError")?,
+        class_transport: import(c"asyncio.sslproto", c"_SSLProtocolTransport")?,
+        sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
+        kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
+        most: int(1 << 20)?,
+        flow_marks: our(c"flow_marks")?,
+        log_eof: our(c"log_eof")?,
+        log_handshake: our(c"log_handshake")?,
+        log_handshake_done: our(c"log_handshake_done")?,
+        report_fatal: our(c"report_fatal")?,
+        warn_closed: our(c"warn_closed")?,
+        warn_keep_open: our(c"warn_keep_open")?,
+    });
+    Ok(TLS_NAMES.get().expect("set just now"))
 }

@@ -108,6 +108,21 @@ pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
     Err(Raised)
 }
 
+/// Raises an instance of this class without a message.
+#[cold]
+pub(crate) fn raise_bare<T>(class: &Object) -> Res<T> {
+    // SAFETY: a live class; None gives no argument.
+    unsafe { ffi::PyErr_SetNone(class.as_ptr()) };
+    Err(Raised)
+}
+
+/// Warns of something that was not closed; an error where the filters make it one.
+#[cold]
+pub(crate) fn warn_resource(message: &CStr) -> Res<()> {
+    // SAFETY: a static class and a C string.
+    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_ResourceWarning, message.as_ptr(), 1) })
+}
+
 /// Warns the caller of something deprecated; an error where the filters make it one.
 #[cold]
 pub(crate) fn warn_deprecated(message: &CStr) -> Res<()> {
@@ -129,12 +144,17 @@ pub(crate) mod builtin {
     }
 
     classes! {
+        connection_aborted_error = PyExc_ConnectionAbortedError;
+        connection_reset_error = PyExc_ConnectionResetError;
+        exception = PyExc_Exception;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
+        not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;
         runtime_error = PyExc_RuntimeError;
         stop_iteration = PyExc_StopIteration;
         system_exit = PyExc_SystemExit;
+        timeout_error = PyExc_TimeoutError;
         type_error = PyExc_TypeError;
         value_error = PyExc_ValueError;
     }

@@ -230,6 +230,15 @@ impl Object {
         Raised::check(unsafe { ffi::PyException_SetTraceback(self.as_ptr(), traceback.as_ptr()) })
     }
 
+    /// `len(self)`.
+    pub(crate) fn length(&self) -> Res<usize> {
+        // SAFETY: live object; -1 means an exception.
+        match unsafe { ffi::PyObject_Size(self.as_ptr()) } {
+            -1 => Err(Raised),
+            length => Ok(length as usize),
+        }
+    }
+
     /// The value as a C double, as `float(x)` would convert it.
     #[inline]
     pub(crate) fn as_f64(&self) -> Res<f64> {
