@@ -11,6 +11,7 @@ from asyncio import constants
 
 from . import _saburo
 from ._report import logger
+from ._standins import StandIns
 
 try:
     import ssl
@@ -19,13 +20,53 @@ except ImportError:  # an interpreter without it; asyncio goes without it, too
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import socket
+    from contextvars import Context
+    from typing import Any, TypeAlias
 
-    _Waiter = asyncio.Future[None] | None
+    from ._server import Server
+
+    _Waiter: TypeAlias = asyncio.Future[None] | None
 
 
-class TransportLayerSecurity(_saburo.Loop):
-    """What the loop's makers of transports need for TLS."""
+class TransportLayerSecurity(StandIns):
+    """The makers of what has TLS."""
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext | None,
+        waiter: _Waiter = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Server | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        call_connection_made: bool = True,
+        context: Context | None = None,
+    ) -> asyncio.Transport:
+        """A transport with TLS over a connected stream socket.
+
+        Schedules the handshake; `waiter` gets its result, or the error, when that is over.
+        """
+        self._ensure_fd_no_transport(rawsock)
+        tls = self._make_ssl_protocol(
+            protocol,
+            sslcontext,
+            waiter,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            call_connection_made=call_connection_made,
+        )
+        transport = tls._app_transport
+        assert transport is not None
+        self._make_socket_transport(rawsock, tls, None, extra=extra, server=server, context=context)
+        return transport
 
     def _make_ssl_protocol(
         self,

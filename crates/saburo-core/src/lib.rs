@@ -65,8 +65,10 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod address;
 mod clock;
 mod inbox;
+pub mod net;
 mod reactor;
 mod ready;
 mod records;
@@ -77,7 +79,9 @@ mod sync;
 mod sys;
 mod timers;
 mod turn;
+mod write_queue;
 
+pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
 pub use records::{RECORD, Records, Seen};
@@ -85,3 +89,4 @@ pub use records::{RECORD, Records, Seen};
 pub use signals::Signals;
 pub use timers::TimerId;
 pub use turn::{Core, Timeout, Wait};
+pub use write_queue::WriteQueue;

@@ -17,6 +17,7 @@ mod pool;
 mod running;
 mod task;
 mod tls;
+mod transport;
 
 use ffi::{Module, Res};
 
@@ -54,5 +55,7 @@ True",
     module.class::<pool::Pool>()?;
     module.class::<tls::TlsProtocol>()?;
     module.class::<tls::TlsTransport>()?;
+    module.class::<transport::StreamTransport>()?;
+    module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -36,8 +36,12 @@ macro_rules! table {
             pub(crate) swap_current_task: Obj,
             /// `("context",)`
             pub(crate) kw_context: Obj,
+            /// `("fileno",)`
+            pub(crate) kw_fileno: Obj,
             /// `("loop",)`
             pub(crate) kw_loop: Obj,
+            /// `("source",)`
+            pub(crate) kw_source: Obj,
             /// `("msg",)`
             pub(crate) kw_msg: Obj,
             /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
@@ -61,6 +65,8 @@ macro_rules! table {
                     #[cfg(Py_3_14)]
                     swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
                     kw_context: tuple([&*intern(c"context")?].into_iter())?,
+                    kw_fileno: tuple([&*intern(c"fileno")?].into_iter())?,
+                    kw_source: tuple([&*intern(c"source")?].into_iter())?,
                     kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
                     eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
                     class_shared_handle: import(c"asyncio.events", c"")?
@@ -97,6 +103,7 @@ table! {
         abort,
         add_done_callback,
         asyncio_future_blocking = c"_asyncio_future_blocking",
+        attach = c"_attach",
         buffer_updated,
         call_exception_handler,
         call_later,
@@ -112,8 +119,11 @@ table! {
         connection_made,
         context,
         data_received,
+        debug_transport = c"_debug_transport",
+        detach = c"_detach",
         do_handshake,
         do_read = c"_do_read",
+        done,
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
@@ -125,6 +135,7 @@ table! {
         fileno,
         force_close = c"_force_close",
         future,
+        get,
         get_buffer,
         get_debug,
         get_extra_info,
@@ -132,6 +143,8 @@ table! {
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
         getpeercert,
+        getpeername,
+        getsockname,
         handle,
         handle_signals = c"_handle_signals",
         hire = c"_hire",
@@ -144,19 +157,26 @@ table! {
         pause_reading,
         pause_writing,
         peercert,
+        peername,
         pending,
         private_loop = c"_loop",
         protocol,
         read,
+        report_callback = c"_report_callback",
         report_slow = c"_report_slow",
+        report_throttle = c"_report_throttle",
+        report_transport = c"_report_transport",
         result,
         resume = c"_resume",
         resume_reading,
         resume_writing,
+        retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
         set_exception,
         set_name,
         set_result,
+        socket,
+        sockname,
         source_traceback,
         ssl_object,
         sslcontext,
@@ -165,41 +185,51 @@ table! {
         throw,
         time,
         transport,
+        try_native = c"TRY_NATIVE",
         unwrap,
+        update,
+        warning,
         wrap_bio,
         write,
     }
     imports {
         asyncio = c"asyncio", c"";
+        attribute_error = c"builtins", c"AttributeError";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";
+        class_socket = c"socket", c"socket";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
+        class_transport = c"asyncio.transports", c"Transport";
+        class_transport_socket = c"asyncio.trsock", c"TransportSocket";
+        connection_error = c"builtins", c"ConnectionError";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
+        false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
-        attribute_error = c"builtins", c"AttributeError";
         int_class = c"builtins", c"int";
-        strerror = c"os", c"strerror";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        logger = c"asyncio.log", c"logger";
         register_task = c"asyncio.tasks", c"_register_task";
-        str_class = c"builtins", c"str";
-        false_ = c"builtins", c"False";
+        resource_warning = c"builtins", c"ResourceWarning";
+        sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
-
+        str_class = c"builtins", c"str";
+        strerror = c"os", c"strerror";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
         traceback_class = c"types", c"TracebackType";
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
+        warn = c"warnings", c"warn";
     }
 }
 
@@ -220,8 +250,6 @@ pub(crate) struct TlsNames {
     pub(crate) ssl_object_write: Obj,
     pub(crate) syscall_error: Obj,
     pub(crate) want_read_error: Obj,
-    /// asyncio's class of TLS transports.
-    pub(crate) class_transport: Obj,
     pub(crate) sendfile_fallback: Obj,
     /// `("server_side", "server_hostname")`
     pub(crate) kw_wrap_bio: Obj,
@@ -259,7 +287,6 @@ fn load_tls_names() -> Res<&'static TlsNames> {
         ssl_object_write: ssl_object.attr(&write)?,
         syscall_error: import(c"ssl", c"SSLSyscallError")?,
         want_read_error: import(c"ssl", c"SSLWantReadError")?,
-        class_transport: import(c"asyncio.sslproto", c"_SSLProtocolTransport")?,
         sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
         kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
         most: int(1 << 20)?,

@@ -230,15 +230,6 @@ impl Object {
         Raised::check(unsafe { ffi::PyException_SetTraceback(self.as_ptr(), traceback.as_ptr()) })
     }
 
-    /// `len(self)`.
-    pub(crate) fn length(&self) -> Res<usize> {
-        // SAFETY: live object; -1 means an exception.
-        match unsafe { ffi::PyObject_Size(self.as_ptr()) } {
-            -1 => Err(Raised),
-            length => Ok(length as usize),
-        }
-    }
-
     /// The value as a C double, as `float(x)` would convert it.
     #[inline]
     pub(crate) fn as_f64(&self) -> Res<f64> {
@@ -330,6 +321,38 @@ impl Object {
             let length = ffi::PyBytes_Size(encoded.as_ptr()) as usize;
             Ok(String::from_utf8_lossy(std::slice::from_raw_parts(start, length)).into_owned())
         }
+    }
+
+    /// `len(self)`.
+    pub(crate) fn len(&self) -> Res<usize> {
+        // SAFETY: live object; -1 means an exception.
+        let len = unsafe { ffi::PyObject_Size(self.as_ptr()) };
+        usize::try_from(len).map_err(|_| Raised)
+    }
+
+    /// `list(self)`.
+    pub(crate) fn to_list(&self) -> Res<Obj> {
+        // SAFETY: live object; new reference or null.
+        unsafe { Obj::from_new(ffi::PySequence_List(self.as_ptr())) }
+    }
+
+    /// Item `index` of a list, or `None` past its end.
+    pub(crate) fn list_item(&self, index: usize) -> Option<Obj> {
+        // SAFETY: the bounds are checked; the item is borrowed from the live list.
+        unsafe {
+            if ffi::PyList_Check(self.as_ptr()) == 0 || index >= ffi::PyList_GET_SIZE(self.as_ptr()) as usize
+            {
+                return None;
+            }
+            let item = ffi::PyList_GET_ITEM(self.as_ptr(), index as ffi::Py_ssize_t);
+            Some(Object::from_ptr(item).to_obj())
+        }
+    }
+
+    /// `key in self`, of a dict.
+    pub(crate) fn contains(&self, key: &Object) -> Res<bool> {
+        // SAFETY: both live; -1 means an exception.
+        Raised::check_bool(unsafe { ffi::PyDict_Contains(self.as_ptr(), key.as_ptr()) })
     }
 
     /// Item `index` of a tuple, or `None` past its end.
@@ -447,6 +470,15 @@ pub(crate) fn bytes(data: &[u8]) -> Res<Obj> {
     // SAFETY: pointer and length describe `data`; new reference or null.
     unsafe {
         Obj::from_new(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
+    }
+}
+
+/// `os.fsdecode(name)`.
+pub(crate) fn fs_decoded(name: &[u8]) -> Res<Obj> {
+    // SAFETY: pointer and length describe `name`; new reference or null.
+    unsafe {
+        let length = name.len() as ffi::Py_ssize_t;
+        Obj::from_new(ffi::PyUnicode_DecodeFSDefaultAndSize(name.as_ptr().cast(), length))
     }
 }
 

@@ -9,13 +9,12 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::ptr;
 
 use pyo3_ffi as ffi;
 
 use super::buffer::Bytes;
-use super::error::{Raised, Res};
+use super::error::Res;
 use super::interpreter::Global;
 use super::object::{Obj, Object};
 use super::slot::Held;
@@ -34,6 +33,13 @@ impl<'a> Stretch<'a> {
     pub(crate) fn of(bytes: &'a [u8]) -> Stretch<'a> {
         let start = bytes.as_ptr().cast_mut();
         Stretch { start, len: bytes.len(), writable: false, _memory: PhantomData }
+    }
+
+    /// # Safety
+    /// `start` points at `len` bytes that live, and may be written to if `writable`, while `'a` lasts.
+    #[inline]
+    pub(super) unsafe fn new(start: *mut u8, len: usize, writable: bool) -> Stretch<'a> {
+        Stretch { start, len, writable, _memory: PhantomData }
     }
 
     #[inline]
@@ -74,44 +80,6 @@ impl<'a> Stretch<'a> {
     /// The first `count` bytes, or all if there are fewer.
     pub(crate) fn first(self, count: usize) -> Stretch<'a> {
         Stretch { len: self.len.min(count), ..self }
-    }
-}
-
-/// The buffer of an object, while we hold it: it cannot be resized.
-pub(crate) struct View(Box<ffi::Py_buffer>);
-
-impl View {
-    /// BufferError or TypeError for an object that has none, or not in a row.
-    pub(crate) fn of(object: &Object) -> Res<View> {
-        View::with(object, ffi::PyBUF_SIMPLE)
-    }
-
-    /// The same, and BufferError for what must not be changed.
-    pub(crate) fn writable(object: &Object) -> Res<View> {
-        View::with(object, ffi::PyBUF_WRITABLE)
-    }
-
-    fn with(object: &Object, flags: c_int) -> Res<View> {
-        let mut view = Box::new(MaybeUninit::<ffi::Py_buffer>::zeroed());
-        // SAFETY: a live object, and room for the view, which is filled where the answer is 0. It stays at
-        // its place until it is released, because some exporters point into it.
-        unsafe {
-            Raised::check(ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags))?;
-            Ok(View(Box::from_raw(Box::into_raw(view).cast())))
-        }
-    }
-
-    pub(crate) fn stretch(&self) -> Stretch<'_> {
-        let view = &*self.0;
-        let start = if view.buf.is_null() { ptr::NonNull::dangling().as_ptr() } else { view.buf.cast() };
-        Stretch { start, len: view.len as usize, writable: view.readonly == 0, _memory: PhantomData }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: filled by PyObject_GetBuffer, and released once.
-        unsafe { ffi::PyBuffer_Release(&raw mut *self.0) }
     }
 }
 

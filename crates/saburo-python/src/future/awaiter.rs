@@ -86,6 +86,7 @@ static FUTURE_ITER: TypeCell = TypeCell::new();
 impl Class for FutureIter {
     type Base = FutureIter;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.FutureIter";
     const DOC: &'static CStr = c"The iterator behind `await future`.";

@@ -443,6 +443,7 @@ static FUTURE: TypeCell = TypeCell::new();
 impl Class for Future {
     type Base = Future;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.Future";
     const DOC: &'static CStr = c"Future(*, loop=None)

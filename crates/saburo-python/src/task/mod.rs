@@ -296,6 +296,7 @@ static TASK: TypeCell = TypeCell::new();
 impl Class for Task {
     type Base = Future;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.Task";
     const DOC: &'static CStr = c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)

@@ -177,7 +177,7 @@ impl Engine {
             },
         };
         let Some(plaintext) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
-        Ok(match plaintext.length()? {
+        Ok(match plaintext.len()? {
             0 => Plaintext::Closed,
             length => {
                 self.cut.set(length >= room);

@@ -10,6 +10,7 @@ mod backlog;
 mod engine;
 mod gate;
 mod handshake;
+mod lower;
 mod protocol;
 mod read;
 mod report;
@@ -17,5 +18,6 @@ mod shutdown;
 mod transport;
 mod write;
 
-pub(crate) use protocol::TlsProtocol;
+pub(crate) use protocol::{TlsProtocol, feed};
 pub(crate) use transport::TlsTransport;
+pub(crate) use write::flush_listed as flush;

@@ -47,8 +47,7 @@ pub(crate) struct TlsProtocol {
     pub(super) began: Cell<f64>,
     /// What the application has written.
     pub(super) backlog: Backlog,
-    /// The application is in data_received: what it writes waits until that is over, to leave together.
-    pub(super) gathering: Cell<bool>,
+    pub(super) gathering: Cell<Gathering>,
     /// The application has paused reading.
     pub(super) reading_paused: Cell<bool>,
     /// The transport below has paused writing.
@@ -74,6 +73,16 @@ pub(super) enum Phase {
     Flushing,
     /// `close_notify` was sent, or is about to be.
     ShuttingDown,
+}
+
+/// Why something the application has written may wait in the backlog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gathering {
+    No,
+    /// The application is being handed what has arrived; the end of that is when it leaves.
+    Reading,
+    /// The protocol stands in the loop's list; the end of the turn is when it leaves.
+    Listed,
 }
 
 /// What the application's protocol has been told.
@@ -359,6 +368,7 @@ static TLS_PROTOCOL: TypeCell = TypeCell::new();
 impl Class for TlsProtocol {
     type Base = TlsProtocol;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo._saburo.TlsProtocol";
     const DOC: &'static CStr =
@@ -389,7 +399,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
             shutdown_timeout: Slot::empty(),
             began: Cell::new(0.0),
             backlog: Backlog::new(),
-            gathering: Cell::new(false),
+            gathering: Cell::new(Gathering::No),
             reading_paused: Cell::new(false),
             lower_full: Cell::new(false),
             inbound: Gate::at_kib(256),

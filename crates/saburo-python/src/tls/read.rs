@@ -3,12 +3,12 @@
 //! What has arrived together is handed over together, as asyncio does: one `data_received`, however many
 //! records it was.
 
-use crate::ffi::{BytesWriter, Instance, Obj, Res, View, Window, builtin, int, raise};
+use crate::ffi::{BytesWriter, Instance, Obj, Raised, Res, View, Window, builtin, int, raise};
 use crate::names::{names, tls_names};
 
 use super::engine::{Engine, Plaintext};
 use super::gate::Signal;
-use super::protocol::{AppKind, AppPhase, Phase, TlsProtocol, call_soon};
+use super::protocol::{AppKind, AppPhase, Gathering, Phase, TlsProtocol, call_soon};
 use super::{report, shutdown, write};
 
 /// Takes `ciphertext` in and hands out all there is to read; then sends what is to be sent.
@@ -25,19 +25,17 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     if this.reading_paused.get() {
         engine.feed_all(ciphertext)?;
     } else {
-        let outermost = !this.gathering.replace(true);
+        let before = this.gathering.replace(Gathering::Reading);
         let read = match this.app_kind.get() {
             AppKind::Plain => read_plain(this, engine, ciphertext),
             AppKind::Buffered => read_buffered(this, engine, ciphertext),
         };
-        if outermost {
-            this.gathering.set(false);
-        }
+        this.gathering.set(before);
         if let Err(raised) = read {
             // What it wrote before it failed has left, on asyncio.
             let failure = raised.take();
             write::flush(this)?;
-            return Err(crate::ffi::Raised::with(failure));
+            return Err(Raised::with(failure));
         }
     }
     write::flush(this)?;

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit,
-    builtin, float, int, none, raise, raise_bare, tuple, warn_resource,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, TypeCell,
+    Visit, builtin, float, int, none, raise, raise_bare, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
 
@@ -138,6 +138,7 @@ static TLS_TRANSPORT: TypeCell = TypeCell::new();
 impl Class for TlsTransport {
     type Base = TlsTransport;
     type Dict = Dict;
+    type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo.TlsTransport";
     const DOC: &'static CStr = c"A transport that speaks TLS over another one.
@@ -148,6 +149,10 @@ Semantics: asyncio.Transport.";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
     const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_transport)
+    }
 
     fn cell() -> &'static TypeCell {
         &TLS_TRANSPORT
@@ -252,7 +257,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .noargs(
             c"get_write_buffer_size",
-            |this| int(write::buffer_size(&*this.protocol()?)? as i64),
+            |this| int(write::flushed_size(&*this.protocol()?)? as i64),
             c"How much waits here to be sent, in bytes.",
         )
         .many(
@@ -296,10 +301,5 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
             c"_loop",
             |this| Ok(this.protocol()?.event_loop()?.into_obj()) as Res<Obj>,
             c"The loop.",
-        )
-        .getter(
-            c"__class__",
-            |_| -> Res<Obj> { Ok(tls_names()?.class_transport.clone()) },
-            c"asyncio's transport for TLS, for isinstance.",
         )
 }

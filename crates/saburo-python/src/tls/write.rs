@@ -7,8 +7,8 @@ use crate::ffi::{Bytes, Instance, Object, Res, View, Window};
 use crate::names::{names, tls_names};
 
 use super::gate::Signal;
-use super::protocol::{Phase, TlsProtocol};
-use super::report;
+use super::protocol::{Gathering, Phase, TlsProtocol};
+use super::{lower, report};
 
 /// `write(data)`, for what is bytes-like.
 pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
@@ -47,22 +47,43 @@ pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<(
     written(this)
 }
 
-/// What was pushed to the backlog is encrypted now, or will be.
+/// What was pushed to the backlog is encrypted now, or will be when the turn is over.
+#[inline]
 fn written(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.phase.get() != Phase::Wrapped || (this.gathering.get() && this.backlog.size() < AT_ONCE) {
+    if this.phase.get() != Phase::Wrapped {
         return Ok(());
+    }
+    let size = this.backlog.size();
+    if !this.lower_full.get() && size < AT_ONCE && (size as f64) < this.outbound.marks().0 {
+        if this.gathering.get() != Gathering::No {
+            return Ok(());
+        }
+        let event_loop = this.event_loop()?;
+        if event_loop.gathers() {
+            this.gathering.set(Gathering::Listed);
+            event_loop.flush_later(this.as_object().to_obj());
+            return Ok(());
+        }
     }
     let done = flush(this);
     report::settle(this, done)
 }
 
-/// A large write from inside of data_received does not wait for its end.
+/// So much does not wait for the end of the turn.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Writes what may change as soon as we return. Where it can be encrypted now, that is what keeps it;
-/// elsewhere it is copied.
+/// The turn is over.
+pub(crate) fn flush_listed(this: &Instance<TlsProtocol>) -> Res<()> {
+    this.gathering.set(Gathering::No);
+    let done = flush(this);
+    report::settle(this, done)
+}
+
+/// Writes what may change as soon as we return: a copy of it, or if it is large, at once as much of it as can
+/// be encrypted now.
 fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
-    if this.phase.get() == Phase::Wrapped && !this.gathering.get() && !this.lower_full.get() {
+    let large = data.len()? >= 16 * 1024;
+    if large && this.phase.get() == Phase::Wrapped && !this.lower_full.get() {
         flush(this)?;
         if this.backlog.size() == 0 && this.phase.get() == Phase::Wrapped {
             let view = View::of(data)?;
@@ -185,13 +206,18 @@ pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
     if engine.unsent()? == 0 {
         return Ok(());
     }
-    let Some(lower) = this.lower.get() else { return Ok(()) };
-    let ciphertext = engine.take_ciphertext()?;
-    lower.method(&names().write, &[&*ciphertext]).map(drop)
+    let Some(below) = this.lower.get() else { return Ok(()) };
+    lower::write(&below, &*engine.take_ciphertext()?)
 }
 
-/// `get_write_buffer_size()`
-pub(super) fn buffer_size(this: &TlsProtocol) -> Res<usize> {
+/// `get_write_buffer_size()`, which sends first what was written in this turn.
+pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
+    let done = flush(this);
+    report::settle(this, done)?;
+    buffer_size(this)
+}
+
+fn buffer_size(this: &TlsProtocol) -> Res<usize> {
     Ok(this.engine()?.unsent()? + this.backlog.size())
 }
 
