@@ -70,8 +70,10 @@ mod clock;
 mod inbox;
 pub mod net;
 mod reactor;
+mod read_buffer;
 mod ready;
 mod records;
+mod separators;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -84,7 +86,9 @@ mod write_queue;
 pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use read_buffer::ReadBuffer;
 pub use records::{RECORD, Records, Seen};
+pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;

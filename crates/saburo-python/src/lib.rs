@@ -9,12 +9,14 @@
 #[allow(unsafe_code)]
 mod ffi;
 
+mod coroutine;
 mod event_loop;
 mod future;
 mod handle;
 mod names;
 mod pool;
 mod running;
+mod streams;
 mod task;
 mod tls;
 mod transport;
@@ -52,6 +54,11 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<streams::StreamReader>()?;
+    module.class::<streams::StreamWriter>()?;
+    module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<streams::ReaderCoroutine>()?;
+    module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
     module.class::<tls::TlsProtocol>()?;
     module.class::<tls::TlsTransport>()?;

@@ -102,28 +102,37 @@ table! {
     strings {
         abort,
         add_done_callback,
+        args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         attach = c"_attach",
         buffer_updated,
         call_exception_handler,
         call_later,
         call_soon,
+        can_write_eof,
         cancel,
         cancelled,
         check_handshake_timeout = c"_check_handshake_timeout",
         check_shutdown_timeout = c"_check_shutdown_timeout",
         cipher,
         close,
+        co_filename,
+        co_name,
         compression,
         connection_lost,
         connection_made,
         context,
+        create_future,
+        create_task,
         data_received,
+        debug,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
         do_handshake,
         do_read = c"_do_read",
         done,
+        drain_helper = c"_drain_helper",
+        dunder_await = c"__await__",
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
@@ -131,12 +140,19 @@ table! {
         eager_start,
         eof_received,
         exception,
+        extend,
+        f_back,
+        f_code,
+        f_lineno,
+        feed_data,
+        feed_eof,
         filename,
         fileno,
         force_close = c"_force_close",
         future,
         get,
         get_buffer,
+        get_close_waiter = c"_get_close_waiter",
         get_debug,
         get_extra_info,
         get_loop,
@@ -147,7 +163,9 @@ table! {
         getsockname,
         handle,
         handle_signals = c"_handle_signals",
+        handler_done = c"_handler_done",
         hire = c"_hire",
+        is_closed,
         is_closing,
         is_running,
         lineno,
@@ -160,8 +178,10 @@ table! {
         peername,
         pending,
         private_loop = c"_loop",
+        private_source_traceback = c"_source_traceback",
         protocol,
         read,
+        replace_transport = c"_replace_transport",
         report_callback = c"_report_callback",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
@@ -175,6 +195,7 @@ table! {
         set_exception,
         set_name,
         set_result,
+        set_transport,
         socket,
         sockname,
         source_traceback,
@@ -191,16 +212,22 @@ table! {
         warning,
         wrap_bio,
         write,
+        write_eof,
+        writelines,
     }
     imports {
         asyncio = c"asyncio", c"";
         attribute_error = c"builtins", c"AttributeError";
+        bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";
         class_socket = c"socket", c"socket";
+        class_stream_reader = c"asyncio.streams", c"StreamReader";
+        class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
+        class_stream_writer = c"asyncio.streams", c"StreamWriter";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
         class_transport = c"asyncio.transports", c"Transport";
@@ -212,11 +239,15 @@ table! {
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
+        get_frame = c"sys", c"_getframe";
+        incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
         logger = c"asyncio.log", c"logger";
+        origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         register_task = c"asyncio.tasks", c"_register_task";
         resource_warning = c"builtins", c"ResourceWarning";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
@@ -230,6 +261,7 @@ table! {
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
         warn = c"warnings", c"warn";
+        warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
 }
 

@@ -24,6 +24,7 @@ use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
 use crate::running;
+use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
 use crate::transport::{self, StreamTransport, Transports};
 
@@ -100,6 +101,12 @@ impl Loop {
     #[inline]
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Are its futures and tasks of ours?
+    #[inline]
+    pub(crate) fn has_native_tasks(&self) -> bool {
+        self.native_tasks.get()
     }
 
     #[inline]
@@ -253,6 +260,8 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     Instance::<Future>::trim();
     Instance::<FutureIter>::trim();
     Instance::<Task>::trim();
+    Instance::<ReaderCoroutine>::trim();
+    Instance::<WriterCoroutine>::trim();
     Ok(())
 }
 
@@ -420,7 +429,7 @@ True";
             .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
             .noargs(c"stop", stop, c"Makes run_forever() return at the end of the current turn.")
             .noargs(c"is_running", |this| this.is_running(), c"Is the loop running?")
-            .noargs(c"is_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+            .noargs(c"is_closed", |this| this.is_closed(), c"Was the loop closed?")
             .noargs(c"get_debug", |this| this.debug.get(), c"Is debug mode on?")
             .one(
                 c"set_debug",
@@ -509,7 +518,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             |this| this.thread.get().map(|thread| int(thread as i64)).transpose(),
             c"The thread that runs the loop, None if none does.",
         )
-        .getter(c"_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+        .getter(c"_closed", |this| this.is_closed(), c"Was the loop closed?")
 }
 
 impl Ready {

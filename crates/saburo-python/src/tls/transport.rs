@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use crate::ffi::{
     Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, TypeCell,
-    Visit, builtin, float, int, none, raise, raise_bare, tuple, warn_resource,
+    Visit, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
 
@@ -202,7 +202,7 @@ Semantics: asyncio.Transport.";
             )
             .noargs(
                 c"write_eof",
-                |_| -> Res<()> { raise_bare(builtin::not_implemented_error()) },
+                |_| -> Res<()> { raise_given(builtin::not_implemented_error()) },
                 c"Raises NotImplementedError: TLS ends in both directions at once.",
             )
             .noargs(c"can_write_eof", |_| false, c"False.")
