@@ -3,6 +3,7 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
+use crate::tls::TlsProtocol;
 
 use super::failure;
 
@@ -13,9 +14,14 @@ pub(super) enum Kind {
     Plain,
     /// `get_buffer(sizehint)` and `buffer_updated(count)`
     Buffered,
+    /// TLS of ours, which takes what is in the loop's buffer
+    Tls,
 }
 
 pub(super) fn kind(protocol: &Object) -> Res<Kind> {
+    if protocol.cast_exact::<TlsProtocol>().is_some() {
+        return Ok(Kind::Tls);
+    }
     Ok(if protocol.is_instance(&names().class_buffered_protocol)? { Kind::Buffered } else { Kind::Plain })
 }
 

@@ -31,6 +31,7 @@ use super::{Event, failure};
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush;
+pub(crate) use write::write;
 
 /// A connection.
 pub(crate) struct StreamTransport {

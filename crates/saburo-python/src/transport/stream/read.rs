@@ -5,8 +5,9 @@ use std::io::ErrorKind;
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
-use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, int, lend_mut, raise};
+use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, inside, int, lend_mut, raise};
 use crate::names::names;
+use crate::tls::{self, TlsProtocol};
 
 use super::super::protocol::Kind;
 use super::{StreamTransport, end, failure, protocol};
@@ -20,6 +21,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     match this.kind.get() {
         Kind::Plain => plain(event_loop, this, &target, &context),
         Kind::Buffered => buffered(event_loop, this, &target, &context),
+        Kind::Tls => encrypted(event_loop, this, &target, &context),
     }
 }
 
@@ -42,6 +44,31 @@ fn plain(
     protocol::call(context.as_object(), target, &names().data_received, &[&data]).map(drop).or_else(
         |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed."),
     )
+}
+
+/// TLS takes what it needs out of the loop's buffer, which is nobody else's meanwhile.
+fn encrypted(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    let protocol = target.cast_exact::<TlsProtocol>().expect("asked for when it was set");
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = received.map(|count| match count {
+        0 => None,
+        count => Some(inside(context.as_object(), || tls::feed(protocol, &buffer[..count]))),
+    });
+    event_loop.put_buffer(buffer);
+    match fed {
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(raised))) => {
+            end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed.")
+        }
+        Ok(None) => ended(event_loop, this, target, context),
+        Err(error) => failed(event_loop, this, &error),
+    }
 }
 
 fn buffered(

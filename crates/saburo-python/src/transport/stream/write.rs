@@ -10,7 +10,7 @@ use super::super::life::set_result;
 use super::super::piece::{self, Piece};
 use super::{Eof, Phase, StreamTransport, end};
 
-pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
+pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
     if exact.is_none() && !data.is_bytes_like() {
         let class = data.type_of().attr(&names().dunder_name)?.repr()?;
