@@ -18,7 +18,8 @@ from ._generators import AsyncGenerators
 from ._registry import remember
 from ._report import logger
 from ._sendfile import SendingFiles
-from ._signals import Signals
+from ._standins import StandIns
+from ._subprocess import Subprocesses
 from ._unavailable import Unavailable
 
 TYPE_CHECKING = False
@@ -33,12 +34,18 @@ _ORIGIN_DEPTH = 10
 
 
 class Loop(
-    AsyncGenerators, SendingFiles, Signals, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
+    AsyncGenerators,
+    SendingFiles,
+    Subprocesses,
+    StandIns,
+    Unavailable,
+    _saburo.Loop,
+    asyncio.AbstractEventLoop,
 ):
     """An asyncio event loop.
 
     Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
-    Transports, servers, pipes and subprocesses raise NotImplementedError for now.
+    Transports and servers raise NotImplementedError for now.
 
     `tasks="stdlib"` makes `create_task` and `create_future` return asyncio's own classes, for tools
     that look inside of them, such as `python -m asyncio ps`.
@@ -64,6 +71,7 @@ class Loop(
     def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
         self._asyncgens = weakref.WeakSet()
         self._signal_handlers = {}
+        self._children = set()
         if tasks not in ("native", "stdlib"):
             # Closed, so that the half-made loop does not complain of not having been.
             self._close()
@@ -165,6 +173,7 @@ class Loop(
             self._release_signals()
         finally:
             self._close()
+            self._let_children_go()
             self._let_pools_go()
 
     def set_debug(self, enabled: bool) -> None:

@@ -19,7 +19,7 @@ def _not_yet(name: str) -> Callable[..., Coroutine[Any, Any, NoReturn]]:
 
 
 class Unavailable:
-    """Transports, servers, pipes and subprocesses."""
+    """Transports and servers."""
 
     __slots__ = ()
 
@@ -31,7 +31,3 @@ class Unavailable:
     connect_accepted_socket = _not_yet("connect_accepted_socket")
     start_tls = _not_yet("start_tls")
     sendfile = _not_yet("sendfile")
-    connect_read_pipe = _not_yet("connect_read_pipe")
-    connect_write_pipe = _not_yet("connect_write_pipe")
-    subprocess_exec = _not_yet("subprocess_exec")
-    subprocess_shell = _not_yet("subprocess_shell")
