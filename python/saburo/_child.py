@@ -31,12 +31,12 @@ class Child:
         # Ours to close.
         self.pidfd = _pidfd.open_pidfd(process.pid)
         # In a forked process: the child is the parent's, neither to be waited for nor to be killed.
-        self._is_inherited = False
+        self.is_inherited = False
 
     def send_signal(self, sig: int) -> None:
         """Does nothing if the child has ended. Raises ProcessLookupError in a forked process, whose
         child it is not, and PermissionError as `os.kill` does."""
-        if self._is_inherited:
+        if self.is_inherited:
             raise ProcessLookupError
         if self.process.returncode is not None:
             return
@@ -50,7 +50,7 @@ class Child:
 
     def is_running(self) -> bool:
         """Whether it is there to be killed; one that has ended is reaped."""
-        return not self._is_inherited and self.reap(has_ended=False) is None
+        return not self.is_inherited and self.reap(has_ended=False) is None
 
     def reap(self, *, has_ended: bool) -> int | None:
         """The exit code, None while the child runs; `has_ended` says that it does not."""
@@ -94,4 +94,4 @@ class Child:
 
     def inherit(self) -> None:
         """In a forked process."""
-        self._is_inherited = True
+        self.is_inherited = True

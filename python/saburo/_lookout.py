@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import signal
 
+from ._signals import _noticed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -72,9 +74,18 @@ class Lookout:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        handler = self._loop._signal_handlers.get(signal.SIGCHLD)
-        # Unless the program has put its own in the place of ours.
-        if handler is not None and handler[0] == self._look:
+        self._give_signal_back()
+
+    def _give_signal_back(self) -> None:
+        loop = self._loop
+        handler = loop._signal_handlers.get(signal.SIGCHLD)
+        if handler is None or handler[0] != self._look:
+            return  # the program has one of its own in the loop
+        if signal.getsignal(signal.SIGCHLD) is _noticed:
             # ValueError: the loop has moved off the main thread.
             with contextlib.suppress(ValueError):
-                self._loop.remove_signal_handler(signal.SIGCHLD)
+                loop.remove_signal_handler(signal.SIGCHLD)
+        else:
+            # The program has put one of its own in the place of the loop's.
+            del loop._signal_handlers[signal.SIGCHLD]
+            loop._release_signals()

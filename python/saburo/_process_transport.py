@@ -123,7 +123,7 @@ class ProcessTransport(asyncio.SubprocessTransport):
         loop, process = self._loop, self._proc
         if loop is None or process is None:
             return
-        if not loop.is_closed():
+        if not loop.is_closed() and not self._child.is_inherited:
             for pipe in self._pipes.values():
                 if pipe is not None:
                     pipe.pipe.close()
