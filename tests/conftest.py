@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript
+from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript, children
 
 HERE = Path(__file__).parent
 HELD = (HERE, HERE / "downstream")
@@ -90,11 +90,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test leaves a descriptor, a thread, a hook or a running loop to the next one."""
+    """No test leaves a descriptor, a thread, a child, a hook or a running loop to the next one."""
     if request.path.parent not in HELD:
         yield
         return
     descriptors, threads = open_descriptors(), set(threading.enumerate())
+    processes = children()
     faulthandler.dump_traceback_later(STUCK_AFTER, exit=True, file=_stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -106,6 +107,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not thread.is_alive(), f"{thread} is left"
     new = {d: target for d, target in open_descriptors().items() if descriptors.get(d) != target}
     assert not new, f"descriptors are left: {new}"
+    assert children() <= processes, "child processes are left"
     assert asyncio._get_running_loop() is None
     assert signal.set_wakeup_fd(-1) == -1
     assert sys.get_asyncgen_hooks() == (None, None)
