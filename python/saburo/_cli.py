@@ -209,6 +209,6 @@ def _versions() -> Iterator[str]:
     yield f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     yield platform.platform()
     yield (
-        "features: tasks, futures, timers, executors, signals, sock_*, transports, servers, streams, "
-        "TLS, pipes, subprocesses, debug mode, install(), tasks='stdlib'"
+        "features: tasks, futures, timers, executors, signals, sock_*, transports, servers, "
+        "streams, TLS, pipes, subprocesses, debug mode, install(), tasks='stdlib'"
     )
