@@ -45,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "every_task_kind: also run on a saburo loop with the standard library's tasks"
     )
     config.addinivalue_line("markers", "saburo_only: says where saburo differs from asyncio")
+    config.addinivalue_line(
+        "markers", "as_since(major, minor): saburo does as asyncio from that version of Python on"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,6 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     kinds = KINDS if metafunc.definition.get_closest_marker("every_task_kind") else KINDS[:2]
     if metafunc.definition.get_closest_marker("saburo_only"):
+        kinds = [kind for kind in kinds if kind.is_saburo]
+    newer = metafunc.definition.get_closest_marker("as_since")
+    if newer is not None and sys.version_info < newer.args:
         kinds = [kind for kind in kinds if kind.is_saburo]
     not_built = pytest.mark.skip(reason="SABURO_TESTS_ON=asyncio")
     metafunc.parametrize(

@@ -43,6 +43,16 @@ impl Loop {
         drop(removed);
     }
 
+    /// Cancels who waits for room in a transport's descriptor, as sendfile() does.
+    #[cold]
+    pub(crate) fn cancel_wait_for_room(&self, fd: RawFd) -> Res<()> {
+        let waiting = self.core(|core| match core.writer(fd) {
+            Some(Ready::Arrived(_)) => core.remove_writer(fd),
+            _ => None,
+        });
+        watch::cancel(waiting.flatten()).map(drop)
+    }
+
     /// Is the descriptor watched for this very transport?
     pub(crate) fn is_watched_for(&self, fd: RawFd, direction: Direction, transport: &Object) -> bool {
         let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));

@@ -137,7 +137,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
-fn cancel(before: Option<Ready>) -> Res<bool> {
+pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
     match before {
         Some(Ready::Handle(handle)) => {
             handle::cancel_any(&handle)?;

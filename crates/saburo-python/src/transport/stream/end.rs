@@ -98,6 +98,12 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     this.phase.set(Phase::Closed);
     let server = this.server.take();
     let waiter = this.empty_waiter.take();
+    // With a waiter there is a sendfile(), which may wait by itself.
+    if waiter.is_some()
+        && let Err(raised) = event_loop.cancel_wait_for_room(this.fd.get())
+    {
+        raised.unraisable(this.as_object());
+    }
     let closed = this.endpoint.close(this);
     this.part(event_loop, this.as_object());
     if let Some(server) = server {

@@ -246,6 +246,11 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
         .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")
         .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+        .getter(
+            c"_protocol_paused",
+            |this| this.flow.is_paused(),
+            c"Was the protocol told to pause writing, and not to resume since?",
+        )
         .getter(c"_start_tls_compatible", |_| true, c"It can be given to start_tls().")
         .getter(
             c"_sendfile_compatible",
