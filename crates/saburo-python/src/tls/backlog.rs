@@ -28,7 +28,10 @@ pub(super) enum Chunk {
 }
 
 /// The plaintext of a full record.
-const FULL: usize = 16 * 1024;
+const RECORD: usize = 16 * 1024;
+/// The most to encrypt at once. The engine's buffers grow to hold it, and never give memory back; twice as much
+/// makes nothing faster, half as much makes bulk transfers 5 % slower (2026-11-25).
+pub(super) const CHUNK: usize = 32 * 1024;
 
 impl Backlog {
     pub(super) fn new() -> Backlog {
@@ -56,17 +59,17 @@ impl Backlog {
         let first = pieces.front()?;
         let start = self.offset.get();
         let left = first.as_ref().len() - start;
-        if left >= FULL || pieces.len() == 1 {
-            return Some(Chunk::Part { piece: first.clone(), start, end: start + left.min(FULL) });
+        if left >= RECORD || pieces.len() == 1 {
+            return Some(Chunk::Part { piece: first.clone(), start, end: start + left.min(CHUNK) });
         }
-        let mut gathered = Vec::with_capacity(self.size.get().min(FULL));
+        let mut gathered = Vec::with_capacity(self.size.get().min(RECORD));
         let mut skip = start;
         for piece in pieces.iter() {
             let piece = &piece.as_ref()[skip..];
             skip = 0;
-            let room = FULL - gathered.len();
+            let room = RECORD - gathered.len();
             gathered.extend_from_slice(&piece[..piece.len().min(room)]);
-            if gathered.len() == FULL {
+            if gathered.len() == RECORD {
                 break;
             }
         }

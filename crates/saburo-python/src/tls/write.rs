@@ -6,6 +6,7 @@
 use crate::ffi::{Bytes, Instance, Object, Res, View, Window};
 use crate::names::{names, tls_names};
 
+use super::backlog::CHUNK;
 use super::gate::Signal;
 use super::protocol::{Gathering, Phase, TlsProtocol};
 use super::{lower, report};
@@ -111,11 +112,11 @@ fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
     let mut encrypted = 0;
     let mut unsent = 0;
     while encrypted < all.len() && !this.lower_full.get() {
-        let chunk = all.behind(encrypted).first(16 * 1024);
+        let chunk = all.behind(encrypted).first(CHUNK);
         let Some(count) = engine.encrypt(&window, chunk)? else { break };
         encrypted += count;
         unsent += count;
-        if unsent >= HAND_DOWN {
+        if unsent >= CHUNK {
             unsent = 0;
             send(this)?;
         }
@@ -186,16 +187,13 @@ fn encrypt(this: &Instance<TlsProtocol>, room: Room) -> Res<()> {
         let Some(count) = engine.encrypt(&window, chunk.stretch())? else { break };
         this.backlog.advance(count);
         unsent += count;
-        if unsent >= HAND_DOWN {
+        if unsent >= CHUNK {
             unsent = 0;
             send(this)?;
         }
     }
     Ok(())
 }
-
-/// Ciphertext is handed down in pieces of about this size: a memory BIO never gives memory back.
-const HAND_DOWN: usize = 64 * 1024;
 
 /// Sends the ciphertext that there is, unless the transport below has no room.
 pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
