@@ -8,7 +8,7 @@ mod address;
 mod failure;
 mod listener;
 mod protocol;
-mod stream;
+pub(crate) mod stream;
 mod table;
 
 pub(crate) use listener::{Listener, listen};

@@ -3,6 +3,7 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
+use crate::streams::StreamReaderProtocol;
 
 use super::failure;
 
@@ -13,9 +14,14 @@ pub(super) enum Kind {
     Plain,
     /// `get_buffer(sizehint)` and `buffer_updated(count)`
     Buffered,
+    /// A stream's, of exactly our class: without a `bytes` in between.
+    Stream,
 }
 
 pub(super) fn kind(protocol: &Object) -> Res<Kind> {
+    if protocol.cast_exact::<StreamReaderProtocol>().is_some() {
+        return Ok(Kind::Stream);
+    }
     Ok(if protocol.is_instance(&names().class_buffered_protocol)? { Kind::Buffered } else { Kind::Plain })
 }
 

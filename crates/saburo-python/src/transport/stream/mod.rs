@@ -29,6 +29,7 @@ use super::{Event, failure};
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush;
+pub(crate) use write::{write, writelines};
 
 use write::Piece;
 
@@ -134,7 +135,7 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
     }
 }
 
-fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
+pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
     if !this.is_reading() {
         return Ok(());
     }
@@ -144,7 +145,7 @@ fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
     failure::debug(&event_loop, this.as_object(), "pauses reading")
 }
 
-fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
     if this.is_closing() || !this.paused.get() {
         return Ok(());
     }

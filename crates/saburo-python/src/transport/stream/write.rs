@@ -34,7 +34,7 @@ const BLOCK: usize = 4096;
 /// From so many writes in vain on, each is logged; asyncio's number.
 const IN_VAIN: u32 = 5;
 
-pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
+pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
     if exact.is_none() && !data.is_bytes_like() {
         let class = data.type_of().attr(&names().dunder_name)?.repr()?;
@@ -59,7 +59,7 @@ pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     gather(&event_loop, this)
 }
 
-pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
+pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
     check_writable(this, "writelines", "writelines")?;
     if !list.truth()? {
         return Ok(());
