@@ -16,6 +16,7 @@ mod handle;
 mod names;
 mod pool;
 mod running;
+mod sock;
 mod streams;
 mod task;
 mod transport;
@@ -59,6 +60,7 @@ True",
     module.class::<streams::ReaderCoroutine>()?;
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<sock::SockCoroutine>()?;
     module.class::<transport::StreamTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()

@@ -100,6 +100,9 @@ macro_rules! table {
 table! {
     strings {
         add_done_callback,
+        any_sock_recv = c"_any_sock_recv",
+        any_sock_recv_into = c"_any_sock_recv_into",
+        any_sock_sendall = c"_any_sock_sendall",
         args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         attach = c"_attach",
