@@ -100,7 +100,7 @@ fn resume<T: Coroutine>(this: &Instance<T>, resumed: Option<Obj>) -> Res<Sent> {
         (Phase::Suspended, Some(exception)) => Resumed::Thrown(exception),
         (Phase::Created, Some(exception)) => {
             end(this);
-            return Err(not_stop_iteration(Raised::with(exception)));
+            return Err(Raised::with(exception));
         }
         (Phase::Running, _) => return raise(builtin::value_error(), "coroutine already executing"),
         (Phase::Ended, _) => {

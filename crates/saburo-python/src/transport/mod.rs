@@ -14,7 +14,7 @@ mod listener;
 mod piece;
 mod pipe;
 mod protocol;
-mod stream;
+pub(crate) mod stream;
 mod table;
 
 pub(crate) use datagram::{DatagramTransport, endpoint};

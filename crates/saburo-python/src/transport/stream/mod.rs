@@ -31,7 +31,7 @@ use super::{Event, failure};
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush;
-pub(crate) use write::write;
+pub(crate) use write::{write, writelines};
 
 /// A connection.
 pub(crate) struct StreamTransport {
@@ -85,6 +85,14 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
         Event::Lost => end::lost(event_loop, this),
         Event::Ended => unreachable!("a stream's end is told as it is read"),
     }
+}
+
+pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.pause_reading(this.as_object())
+}
+
+pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.resume_reading(this.as_object())
 }
 
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
@@ -197,12 +205,12 @@ True";
             .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
             .noargs(
                 c"pause_reading",
-                |this| this.pause_reading(this.as_object()),
+                pause_reading,
                 c"Lets what arrives wait, until resume_reading().",
             )
             .noargs(
                 c"resume_reading",
-                |this| this.resume_reading(this.as_object()),
+                resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
             .one(c"set_protocol", set_protocol, c"Sets the protocol that is called from now on.")

@@ -35,7 +35,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     gather(&event_loop, this)
 }
 
-pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
+pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
     check_writable(this, "writelines", "writelines")?;
     if !list.truth()? {
         return Ok(());
