@@ -23,6 +23,12 @@ import pytest
 from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript
 
 HERE = Path(__file__).parent
+HELD = (HERE, HERE / "downstream")
+"""The folders whose tests are held to the rules. CPython's own have other ones."""
+
+collect_ignore = ["downstream"]
+"""Needs servers and other people's packages: `make test-downstream` asks for it by name."""
+
 STUCK_AFTER = 180.0
 
 _stderr = -1
@@ -33,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     _stderr = os.dup(2)  # pytest is about to capture descriptor 2
     resource_tracker.ensure_running()  # multiprocessing's own, one per process: no test's leak
+    # A shell that runs us in the background has Ctrl-C ignored, and our programs would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "every_task_kind: also run on a saburo loop with the standard library's tasks"
     )
@@ -41,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == HERE:
+        if item.path.parent in HELD:
             # Any warning is a failure: an unclosed loop or socket, a coroutine never awaited.
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
 
@@ -83,7 +91,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test leaves a descriptor, a thread, a hook or a running loop to the next one."""
-    if request.path.parent != HERE:
+    if request.path.parent not in HELD:
         yield
         return
     descriptors, threads = open_descriptors(), set(threading.enumerate())

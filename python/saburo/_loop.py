@@ -14,11 +14,16 @@ import weakref
 
 from . import _saburo
 from ._compat import debug_by_default
+from ._connect import Connecting
+from ._datagram import Datagrams
 from ._generators import AsyncGenerators
+from ._pipes import Pipes
 from ._registry import remember
 from ._report import logger
-from ._sendfile import SendingFiles
+from ._sendfile_transport import SendingThroughTransports
+from ._serve import Serving
 from ._signals import Signals
+from ._start_tls import StartingTls
 from ._unavailable import Unavailable
 
 TYPE_CHECKING = False
@@ -33,12 +38,22 @@ _ORIGIN_DEPTH = 10
 
 
 class Loop(
-    AsyncGenerators, SendingFiles, Signals, Unavailable, _saburo.Loop, asyncio.AbstractEventLoop
+    AsyncGenerators,
+    Connecting,
+    Serving,
+    Datagrams,
+    Pipes,
+    StartingTls,
+    SendingThroughTransports,
+    Signals,
+    Unavailable,
+    _saburo.Loop,
+    asyncio.AbstractEventLoop,
 ):
     """An asyncio event loop.
 
     Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
-    Transports, servers, pipes and subprocesses raise NotImplementedError for now.
+    Subprocesses raise NotImplementedError for now.
 
     `tasks="stdlib"` makes `create_task` and `create_future` return asyncio's own classes, for tools
     that look inside of them, such as `python -m asyncio ps`.
@@ -64,6 +79,7 @@ class Loop(
     def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
         self._asyncgens = weakref.WeakSet()
         self._signal_handlers = {}
+        self._prepare_standins()
         if tasks not in ("native", "stdlib"):
             # Closed, so that the half-made loop does not complain of not having been.
             self._close()

@@ -12,6 +12,7 @@ from ._sock import Sockets, _refuse_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from typing import IO, Any
 
 # How much the fallback reads at a time, in bytes.
@@ -59,14 +60,19 @@ class SendingFiles(Sockets):
         _refuse_tls(sock)
         _check_parameters(sock, file, offset, count)
         try:
-            return await self._send_by_kernel(sock, file, offset, count)
+            return await self._send_by_kernel(sock, file, offset, count, self._wait_writable)
         except asyncio.SendfileNotAvailableError:
             if not fallback:
                 raise
         return await self._send_by_hand(sock, file, offset, count)
 
     async def _send_by_kernel(
-        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        self,
+        sock: socket.socket,
+        file: IO[bytes],
+        offset: int,
+        count: int | None,
+        wait_writable: Callable[[socket.socket], Awaitable[None]],
     ) -> int:
         if not hasattr(os, "sendfile"):
             raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
@@ -93,7 +99,7 @@ class SendingFiles(Sockets):
                     break
                 sent += moved or 0
                 # Also after a success: the other tasks get their turn between two blocks.
-                await self._wait_writable(sock)
+                await wait_writable(sock)
             return sent
         finally:
             _move_to(source, offset + sent)

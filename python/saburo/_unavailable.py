@@ -19,19 +19,9 @@ def _not_yet(name: str) -> Callable[..., Coroutine[Any, Any, NoReturn]]:
 
 
 class Unavailable:
-    """Transports, servers, pipes and subprocesses."""
+    """Subprocesses."""
 
     __slots__ = ()
 
-    create_connection = _not_yet("create_connection")
-    create_server = _not_yet("create_server")
-    create_unix_connection = _not_yet("create_unix_connection")
-    create_unix_server = _not_yet("create_unix_server")
-    create_datagram_endpoint = _not_yet("create_datagram_endpoint")
-    connect_accepted_socket = _not_yet("connect_accepted_socket")
-    start_tls = _not_yet("start_tls")
-    sendfile = _not_yet("sendfile")
-    connect_read_pipe = _not_yet("connect_read_pipe")
-    connect_write_pipe = _not_yet("connect_write_pipe")
     subprocess_exec = _not_yet("subprocess_exec")
     subprocess_shell = _not_yet("subprocess_shell")

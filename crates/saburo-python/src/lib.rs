@@ -9,13 +9,16 @@
 #[allow(unsafe_code)]
 mod ffi;
 
+mod coroutine;
 mod event_loop;
 mod future;
 mod handle;
 mod names;
 mod pool;
 mod running;
+mod streams;
 mod task;
+mod transport;
 
 use ffi::{Module, Res};
 
@@ -50,6 +53,13 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<streams::StreamReader>()?;
+    module.class::<streams::StreamWriter>()?;
+    module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<streams::ReaderCoroutine>()?;
+    module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<transport::StreamTransport>()?;
+    module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

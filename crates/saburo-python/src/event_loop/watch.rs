@@ -7,10 +7,11 @@ use crate::ffi::{Args, Context, Instance, Obj, Object, Raised, Res, builtin, int
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
+use crate::transport;
 
 use super::{Loop, Phase, Ready, new_future};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Direction {
     Read,
     Write,
@@ -40,7 +41,8 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         );
     };
     this.check_usable()?;
-    let fd = kernel_number(descriptor(fd)?)?;
+    let fd = free_descriptor(this, fd)?;
+    let fd = kernel_number(fd)?;
     if this.debug() {
         Loop::check_thread(this)?;
     }
@@ -54,7 +56,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
 }
 
 /// Registers `ready` with the engine, in place of whoever watched the descriptor before.
-fn set(this: &Instance<Loop>, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
+pub(super) fn set(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
     let set = this.core(|core| {
         let before = match direction {
             Direction::Read => core.set_reader(fd, ready),
@@ -79,7 +81,7 @@ pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
 }
 
 fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool> {
-    let number = descriptor(fd)?;
+    let number = free_descriptor(this, fd)?;
     if this.phase.get() == Phase::Closed {
         return Ok(false);
     }
@@ -97,7 +99,21 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
 /// cancelled leaves nothing behind, and has read nothing.
 pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
     this.check_usable()?;
-    let fd = kernel_number(descriptor(fd)?)?;
+    // By number in the message, whatever it came in.
+    let number = descriptor(fd)?;
+    if let Some(number) = number {
+        free_descriptor(this, &*int(i64::from(number))?)?;
+    }
+    wait_on(this, direction, kernel_number(number)?)
+}
+
+/// The same for a descriptor that a transport has.
+pub(super) fn wait_unchecked(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    this.check_usable()?;
+    wait_on(this, direction, kernel_number(descriptor(fd)?)?)
+}
+
+fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Obj> {
     let future = new_future(this)?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
@@ -149,6 +165,19 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
     }
 }
 
+/// The same, RuntimeError if a transport has it: its bytes are not for anybody else.
+fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
+    let descriptor = descriptor(object)?;
+    if let Some(transport) = descriptor.and_then(|fd| this.transports.of(fd))
+        && !transport::is_closing(&transport)
+    {
+        let (object, transport) = (object.repr()?, transport.repr()?);
+        let message = format!("File descriptor {object} is used by transport {transport}");
+        return raise(builtin::runtime_error(), &message);
+    }
+    Ok(descriptor)
+}
+
 /// A descriptor that the kernel is to be asked about.
 fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
     match descriptor {
@@ -176,7 +205,7 @@ fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<RawFd>> {
 
 /// Raises the OSError (or its subclass) that an I/O error stands for.
 #[cold]
-pub(super) fn os_error<T>(error: &io::Error) -> Res<T> {
+pub(crate) fn os_error<T>(error: &io::Error) -> Res<T> {
     let Some(number) = error.raw_os_error() else {
         return raise(builtin::os_error(), &error.to_string());
     };
