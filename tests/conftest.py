@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     _stderr = os.dup(2)  # pytest is about to capture descriptor 2
     resource_tracker.ensure_running()  # multiprocessing's own, one per process: no test's leak
+    # A shell that runs us in the background has Ctrl-C ignored, and our programs would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "every_task_kind: also run on a saburo loop with the standard library's tasks"
     )

@@ -132,7 +132,7 @@ def _info_of_literal(
     if proto not in (0, *_PROTOCOLS.values()) or type not in _PROTOCOLS:
         return None
     try:
-        number = 0 if port in (None, "", b"") else int(port)
+        number = 0 if port is None or (isinstance(port, bytes | str) and not port) else int(port)
     except (TypeError, ValueError):
         return None  # the name of a service
     found = literal_family(host)

@@ -68,7 +68,7 @@ class SendingThroughTransports(SendingFiles, Transports):
             raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
         if mode is _Mode.TRY_NATIVE:
             try:
-                return await self._send_beneath(transport, file, offset, count)
+                return await self._sendfile_native(transport, file, offset, count)
             except asyncio.SendfileNotAvailableError:
                 if not fallback:
                     raise
@@ -77,9 +77,9 @@ class SendingThroughTransports(SendingFiles, Transports):
                 f"fallback is disabled and native sendfile is not supported "
                 f"for transport {transport!r}"
             )
-        return await self._send_through(transport, file, offset, count)
+        return await self._sendfile_fallback(transport, file, offset, count)
 
-    async def _send_beneath(
+    async def _sendfile_native(
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
         """Straight into the transport's socket."""
@@ -111,7 +111,7 @@ class SendingThroughTransports(SendingFiles, Transports):
         if transport.is_closing():
             raise ConnectionError("Connection is closed by peer")
 
-    async def _send_through(
+    async def _sendfile_fallback(
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
         """Through the transport's buffer, at the pace of its flow control."""

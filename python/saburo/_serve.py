@@ -224,7 +224,7 @@ class Serving(Resolving, Transports):
                         exc_info=True,
                     )
                 continue
-            made_here.enter_context(sock)
+            made_here.callback(sock.close)
             if reuse_address:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Linux refuses it for other families from 6.12.9 on.
@@ -275,7 +275,8 @@ def _hosts(host: Any) -> Iterable[Any]:
 
 
 def _bound_unix_socket(path: str | bytes, made_here: contextlib.ExitStack) -> socket.socket:
-    sock = made_here.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made_here.callback(sock.close)
     if is_in_file_system(path):
         remove_stale_socket(path)
     try:

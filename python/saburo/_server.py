@@ -228,7 +228,8 @@ def remove_stale_socket(path: str | bytes) -> None:
 
 def is_in_file_system(path: str | bytes) -> bool:
     """Abstract sockets, whose name begins with a zero byte, and unnamed ones are not."""
-    return path[:1] not in ("", b"", "\0", b"\0")
+    first = os.fsencode(path)[:1]
+    return first not in (b"", b"\0")
 
 
 def _identity(path: str | bytes) -> tuple[int, int]:

@@ -38,11 +38,17 @@ class StandIns(Reporting):
     # Transports by descriptor; one that is closing no longer counts. This one stays empty: it is
     # what loops have whose __init__ was not called.
     _transports: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # noqa: RUF012
-    _selector: _Polled
+    _polled: _Polled
+    # What asyncio's transports show in their repr comes from here; None once the loop is closed.
+    _selector: _Polled | None
 
     def _prepare_standins(self) -> None:
         self._transports = weakref.WeakValueDictionary()
-        self._selector = _Polled()
+        self._selector = self._polled = _Polled()
+
+    def _close(self) -> None:
+        super()._close()
+        self._selector = None
 
     def _make_ssl_transport(
         self,
@@ -206,7 +212,7 @@ class StandIns(Reporting):
         if context is not None:
             args, callback = (callback, *args), context.run
         super().add_reader(fd, callback, *args)
-        self._selector.add(fd, selectors.EVENT_READ)
+        self._polled.add(fd, selectors.EVENT_READ)
 
     def _add_writer(
         self,
@@ -218,14 +224,14 @@ class StandIns(Reporting):
         if context is not None:
             args, callback = (callback, *args), context.run
         super().add_writer(fd, callback, *args)
-        self._selector.add(fd, selectors.EVENT_WRITE)
+        self._polled.add(fd, selectors.EVENT_WRITE)
 
     def _remove_reader(self, fd: int) -> bool:
-        self._selector.remove(fd, selectors.EVENT_READ)
+        self._polled.remove(fd, selectors.EVENT_READ)
         return super().remove_reader(fd)
 
     def _remove_writer(self, fd: int) -> bool:
-        self._selector.remove(fd, selectors.EVENT_WRITE)
+        self._polled.remove(fd, selectors.EVENT_WRITE)
         return super().remove_writer(fd)
 
 

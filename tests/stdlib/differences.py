@@ -36,6 +36,7 @@ class Record:
     # Why, by name.
     modules_left_out: dict[str, str]
     classes_left_out: dict[str, str]
+    tests_left_out: dict[str, str]
 
     def difference(self, test: str) -> Difference | None:
         """The entry that names `test`, if one does."""
@@ -62,6 +63,7 @@ def of(on: str, version: tuple[int, int] = sys.version_info[:2], path: Path = PA
         ),
         {name: _why(table) for table in left_out for name in table.get("modules", ())},
         {name: _why(table) for table in left_out for name in table.get("classes", ())},
+        {name: _why(table) for table in left_out for name in table.get("tests", ())},
     )
 
 

@@ -43,7 +43,7 @@ class Implementation:
     handles: tuple[type, type] | None
     # What tells the accelerated futures who waits for them, by the names tests know it by.
     waiters: dict[str, Callable[[Any, Any], None]]
-    # The package whose modules keep a logger of their own, or None where it is asyncio's.
+    # The package whose modules are to share names with asyncio's, or None where it is asyncio.
     package: str | None
 
 
@@ -204,21 +204,32 @@ def install_loop(implementation: Implementation) -> None:
         watch_module_attribute(asyncio, "TimerHandle", implementation.handles[1])
 
 
-def install_logger(package: str) -> None:
-    """Let `package` log to ``asyncio.base_events.logger``, where tests put a mock to listen."""
+# Where tests put mocks in place of what the module uses, by the names they do it at.
+SHARED_NAMES: dict[str, tuple[str, ...]] = {
+    "asyncio.base_events": ("logger", "socket"),
+    "asyncio.unix_events": ("socket",),
+}
 
+
+def share_names(package: str) -> None:
+    """Let `package` use what tests put at the names above, as the modules there do."""
+    for module_name, names in SHARED_NAMES.items():
+        module = importlib.import_module(module_name)
+        properties = {name: _shared(package, name) for name in names}
+        module.__class__ = type(module.__name__, (type(module),), properties)
+
+
+def _shared(package: str, name: str) -> property:
     def look_up(module: types.ModuleType) -> object:
-        return vars(module)["logger"]
+        return vars(module)[name]
 
-    def put(module: types.ModuleType, logger: object) -> None:
-        vars(module)["logger"] = logger
-        for name, ours in list(sys.modules.items()):
-            if name.partition(".")[0] == package and "logger" in vars(ours):
-                vars(ours)["logger"] = logger
+    def put(module: types.ModuleType, value: object) -> None:
+        vars(module)[name] = value
+        for other, ours in list(sys.modules.items()):
+            if other.partition(".")[0] == package and name in vars(ours):
+                vars(ours)[name] = value
 
-    module = asyncio.base_events
-    kind = type(module.__name__, (type(module),), {"logger": property(look_up, put)})
-    module.__class__ = kind
+    return property(look_up, put)
 
 
 def watch_tests(module: types.ModuleType, implementation: Implementation) -> None:

@@ -41,7 +41,7 @@ impl Address {
                 let unix: SocketAddrUnix = address.try_into().ok()?;
                 if let Some(path) = unix.path_bytes() {
                     Address::Path(path.strip_suffix(b"\0").unwrap_or(path).into())
-                } else if let Some(name) = abstract_name(&unix) {
+                } else if let Some(name) = abstract_name(&unix).filter(|name| !name.is_empty()) {
                     Address::Abstract(name.into())
                 } else {
                     Address::Unnamed

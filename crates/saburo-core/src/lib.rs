@@ -70,7 +70,9 @@ mod clock;
 mod inbox;
 pub mod net;
 mod reactor;
+mod read_buffer;
 mod ready;
+mod separators;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -83,6 +85,8 @@ mod write_queue;
 pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use read_buffer::ReadBuffer;
+pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;

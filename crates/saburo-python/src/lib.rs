@@ -9,12 +9,15 @@
 #[allow(unsafe_code)]
 mod ffi;
 
+mod coroutine;
 mod event_loop;
 mod future;
 mod handle;
 mod names;
 mod pool;
 mod running;
+mod sock;
+mod streams;
 mod task;
 mod transport;
 
@@ -51,7 +54,13 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<streams::StreamReader>()?;
+    module.class::<streams::StreamWriter>()?;
+    module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<streams::ReaderCoroutine>()?;
+    module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<sock::SockCoroutine>()?;
     module.class::<transport::StreamTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()

@@ -100,22 +100,34 @@ macro_rules! table {
 table! {
     strings {
         add_done_callback,
+        any_sock_recv = c"_any_sock_recv",
+        any_sock_recv_into = c"_any_sock_recv_into",
+        any_sock_sendall = c"_any_sock_sendall",
+        args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         attach = c"_attach",
         buffer_updated,
         call_exception_handler,
         call_later,
         call_soon,
+        can_write_eof,
         cancel,
         cancelled,
         close,
+        co_filename,
+        co_name,
         connection_lost,
         connection_made,
         context,
+        create_future,
+        create_task,
         data_received,
+        debug,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
         done,
+        drain_helper = c"_drain_helper",
+        dunder_await = c"__await__",
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
@@ -123,12 +135,20 @@ table! {
         eager_start,
         eof_received,
         exception,
+        extend,
+        f_back,
+        f_code,
+        f_lineno,
+        feed_data,
+        feed_eof,
         filename,
         fileno,
         future,
         get,
         get_buffer,
+        get_close_waiter = c"_get_close_waiter",
         get_debug,
+        get_extra_info,
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
@@ -136,45 +156,61 @@ table! {
         getsockname,
         handle,
         handle_signals = c"_handle_signals",
+        handler_done = c"_handler_done",
         hire = c"_hire",
+        is_closed,
+        is_closing,
         is_running,
         lineno,
         loop_ = c"loop",
         message,
         name,
+        pause_reading,
         pause_writing,
         peername,
         private_loop = c"_loop",
+        private_source_traceback = c"_source_traceback",
         protocol,
+        replace_transport = c"_replace_transport",
         report_callback = c"_report_callback",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
         report_transport = c"_report_transport",
         result,
+        resume_reading,
         resume_writing,
         retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
         set_exception,
         set_name,
         set_result,
+        set_transport,
         socket,
         sockname,
         source_traceback,
+        sslcontext,
         task,
         throw,
         transport,
         try_native = c"TRY_NATIVE",
         update,
         warning,
+        write,
+        write_eof,
+        writelines,
     }
     imports {
         asyncio = c"asyncio", c"";
         attribute_error = c"builtins", c"AttributeError";
+        bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_socket = c"socket", c"socket";
+        class_stream_reader = c"asyncio.streams", c"StreamReader";
+        class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
+        class_stream_writer = c"asyncio.streams", c"StreamWriter";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
         class_transport = c"asyncio.transports", c"Transport";
@@ -186,11 +222,15 @@ table! {
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
+        get_frame = c"sys", c"_getframe";
+        incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
         logger = c"asyncio.log", c"logger";
+        origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         register_task = c"asyncio.tasks", c"_register_task";
         resource_warning = c"builtins", c"ResourceWarning";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
@@ -204,6 +244,7 @@ table! {
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
         warn = c"warnings", c"warn";
+        warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
 }
 

@@ -24,12 +24,14 @@ use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
 use crate::running;
+use crate::sock;
+use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::{Direction, Watch, os_error};
+pub(crate) use watch::{Direction, Watch, os_error, wait_for};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]
@@ -100,6 +102,12 @@ impl Loop {
     #[inline]
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Are its futures and tasks of ours?
+    #[inline]
+    pub(crate) fn has_native_tasks(&self) -> bool {
+        self.native_tasks.get()
     }
 
     #[inline]
@@ -253,6 +261,8 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     Instance::<Future>::trim();
     Instance::<FutureIter>::trim();
     Instance::<Task>::trim();
+    Instance::<ReaderCoroutine>::trim();
+    Instance::<WriterCoroutine>::trim();
     Ok(())
 }
 
@@ -420,7 +430,7 @@ True";
             .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
             .noargs(c"stop", stop, c"Makes run_forever() return at the end of the current turn.")
             .noargs(c"is_running", |this| this.is_running(), c"Is the loop running?")
-            .noargs(c"is_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+            .noargs(c"is_closed", |this| this.is_closed(), c"Was the loop closed?")
             .noargs(c"get_debug", |this| this.debug.get(), c"Is debug mode on?")
             .one(
                 c"set_debug",
@@ -435,7 +445,7 @@ True";
 }
 
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
-    network::describe(threads::describe(builder))
+    sock::describe(network::describe(threads::describe(builder)))
         .many(
             c"add_reader",
             watch::add_reader,
@@ -509,7 +519,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             |this| this.thread.get().map(|thread| int(thread as i64)).transpose(),
             c"The thread that runs the loop, None if none does.",
         )
-        .getter(c"_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+        .getter(c"_closed", |this| this.is_closed(), c"Was the loop closed?")
 }
 
 impl Ready {

@@ -32,6 +32,45 @@ impl AsRef<[u8]> for Bytes {
 }
 
 impl Object {
+    /// What is in an object of exactly the class `bytes`.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        // SAFETY: an exact bytes object holds as many bytes as its size says, where they are and as they
+        // are for as long as it lives, and it is lent to us for that long.
+        unsafe {
+            let op = self.as_ptr();
+            (ffi::PyBytes_CheckExact(op) != 0).then(|| {
+                let start = ffi::PyBytes_AsString(op).cast::<u8>();
+                std::slice::from_raw_parts(start, ffi::Py_SIZE(op) as usize)
+            })
+        }
+    }
+
+    /// Has it bytes to lend?
+    pub(crate) fn has_buffer(&self) -> bool {
+        // SAFETY: a live object; reads its type.
+        unsafe { ffi::PyObject_CheckBuffer(self.as_ptr()) != 0 }
+    }
+
+    /// Is it a bytearray?
+    pub(crate) fn is_bytearray(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyByteArray_Check(self.as_ptr()) != 0 }
+    }
+
+    /// `self[:] = data` of a bytearray; BufferError while somebody holds its bytes.
+    pub(crate) fn set_bytearray(&self, data: &[u8]) -> Res<()> {
+        debug_assert!(self.is_bytearray());
+        // SAFETY: a live bytearray, which after the first call is as long as `data`. That is not in it: the
+        // bytes of one are lent by `lend` only, to what calls nothing.
+        unsafe {
+            Raised::check(ffi::PyByteArray_Resize(self.as_ptr(), data.len() as ffi::Py_ssize_t))?;
+            let start = ffi::PyByteArray_AsString(self.as_ptr()).cast::<u8>();
+            start.copy_from_nonoverlapping(data.as_ptr(), data.len());
+        }
+        Ok(())
+    }
+
     /// Is it a `bytes`, a `bytearray` or a `memoryview`?
     #[inline]
     pub(crate) fn is_bytes_like(&self) -> bool {
@@ -41,6 +80,23 @@ impl Object {
                 || ffi::PyByteArray_Check(self.as_ptr()) != 0
                 || ffi::PyMemoryView_Check(self.as_ptr()) != 0
         }
+    }
+}
+
+/// A Python `bytes`.
+#[inline]
+pub(crate) fn bytes(data: &[u8]) -> Res<Obj> {
+    // SAFETY: pointer and length describe `data`; new reference or null.
+    unsafe {
+        Obj::from_new(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
+    }
+}
+
+/// A Python `bytearray`.
+pub(crate) fn bytearray(data: &[u8]) -> Res<Obj> {
+    // SAFETY: as above.
+    unsafe {
+        Obj::from_new(ffi::PyByteArray_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
     }
 }
 

@@ -635,6 +635,22 @@ impl<T: Class> Builder<T> {
         self.slot(ffi::Py_tp_iter, unary::<T, F> as *mut c_void)
     }
 
+    /// `__aiter__`.
+    pub(crate) fn async_iter<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_aiter, unary::<T, F> as *mut c_void)
+    }
+
+    /// `__anext__`.
+    pub(crate) fn async_next<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_anext, unary::<T, F> as *mut c_void)
+    }
+
     /// `__hash__`.
     pub(crate) fn hash<F>(self, _function: F) -> Self
     where

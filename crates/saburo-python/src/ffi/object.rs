@@ -116,6 +116,12 @@ impl Object {
         }
     }
 
+    /// Is `class` its very type?
+    #[inline]
+    pub(crate) fn is_exactly(&self, class: &Object) -> bool {
+        std::ptr::eq(self.type_ptr().cast(), class.as_ptr())
+    }
+
     /// Python's `is`.
     #[inline]
     pub(crate) fn is(&self, other: &Object) -> bool {
@@ -179,6 +185,28 @@ impl Object {
         Raised::check_bool(unsafe {
             ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_EQ)
         })
+    }
+
+    /// Python's `self <= other`, which can run any code.
+    pub(crate) fn is_at_most(&self, other: &Object) -> Res<bool> {
+        // SAFETY: as above.
+        Raised::check_bool(unsafe {
+            ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_LE)
+        })
+    }
+
+    /// Python's `self < other`, which can run any code.
+    pub(crate) fn is_less_than(&self, other: &Object) -> Res<bool> {
+        // SAFETY: as above.
+        Raised::check_bool(unsafe {
+            ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_LT)
+        })
+    }
+
+    /// How many references there are.
+    pub(crate) fn references(&self) -> isize {
+        // SAFETY: reads the count of a live object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
     /// `hash(self)`.
@@ -267,6 +295,18 @@ impl Object {
             Raised::if_occurred()?
         }
         Ok(value)
+    }
+
+    /// `operator.index(self)`: an int, or TypeError.
+    pub(crate) fn index(&self) -> Res<Obj> {
+        // SAFETY: live object; new reference or null.
+        unsafe { Obj::from_new(ffi::PyNumber_Index(self.as_ptr())) }
+    }
+
+    /// Is it a tuple (or a subclass of it)?
+    pub(crate) fn is_tuple(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
     }
 
     /// Is it what calling an `async def` function gives?
@@ -463,14 +503,6 @@ pub(crate) fn string(text: &str) -> Res<Obj> {
 pub(crate) fn intern(text: &CStr) -> Res<Obj> {
     // SAFETY: a C string; new reference or null.
     unsafe { Obj::from_new(ffi::PyUnicode_InternFromString(text.as_ptr())) }
-}
-
-/// A Python `bytes`.
-pub(crate) fn bytes(data: &[u8]) -> Res<Obj> {
-    // SAFETY: pointer and length describe `data`; new reference or null.
-    unsafe {
-        Obj::from_new(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
-    }
 }
 
 /// `os.fsdecode(name)`.

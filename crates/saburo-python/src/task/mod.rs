@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::coroutine;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
@@ -177,7 +178,7 @@ fn soon_elsewhere(this: &Instance<Task>) -> Res<()> {
 
 #[inline]
 fn is_coroutine(coro: &Object) -> Res<bool> {
-    if coro.is_exact_coroutine() {
+    if coro.is_exact_coroutine() || coroutine::is_native(coro) {
         return Ok(true);
     }
     names().is_coroutine.call(&[coro])?.truth()

@@ -174,7 +174,7 @@ fn set_write_buffer_limits(
     };
     let (given_high, given_low) = (given(high)?, given(low)?);
     let high = given_high.unwrap_or_else(|| given_low.map_or(HIGH as i64, |low| low.saturating_mul(4)));
-    let low = given_low.unwrap_or(high / 4);
+    let low = given_low.unwrap_or(high.div_euclid(4));
     if !(high >= low && low >= 0) {
         let message = format!("high ({high}) must be >= low ({low}) must be >= 0");
         return raise(crate::ffi::builtin::value_error(), &message);
