@@ -155,7 +155,8 @@ def test_the_room_ends_for_all_when_it_closes(room: Program) -> None:
             member.recv()
         assert closed.value.rcvd
         assert closed.value.rcvd.code == 1001  # "going away"
-    close(room)
+    assert room.end() == 0
+    room.check()
 
 
 def tuple_of(url: str) -> tuple[str, int]:

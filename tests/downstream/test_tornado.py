@@ -8,6 +8,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,20 +211,15 @@ def test_timers_and_callbacks(run: Run) -> None:
     run(main())
 
 
-def test_a_loop_that_tornado_makes_itself(kind: Kind, run: Run) -> None:
-    """IOLoop() asks asyncio.new_event_loop, so `saburo run` is all that a Tornado program needs."""
-    done = kind.run_script(
-        """
-        import sys
-        from tornado.ioloop import IOLoop
-
-        async def main():
-            print(type(asyncio.get_running_loop()).__module__.partition(".")[0])
-
-        if "saburo" in sys.modules:
-            from saburo._compat import make_default
-            make_default()
-        IOLoop(make_current=False).run_sync(main)
-        """
+def test_a_loop_that_tornado_makes_itself(kind: Kind, tmp_path: Path) -> None:
+    """IOLoop() asks asyncio.new_event_loop: `saburo run` is all that a Tornado program needs."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import asyncio\n"
+        "from tornado.ioloop import IOLoop\n"
+        "async def main():\n"
+        "    print(type(asyncio.get_running_loop()).__module__.partition('.')[0])\n"
+        "IOLoop(make_current=False).run_sync(main)\n"
     )
+    done = kind.run_program(str(program))
     assert (done.stdout, done.stderr) == (f"{kind.name}\n", "")
