@@ -1,8 +1,6 @@
 //! Addresses as Python writes them: tuples for the Internet, names for Unix.
 
-use std::fmt::Display;
-use std::io::Write;
-use std::net::{SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
 use saburo_core::Address;
 
@@ -30,11 +28,12 @@ impl Family {
 /// What `socket.getsockname()` gives for it.
 pub(super) fn to_python(address: &Address) -> Res<Obj> {
     match address {
-        Address::V4(v4) => tuple([&*host(v4.ip())?, &*int(i64::from(v4.port()))?].into_iter()),
+        Address::V4(v4) => tuple([&*host_v4(*v4.ip())?, &*int(i64::from(v4.port()))?].into_iter()),
         Address::V6(v6) => {
             let numbers = [i64::from(v6.port()), i64::from(v6.flowinfo()), i64::from(v6.scope_id())];
             let [port, flow, scope] = numbers.map(int);
-            tuple([&*host(v6.ip())?, &*port?, &*flow?, &*scope?].into_iter())
+            let host = string(&v6.ip().to_string())?;
+            tuple([&*host, &*port?, &*flow?, &*scope?].into_iter())
         }
         Address::Path(path) => fs_decoded(path),
         Address::Abstract(name) => {
@@ -115,12 +114,25 @@ fn number(value: &Object, most: u32) -> Option<u32> {
 }
 
 #[inline]
-fn host(ip: &impl Display) -> Res<Obj> {
-    // The longest of IPv6: six groups, and four numbers for the last two.
-    let mut text = [0; 45];
-    let mut rest = &mut text[..];
-    let written = write!(rest, "{ip}");
-    debug_assert!(written.is_ok(), "{ip} is longer than an address can be");
-    let length = 45 - rest.len();
+fn host_v4(ip: Ipv4Addr) -> Res<Obj> {
+    // By hand, since every datagram that arrives has one: 25 ns, and 170 by formatting (2026-11-25).
+    let mut text = [0; 15];
+    let mut length = 0;
+    let mut push = |byte: u8| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (index, octet) in ip.octets().into_iter().enumerate() {
+        if index > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
     string(std::str::from_utf8(&text[..length]).unwrap_or_default())
 }

@@ -47,8 +47,8 @@ pub(crate) struct DatagramTransport {
     flow: Flow,
     /// The loop tells when the kernel has room.
     waiting_for_room: Cell<bool>,
-    /// The last event for which more was asked has brought only one.
-    lone: Cell<bool>,
+    /// For how many events more not to ask for a second datagram.
+    lone: Cell<u8>,
 }
 
 /// What each datagram counts in the queue beside its bytes; asyncio's number.
@@ -139,7 +139,7 @@ True";
             queued: Cell::new(0),
             flow: Flow::new(),
             waiting_for_room: Cell::new(false),
-            lone: Cell::new(false),
+            lone: Cell::new(0),
         }
     }
 

@@ -19,18 +19,27 @@ const AT_ONCE: usize = 16;
 /// asyncio's room for a datagram; Python's `socket` is asked for so many bytes.
 const ROOM: i64 = 256 * 1024;
 
+/// After an event that has brought only one, so many are taken to bring only one as well: a client that waits
+/// for each answer costs no call in vain.
+const LONE: u8 = 3;
+
 pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
-    for count in 1..=AT_ONCE {
+    for count in 0..AT_ONCE {
         // Paused or closed since the event came, or by what the last one has brought about.
         if !this.is_reading() {
             return Ok(());
         }
         if !receive(event_loop, this)? {
-            let _ = count;
+            this.lone.set(if count == 1 { LONE } else { 0 });
             return Ok(());
         }
         // In debug mode each is a callback of its own, whose time is taken.
         if !event_loop.is_otherwise_idle() || event_loop.debug() {
+            return Ok(());
+        }
+        let lone = this.lone.get();
+        if lone > 0 {
+            this.lone.set(lone - 1);
             return Ok(());
         }
     }
