@@ -17,7 +17,7 @@ use saburo_core::WriteQueue;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
 use crate::names::names;
 
@@ -124,7 +124,7 @@ static STREAM_TRANSPORT: TypeCell = TypeCell::new();
 
 impl Class for StreamTransport {
     type Base = StreamTransport;
-    type Dict = ();
+    type Dict = Dict;
     type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo._saburo.StreamTransport";
