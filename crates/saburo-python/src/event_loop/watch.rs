@@ -170,7 +170,7 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
 }
 
 /// The same, RuntimeError if a transport has it.
-fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
+pub(crate) fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     let descriptor = descriptor(object)?;
     if let Some(fd) = descriptor {
         check_free(this, fd, || object.repr())?;

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Direction, Loop};
+use crate::event_loop::{Direction, Loop, free_descriptor};
 use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, mapping, raise};
 use crate::names::names;
 
@@ -24,9 +24,8 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     };
     event_loop.check_usable()?;
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
-    let fd = sock.method(&names().fileno, &[])?.as_i64()?;
-    let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-        return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
+    let Some(fd) = free_descriptor(event_loop, sock)? else {
+        return raise(builtin::overflow_error(), "Python int too large to convert to C int");
     };
     let transport = made(event_loop, fd)?;
     transport.socket.set(Some(sock.to_obj()));
