@@ -1,7 +1,7 @@
 """Fixtures of the behaviour tests, and the rules every one of them is held to.
 
-A test that asks for `kind`, `new_loop`, `loop` or `run` runs once per loop. Modules marked
-`every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
+A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules
+marked `every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript
+from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript, children
 
 HERE = Path(__file__).parent
 HELD = (HERE, HERE / "downstream")
@@ -96,11 +96,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test leaves a descriptor, a thread, a hook or a running loop to the next one."""
+    """No test leaves a descriptor, a thread, a child, a hook or a running loop to the next one."""
     if request.path.parent not in HELD:
         yield
         return
     descriptors, threads = open_descriptors(), set(threading.enumerate())
+    processes = children()
     faulthandler.dump_traceback_later(STUCK_AFTER, exit=True, file=_stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -112,6 +113,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not thread.is_alive(), f"{thread} is left"
     new = {d: target for d, target in open_descriptors().items() if descriptors.get(d) != target}
     assert not new, f"descriptors are left: {new}"
+    assert children() <= processes, "child processes are left"
     assert asyncio._get_running_loop() is None
     assert signal.set_wakeup_fd(-1) == -1
     assert sys.get_asyncgen_hooks() == (None, None)
@@ -141,6 +143,12 @@ def loop(kind: Kind) -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+@pytest.fixture
+def streams(kind: Kind) -> Any:
+    """The module that has StreamReader, open_connection and the like: asyncio or saburo."""
+    return kind.streams
 
 
 @pytest.fixture

@@ -74,6 +74,12 @@ impl Loop {
         self.push(Ready::Transport(event, transport.to_obj()))
     }
 
+    /// Is there nothing to run but what is running? Then the next turn would only look for events.
+    #[inline]
+    pub(crate) fn is_otherwise_idle(&self) -> bool {
+        !self.stopping.get() && !self.has_jobs() && self.core(|core| core.ready_len() == 0).unwrap_or(false)
+    }
+
     /// Makes the protocol of a new connection in the next turn.
     #[inline]
     pub(crate) fn accept_later(&self, transport: Own<StreamTransport>) -> Res<()> {
@@ -156,6 +162,21 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             c"_make_socket_transport",
             transport::connected,
             c"A transport for a connected socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_datagram_transport",
+            transport::endpoint,
+            c"A transport for a datagram socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_read_pipe_transport",
+            transport::reading,
+            c"A transport that reads from a pipe, which it owns from now on.",
+        )
+        .many(
+            c"_make_write_pipe_transport",
+            transport::writing,
+            c"A transport that writes to a pipe, which it owns from now on.",
         )
         .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
         .one(

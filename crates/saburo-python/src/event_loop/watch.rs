@@ -170,7 +170,7 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
 }
 
 /// The same, RuntimeError if a transport has it.
-pub(crate) fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
+fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     let descriptor = descriptor(object)?;
     if let Some(fd) = descriptor {
         check_free(this, fd, || object.repr())?;
@@ -187,6 +187,11 @@ fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Re
         return raise(builtin::runtime_error(), &message);
     }
     Ok(())
+}
+
+/// RuntimeError if a transport has the descriptor, ValueError if it is none.
+pub(crate) fn ensure_free(this: &Instance<Loop>, object: &Object) -> Res<()> {
+    free_descriptor(this, object).map(drop)
 }
 
 /// A descriptor that the kernel is to be asked about.
