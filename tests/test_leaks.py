@@ -268,6 +268,40 @@ def connections(loop: Loop) -> None:
     loop.run_until_complete(main())
 
 
+class WithWitness(asyncio.SubprocessProtocol):
+    def __init__(self, ended: asyncio.Event) -> None:
+        self.witness = witness
+        self.ended = ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+
+def subprocesses(loop: Loop) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+        transport, _ = await loop.subprocess_exec(lambda: WithWitness(ended), "true")
+        await ended.wait()
+        transport.close()
+        process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+        assert (await process.communicate(b"x"))[0] == b"x"
+        ended.clear()
+        transport, _ = await loop.subprocess_exec(lambda: WithWitness(ended), "cat")
+        transport.close()
+        await ended.wait()
+        with pytest.raises(FileNotFoundError):
+            await loop.subprocess_exec(lambda: WithWitness(ended), "/no/such/program")
+        start = asyncio.create_task(loop.subprocess_exec(lambda: WithWitness(ended), "cat"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ended.clear()
+        start.cancel()
+        await asyncio.wait([start])
+        await ended.wait()
+
+    loop.run_until_complete(main())
+
+
 def generators(loop: Loop) -> None:
     async def generate() -> Any:
         yield witness
@@ -331,6 +365,7 @@ WORK: list[Callable[[Loop], None]] = [
     sockets,
     readers,
     connections,
+    subprocesses,
     generators,
     factories,
     handlers,

@@ -33,6 +33,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_events": (FULL,),
     "test_base_events": (FULL,),
     "test_unix_events": (FULL,),
+    "test_subprocess": (FULL,),
     "test_runners": (FULL,),
     "test_timeouts": (FULL,),
     "test_waitfor": (FULL,),

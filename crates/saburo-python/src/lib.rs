@@ -19,6 +19,7 @@ mod running;
 mod sock;
 mod streams;
 mod task;
+mod tls;
 mod transport;
 
 use ffi::{Module, Res};
@@ -61,7 +62,12 @@ True",
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
     module.class::<sock::SockCoroutine>()?;
+    module.class::<tls::TlsProtocol>()?;
+    module.class::<tls::TlsTransport>()?;
     module.class::<transport::StreamTransport>()?;
+    module.class::<transport::DatagramTransport>()?;
+    module.class::<transport::ReadPipeTransport>()?;
+    module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

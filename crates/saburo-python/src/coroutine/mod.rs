@@ -114,7 +114,7 @@ fn resume<T: Coroutine>(this: &Instance<T>, resumed: Option<Obj>) -> Res<Sent> {
         Ok(Sent::Returned(_)) => end(this),
         Err(_) => end(this),
     }
-    sent.or_else(|raised| Err(not_stop_iteration(raised)))
+    sent.map_err(not_stop_iteration)
 }
 
 /// It holds nothing any more: a coroutine may be kept long after its end.

@@ -31,7 +31,7 @@ use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::{Direction, Watch, os_error, wait_for};
+pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]

@@ -137,7 +137,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
-fn cancel(before: Option<Ready>) -> Res<bool> {
+pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
     match before {
         Some(Ready::Handle(handle)) => {
             handle::cancel_any(&handle)?;
@@ -187,6 +187,11 @@ fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Re
         return raise(builtin::runtime_error(), &message);
     }
     Ok(())
+}
+
+/// RuntimeError if a transport has the descriptor, ValueError if it is none.
+pub(crate) fn ensure_free(this: &Instance<Loop>, object: &Object) -> Res<()> {
+    free_descriptor(this, object).map(drop)
 }
 
 /// A descriptor that the kernel is to be asked about.

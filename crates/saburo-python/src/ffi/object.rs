@@ -395,6 +395,13 @@ impl Object {
         Raised::check_bool(unsafe { ffi::PyDict_Contains(self.as_ptr(), key.as_ptr()) })
     }
 
+    /// Is it exactly a `tuple`?
+    #[inline]
+    pub(crate) fn is_exact_tuple(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyTuple_CheckExact(self.as_ptr()) != 0 }
+    }
+
     /// Item `index` of a tuple, or `None` past its end.
     pub(crate) fn tuple_item(&self, index: usize) -> Option<Obj> {
         // SAFETY: the bounds are checked; items are borrowed from the live tuple.

@@ -353,7 +353,7 @@ fn read_until(
             this.progress.set(Progress::Searching(search));
             Ok(Look::Wait(0))
         }
-        too_far => Err(Raised::raising(&*overrun(&too_far)?.0)),
+        too_far => Err(Raised::raising(&overrun(&too_far)?.0)),
     }
 }
 
