@@ -247,12 +247,13 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
 
     async def main() -> None:
         made: Any = saburo._saburo.TlsProtocol.__new__(saburo._saburo.TlsProtocol)
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: made.connection_made(asyncio.Transport()),
-            lambda: made.eof_received(),
-            lambda: made.resume_writing(),
+            made.eof_received,
+            made.resume_writing,
             lambda: made._feed_early(b"x"),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(RuntimeError, match="__init__"):
                 call()
         made.data_received(b"x")
