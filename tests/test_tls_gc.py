@@ -268,7 +268,7 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
         with pytest.raises(TypeError):
             type(made)()
         with pytest.raises(TypeError, match="cannot create"):
-            saburo._saburo.TlsTransport()
+            saburo._saburo.SSLTransport()
 
     run(main())
 

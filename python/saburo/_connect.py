@@ -355,7 +355,7 @@ class Connecting(Sockets, Transports):
         try:
             await waiter
         except BaseException:
-            has_failed = waiter.done() and not waiter.cancelled()
+            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception()
             if is_given and not has_failed:
                 self._leave_socket(sock)
             else:

@@ -10,8 +10,8 @@ import asyncio
 from asyncio import constants
 
 from . import _saburo
+from ._descriptors import Descriptors
 from ._report import logger
-from ._standins import StandIns
 
 try:
     import ssl
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Waiter: TypeAlias = asyncio.Future[None] | None
 
 
-class TransportLayerSecurity(StandIns):
+class TransportLayerSecurity(Descriptors):
     """The makers of what has TLS."""
 
     def _make_ssl_transport(

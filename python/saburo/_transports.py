@@ -1,12 +1,13 @@
 """The cold side of a loop's native transports: listening, and what is said of what goes wrong.
 
-The transports themselves are native (`_saburo.StreamTransport`), and so is accepting; Python is
-asked where TLS begins, where something fails, and in debug mode.
+The transports themselves are native (`_saburo.StreamTransport` and its like), and so is accepting;
+Python is asked where TLS begins, where something fails, and in debug mode.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import socket
 
@@ -142,6 +143,22 @@ class Transports(TransportLayerSecurity):
             }
         )
 
+    def _report_read_pipe(self, transport: asyncio.ReadTransport, exc: OSError) -> None:
+        """Reading has failed. A terminal whose other end is closed answers so, too."""
+        message = "Fatal read error on pipe transport"
+        if exc.errno == errno.EIO:
+            if self.get_debug():
+                logger.debug("%r: %s", transport, message, exc_info=exc)
+            return
+        self.call_exception_handler(
+            {
+                "message": message,
+                "exception": exc,
+                "transport": transport,
+                "protocol": transport.get_protocol(),
+            }
+        )
+
     def _report_throttle(
         self,
         transport: asyncio.Transport,
@@ -168,6 +185,9 @@ class Transports(TransportLayerSecurity):
                 "transport": transport,
             }
         )
+
+    def _log_closed_by_peer(self, transport: object) -> None:
+        logger.info("%r was closed by peer", transport)
 
     def _debug_transport(self, transport: object, words: str) -> None:
         logger.debug("%r %s", transport, words)

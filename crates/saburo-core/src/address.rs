@@ -2,7 +2,9 @@
 
 use std::net::{SocketAddrV4, SocketAddrV6};
 
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
+use rustix::net::SocketAddrAny;
+
+use crate::sys::socket::{HAS_ABSTRACT_NAMES, unix_name};
 
 /// The address of one end of a connection.
 ///
@@ -31,33 +33,21 @@ pub enum Address {
 
 impl Address {
     /// `None` for a family we do not know.
+    #[inline]
     pub(crate) fn from_kernel(address: SocketAddrAny) -> Option<Address> {
         use rustix::net::AddressFamily;
 
         Some(match address.address_family() {
             AddressFamily::INET => Address::V4(address.try_into().ok()?),
             AddressFamily::INET6 => Address::V6(address.try_into().ok()?),
-            AddressFamily::UNIX => {
-                let unix: SocketAddrUnix = address.try_into().ok()?;
-                if let Some(path) = unix.path_bytes() {
-                    Address::Path(path.strip_suffix(b"\0").unwrap_or(path).into())
-                } else if let Some(name) = abstract_name(&unix).filter(|name| !name.is_empty()) {
-                    Address::Abstract(name.into())
-                } else {
-                    Address::Unnamed
-                }
-            }
+            AddressFamily::UNIX => match unix_name(&address) {
+                [] => Address::Unnamed,
+                [0, name @ ..] if HAS_ABSTRACT_NAMES => Address::Abstract(name.into()),
+                [0, ..] => Address::Unnamed,
+                // The null that ends it is missing where it takes all the room there is.
+                path => Address::Path(path.split(|&byte| byte == 0).next().unwrap_or(path).into()),
+            },
             _ => return None,
         })
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(address: &SocketAddrUnix) -> Option<&[u8]> {
-    address.abstract_name()
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_address: &SocketAddrUnix) -> Option<&[u8]> {
-    None
 }

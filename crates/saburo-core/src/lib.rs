@@ -69,6 +69,7 @@ mod address;
 mod clock;
 mod inbox;
 pub mod net;
+pub mod pipe;
 mod reactor;
 mod read_buffer;
 mod ready;

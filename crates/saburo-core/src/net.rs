@@ -50,6 +50,88 @@ pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     socket::send(fd, data)
 }
 
+/// [`recv`] that does not block, whatever the socket was told.
+///
+/// # Errors
+///
+/// Those of [`recv`].
+///
+/// ```
+/// # use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// let (_one, other) = UnixStream::pair()?; // which would block
+/// let error = saburo_core::net::recv_now(other.as_raw_fd(), &mut [0; 16]).unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn recv_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    socket::recv_now(fd, buffer)
+}
+
+/// [`send`] that does not block, whatever the socket was told.
+///
+/// # Errors
+///
+/// Those of [`send`].
+///
+/// ```
+/// # use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// let (one, _other) = UnixStream::pair()?;
+/// assert_eq!(saburo_core::net::send_now(one.as_raw_fd(), b"hello")?, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    socket::send_now(fd, data)
+}
+
+/// Read one datagram into `buffer`: how many bytes, and who has sent it if he has an address of a
+/// known family. What does not fit is lost.
+///
+/// # Errors
+///
+/// The kernel's: `WouldBlock` if nothing has arrived, `ConnectionRefused` if an earlier datagram found
+/// nobody there.
+///
+/// ```
+/// # use saburo_core::{Address, net};
+/// # use std::{net::UdpSocket, os::fd::AsRawFd};
+/// let (one, other) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+/// one.send_to(b"hello", other.local_addr()?)?;
+/// let mut buffer = [0; 16];
+/// let (count, sender) = net::recv_from(other.as_raw_fd(), &mut buffer)?;
+/// assert_eq!(&buffer[..count], b"hello");
+/// assert_eq!(sender, net::local_address(one.as_raw_fd())?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn recv_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Address>)> {
+    socket::recv_from(fd, buffer)
+}
+
+/// Send one datagram to `address`, whole or not at all.
+///
+/// # Errors
+///
+/// The kernel's: `WouldBlock` if it has no room; that the datagram is too long, or that the way to
+/// the address is not known. An unnamed address, and one whose family is not the socket's, are errors.
+///
+/// ```
+/// # use saburo_core::{Address, net};
+/// # use std::{net::UdpSocket, os::fd::AsRawFd};
+/// let (one, other) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+/// let Some(address) = net::local_address(other.as_raw_fd())? else { panic!() };
+/// net::send_to(one.as_raw_fd(), b"hello", &address)?;
+/// let mut buffer = [0; 16];
+/// assert_eq!(other.recv(&mut buffer)?, 5);
+/// assert!(net::send_to(one.as_raw_fd(), b"hello", &Address::Unnamed).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<()> {
+    socket::send_to(fd, data, address)
+}
+
 /// Tell the peer that nothing more will come.
 ///
 /// # Errors

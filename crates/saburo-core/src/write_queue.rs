@@ -1,4 +1,4 @@
-//! Bytes on their way out of one socket.
+//! Bytes on their way out of one socket or pipe.
 //!
 //! Pieces keep their order and are not copied; as many as possible leave in one system call. A
 //! piece that has left is handed back and not dropped here: dropping it may be more than freeing
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
-use crate::sys::socket;
+use crate::sys::{pipe, socket};
 
 /// What waits to be sent, first in, first out.
 ///
@@ -124,10 +124,40 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[inline]
-    pub fn flush(&mut self, fd: RawFd, mut done: impl FnMut(P)) -> io::Result<()> {
+    pub fn flush(&mut self, fd: RawFd, done: impl FnMut(P)) -> io::Result<()> {
+        self.flush_by(&SOCKET, fd, done)
+    }
+
+    /// The same into a pipe, or what can be one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`flush`](WriteQueue::flush). In a process that does not ignore SIGPIPE, that comes first.
+    ///
+    /// ```
+    /// # use saburo_core::WriteQueue;
+    /// # use std::{io::Read, os::fd::AsRawFd};
+    /// let (mut reader, writer) = std::io::pipe()?;
+    /// let mut queue = WriteQueue::new();
+    /// queue.push("one ");
+    /// queue.push("call");
+    /// queue.flush_pipe(writer.as_raw_fd(), |_piece| {})?;
+    /// drop(writer);
+    /// let mut text = String::new();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "one call");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn flush_pipe(&mut self, fd: RawFd, done: impl FnMut(P)) -> io::Result<()> {
+        self.flush_by(&PIPE, fd, done)
+    }
+
+    #[inline]
+    fn flush_by(&mut self, way: &Way, fd: RawFd, mut done: impl FnMut(P)) -> io::Result<()> {
         while self.len > 0 {
             let asked = self.first_bytes();
-            let sent = match self.send(fd) {
+            let sent = match self.send(way, fd) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 result => result?,
             };
@@ -174,10 +204,11 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
         self.pieces.iter().take(AT_ONCE).map(|piece| piece.as_ref().len()).sum::<usize>() - self.gone
     }
 
-    fn send(&self, fd: RawFd) -> io::Result<usize> {
+    #[inline]
+    fn send(&self, way: &Way, fd: RawFd) -> io::Result<usize> {
         let first = &self.pieces[0].as_ref()[self.gone..];
         if self.pieces.len() == 1 {
-            return socket::send(fd, first);
+            return (way.one)(fd, first);
         }
         let mut slices = [IoSlice::new(&[]); AT_ONCE];
         slices[0] = IoSlice::new(first);
@@ -186,7 +217,7 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
             *slice = IoSlice::new(piece.as_ref());
             count += 1;
         }
-        socket::send_vectored(fd, &slices[..count])
+        (way.many)(fd, &slices[..count])
     }
 
     fn leave(&mut self, mut sent: usize, done: &mut impl FnMut(P)) {
@@ -216,6 +247,15 @@ impl<P: AsRef<[u8]>> Default for WriteQueue<P> {
         WriteQueue::new()
     }
 }
+
+/// The system calls that take one piece, and several.
+struct Way {
+    one: fn(RawFd, &[u8]) -> io::Result<usize>,
+    many: fn(RawFd, &[IoSlice<'_>]) -> io::Result<usize>,
+}
+
+const SOCKET: Way = Way { one: socket::send, many: socket::send_vectored };
+const PIPE: Way = Way { one: pipe::write, many: pipe::write_vectored };
 
 /// Pieces in one system call. The kernel takes up to 1024; the array lies on the stack.
 const AT_ONCE: usize = 128;

@@ -16,6 +16,7 @@ mod handle;
 mod names;
 mod pool;
 mod running;
+mod sock;
 mod streams;
 mod task;
 mod tls;
@@ -60,9 +61,13 @@ True",
     module.class::<streams::ReaderCoroutine>()?;
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<sock::SockCoroutine>()?;
     module.class::<tls::TlsProtocol>()?;
     module.class::<tls::TlsTransport>()?;
     module.class::<transport::StreamTransport>()?;
+    module.class::<transport::DatagramTransport>()?;
+    module.class::<transport::ReadPipeTransport>()?;
+    module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

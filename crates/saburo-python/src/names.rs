@@ -102,6 +102,9 @@ table! {
     strings {
         abort,
         add_done_callback,
+        any_sock_recv = c"_any_sock_recv",
+        any_sock_recv_into = c"_any_sock_recv_into",
+        any_sock_sendall = c"_any_sock_sendall",
         args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         attach = c"_attach",
@@ -125,6 +128,7 @@ table! {
         create_future,
         create_task,
         data_received,
+        datagram_received,
         debug,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
@@ -139,8 +143,10 @@ table! {
         dunder_name = c"__name__",
         eager_start,
         eof_received,
+        error_received,
         exception,
         extend,
+        extra = c"_extra",
         f_back,
         f_code,
         f_lineno,
@@ -170,6 +176,7 @@ table! {
         is_running,
         lineno,
         loop_ = c"loop",
+        log_closed_by_peer = c"_log_closed_by_peer",
         message,
         name,
         pause_reading,
@@ -177,12 +184,15 @@ table! {
         peercert,
         peername,
         pending,
+        pipe,
         private_loop = c"_loop",
         private_source_traceback = c"_source_traceback",
         protocol,
         read,
+        recvfrom,
         replace_transport = c"_replace_transport",
         report_callback = c"_report_callback",
+        report_read_pipe = c"_report_read_pipe",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
         report_transport = c"_report_transport",
@@ -192,6 +202,8 @@ table! {
         resume_writing,
         retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
+        send,
+        sendto,
         set_exception,
         set_name,
         set_result,
@@ -216,14 +228,19 @@ table! {
         writelines,
     }
     imports {
+        assertion_error = c"builtins", c"AssertionError";
         asyncio = c"asyncio", c"";
         attribute_error = c"builtins", c"AttributeError";
+        blocking_io_error = c"builtins", c"BlockingIOError";
+        broken_pipe_error = c"builtins", c"BrokenPipeError";
         bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
+        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";
+        class_read_transport = c"asyncio.transports", c"ReadTransport";
         class_socket = c"socket", c"socket";
         class_stream_reader = c"asyncio.streams", c"StreamReader";
         class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
@@ -242,6 +259,7 @@ table! {
         get_frame = c"sys", c"_getframe";
         incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
+        interrupted_error = c"builtins", c"InterruptedError";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";

@@ -43,6 +43,16 @@ impl Loop {
         drop(removed);
     }
 
+    /// Cancels who waits for room in a transport's descriptor, as sendfile() does.
+    #[cold]
+    pub(crate) fn cancel_wait_for_room(&self, fd: RawFd) -> Res<()> {
+        let waiting = self.core(|core| match core.writer(fd) {
+            Some(Ready::Arrived(_)) => core.remove_writer(fd),
+            _ => None,
+        });
+        watch::cancel(waiting.flatten()).map(drop)
+    }
+
     /// Is the descriptor watched for this very transport?
     pub(crate) fn is_watched_for(&self, fd: RawFd, direction: Direction, transport: &Object) -> bool {
         let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));
@@ -62,6 +72,12 @@ impl Loop {
     #[inline]
     pub(crate) fn tell_later(&self, transport: &Object, event: Event) -> Res<()> {
         self.push(Ready::Transport(event, transport.to_obj()))
+    }
+
+    /// Is there nothing to run but what is running? Then the next turn would only look for events.
+    #[inline]
+    pub(crate) fn is_otherwise_idle(&self) -> bool {
+        !self.stopping.get() && !self.has_jobs() && self.core(|core| core.ready_len() == 0).unwrap_or(false)
     }
 
     /// Makes the protocol of a new connection in the next turn.
@@ -146,6 +162,21 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             c"_make_socket_transport",
             transport::connected,
             c"A transport for a connected socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_datagram_transport",
+            transport::endpoint,
+            c"A transport for a datagram socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_read_pipe_transport",
+            transport::reading,
+            c"A transport that reads from a pipe, which it owns from now on.",
+        )
+        .many(
+            c"_make_write_pipe_transport",
+            transport::writing,
+            c"A transport that writes to a pipe, which it owns from now on.",
         )
         .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
         .one(

@@ -121,6 +121,26 @@ pub(crate) fn lend_mut<R>(object: &Object, fill: impl FnOnce(&mut [u8]) -> R) ->
     Ok(fill(unsafe { std::slice::from_raw_parts_mut(view.start(), view.len()) }))
 }
 
+/// Lends the text of an exact `str` to `look`, which must run no Python; None for anything else, and for text
+/// that UTF-8 cannot hold.
+pub(crate) fn lend_text<R>(object: &Object, look: impl FnOnce(&str) -> R) -> Option<R> {
+    if !object.is_exact_str() {
+        return None;
+    }
+    let mut length = 0;
+    // SAFETY: a live str, which keeps its UTF-8 form inside and never changes; it is ASCII's own bytes, or made
+    // once. Lone surrogates are an error, which is cleared.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &raw mut length);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let text = std::slice::from_raw_parts(text.cast::<u8>(), length as usize);
+        Some(look(std::str::from_utf8_unchecked(text)))
+    }
+}
+
 /// A buffer of Python's while we hold it: it cannot be resized.
 pub(crate) struct View(Box<ffi::Py_buffer>);
 

@@ -18,7 +18,7 @@ use super::args::Args;
 use super::compat::trash;
 use super::coroutine::{Sent, stop_iteration};
 use super::error::{Raised, Res, builtin, guarded, raise, shielded};
-use super::object::{Obj, Object, boolean, none};
+use super::object::{Obj, Object, boolean, none, tuple};
 
 /// A Rust type whose values are instances of a Python class.
 pub(crate) trait Class: Sized + 'static {
@@ -45,6 +45,10 @@ pub(crate) trait Class: Sized + 'static {
 
     /// The class of Python's that this one derives from, whose fields are `Inherited`.
     fn python_base() -> Option<&'static Object> {
+        None
+    }
+    /// Another class of Python's to derive from, which has no fields.
+    fn python_mixin() -> Option<&'static Object> {
         None
     }
     /// Where the class and its free list are kept.
@@ -113,6 +117,12 @@ impl<T: Class> Instance<T> {
     #[inline]
     pub(crate) fn to_own(&self) -> Own<T> {
         Own(self.as_object().to_obj(), PhantomData)
+    }
+
+    /// Has anybody given it attributes of its own?
+    #[inline]
+    pub(crate) fn has_attributes(&self) -> bool {
+        !self.dict.peek().is_null()
     }
 
     /// How many references there are.
@@ -860,6 +870,7 @@ impl<T: Class> Builder<T> {
             flags: flags as c_uint,
             slots: slots.leak().as_mut_ptr(),
         };
+        let mut both = None;
         let base = match T::python_base() {
             Some(base) => {
                 let fields = size_of::<ffi::PyObject>() + size_of::<T::Inherited>();
@@ -869,7 +880,10 @@ impl<T: Class> Builder<T> {
                     let what = format!("saburo does not know the layout of {}", base.repr()?);
                     return raise(builtin::runtime_error(), &what);
                 }
-                base.as_ptr()
+                match T::python_mixin() {
+                    Some(mixin) => both.insert(tuple([base, mixin].into_iter())?).as_ptr(),
+                    None => base.as_ptr(),
+                }
             }
             None => T::Base::cell().class.get().cast(),
         };

@@ -116,6 +116,12 @@ impl Object {
         }
     }
 
+    /// Is `class` its very type?
+    #[inline]
+    pub(crate) fn is_exactly(&self, class: &Object) -> bool {
+        std::ptr::eq(self.type_ptr().cast(), class.as_ptr())
+    }
+
     /// Python's `is`.
     #[inline]
     pub(crate) fn is(&self, other: &Object) -> bool {
@@ -387,6 +393,13 @@ impl Object {
     pub(crate) fn contains(&self, key: &Object) -> Res<bool> {
         // SAFETY: both live; -1 means an exception.
         Raised::check_bool(unsafe { ffi::PyDict_Contains(self.as_ptr(), key.as_ptr()) })
+    }
+
+    /// Is it exactly a `tuple`?
+    #[inline]
+    pub(crate) fn is_exact_tuple(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyTuple_CheckExact(self.as_ptr()) != 0 }
     }
 
     /// Item `index` of a tuple, or `None` past its end.

@@ -89,7 +89,7 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
     if data.is_empty() {
         return Ok(());
     }
-    if takes(this, data) {
+    if takes(this, data)? {
         return taken(this, bytes(data)?);
     }
     this.received.extend(data)?;
@@ -176,14 +176,14 @@ fn wake(this: &Instance<StreamReader>) -> Res<()> {
 
 /// Is it just what somebody waits for, with nothing before it?
 #[inline]
-fn takes(this: &Instance<StreamReader>, data: &[u8]) -> bool {
-    data.len() <= this.takes.get() && data.len() <= this.limit()
+fn takes(this: &Instance<StreamReader>, data: &[u8]) -> Res<bool> {
+    Ok(data.len() <= this.takes.get() && data.len() <= this.limit() && this.received.is_vacant()?)
 }
 
 /// Whoever waits gets this very object, unless more comes first.
 #[inline]
 fn taken(this: &Instance<StreamReader>, data: Obj) -> Res<()> {
-    this.received.keep(data)?;
+    this.received.keep(data);
     wake(this)
 }
 
@@ -221,7 +221,7 @@ fn resume(this: &Instance<StreamReader>) -> Res<()> {
 pub(super) fn feed_data(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     if let Some(bytes) = data.as_bytes() {
         check_not_at_eof(this)?;
-        if !bytes.is_empty() && takes(this, bytes) {
+        if !bytes.is_empty() && takes(this, bytes)? {
             return taken(this, data.to_obj());
         }
         return feed(this, bytes);

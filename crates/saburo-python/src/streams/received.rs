@@ -33,6 +33,12 @@ impl Received {
         Ok(self.len()? == 0)
     }
 
+    /// Is nothing there, and nobody else's bytearray to be filled?
+    #[inline]
+    pub(super) fn is_vacant(&self) -> Res<bool> {
+        Ok(self.is_empty()? && !self.object.is_set())
+    }
+
     /// Lends them to `look`, which calls nothing of Python.
     #[inline]
     pub(super) fn look<R>(&self, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
@@ -48,15 +54,11 @@ impl Received {
         self.publish()
     }
 
-    /// Keeps `data`, a `bytes`, as it is, if nothing else is there.
+    /// Keeps `data`, a `bytes`, as it is, where everything is vacant.
     #[inline]
-    pub(super) fn keep(&self, data: Obj) -> Res<()> {
-        debug_assert!(data.as_bytes().is_some());
-        if self.is_empty()? && !self.object.is_set() {
-            self.object.set(Some(data));
-            return Ok(());
-        }
-        self.extend(data.as_bytes().unwrap_or_default())
+    pub(super) fn keep(&self, data: Obj) {
+        debug_assert!(data.as_bytes().is_some() && !self.object.is_set() && self.buffer.borrow().is_empty());
+        self.object.set(Some(data));
     }
 
     /// Takes at most `count` bytes off the start, as `bytes`.

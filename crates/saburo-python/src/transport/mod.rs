@@ -1,17 +1,25 @@
-//! Transports: bytes between a socket and a protocol, without Python in between.
+//! Transports: bytes between a socket or a pipe and a protocol, without Python in between.
 //!
 //! A transport's descriptor is watched by the loop with the transport itself as the handle; this file
 //! sends its events to the class they are for. The rule all of them keep: what the kernel has said is
 //! copied out and every borrow has ended before a protocol is called, since it may do anything.
 
 mod address;
+mod datagram;
+mod endpoint;
 mod failure;
+mod flow;
+mod life;
 mod listener;
+mod piece;
+mod pipe;
 mod protocol;
-mod stream;
+pub(crate) mod stream;
 mod table;
 
+pub(crate) use datagram::{DatagramTransport, endpoint};
 pub(crate) use listener::{Listener, listen};
+pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
 pub(crate) use stream::{StreamTransport, accept_now, connected, write};
 pub(crate) use table::Transports;
 
@@ -28,6 +36,8 @@ pub(crate) enum Event {
     Writable,
     /// It is time to tell the protocol that the connection is there.
     Opened,
+    /// It is time to tell the protocol that the other end of a pipe was closed.
+    Ended,
     /// It is time to tell the protocol that the connection is gone.
     Lost,
 }
@@ -37,6 +47,12 @@ pub(crate) enum Event {
 pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event) -> Res<()> {
     let told = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
         stream::tell(event_loop, stream, event)
+    } else if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
+        datagram::tell(event_loop, datagrams, event)
+    } else if let Some(pipe) = transport.cast_exact::<ReadPipeTransport>() {
+        pipe::tell_reader(event_loop, pipe, event)
+    } else if let Some(pipe) = transport.cast_exact::<WritePipeTransport>() {
+        pipe::tell_writer(event_loop, pipe, event)
     } else if let Some(listener) = transport.cast_exact::<Listener>() {
         listener::accept(event_loop, listener)
     } else {
@@ -60,5 +76,8 @@ pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> 
 
 /// Has `close()` been called, or is the connection gone? Asked by whoever wants the descriptor.
 pub(crate) fn is_closing(transport: &Object) -> bool {
-    transport.cast_exact::<StreamTransport>().is_none_or(|stream| stream.is_closing())
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        return stream.is_closing();
+    }
+    transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
 }

@@ -1,12 +1,10 @@
 //! The end of a connection, which the protocol is told exactly once.
 
-use saburo_core::net;
-
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Instance, Object, Raised, Res, aside, none, string};
+use crate::ffi::{Instance, Object, Raised, Res, aside, string};
 use crate::names::names;
 
-use super::{Event, Phase, StreamTransport, failure, protocol, write};
+use super::{Phase, StreamTransport, failure, write};
 
 pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     if this.is_closing() {
@@ -36,8 +34,7 @@ pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
 pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     abort(this)?;
-    drop(event_loop.transports().leave(this.fd.replace(-1), this.as_object()));
-    drop(this.socket.take());
+    this.endpoint.leave(this, &event_loop, this.as_object());
     Ok(())
 }
 
@@ -60,13 +57,9 @@ pub(super) fn fatal(
     raised: Raised,
     message: &str,
 ) -> Res<()> {
-    if failure::ends_the_run(&raised) {
-        return Err(raised);
-    }
-    let exception = raised.take();
-    let reported = failure::report(event_loop, this.as_object(), &exception, message);
-    aside(|| force_close(event_loop, this, Some(&exception)))?;
-    reported
+    failure::fatal(event_loop, this.as_object(), raised, message, |exception| {
+        force_close(event_loop, this, Some(exception))
+    })
 }
 
 fn force_close(
@@ -85,21 +78,7 @@ fn force_close(
     if this.phase.get() == Phase::Open {
         event_loop.unwatch_transport(this.fd.get(), Direction::Read);
     }
-    schedule_lost(event_loop, this, cause)
-}
-
-/// The protocol will be told in the next turn.
-pub(super) fn schedule_lost(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    cause: Option<&Object>,
-) -> Res<()> {
-    this.phase.set(Phase::Ending);
-    this.cause.set(cause.map(Object::to_obj));
-    if !this.context_given.get() {
-        this.context.set(Some(event_loop.contexts().copy_current()?));
-    }
-    event_loop.tell_later(this.as_object(), Event::Lost)
+    this.schedule_lost(event_loop, this.as_object(), cause)
 }
 
 /// Tells the protocol, and closes the descriptor.
@@ -107,13 +86,7 @@ pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
     if this.phase.get() == Phase::Closed {
         return Ok(());
     }
-    let told = match (this.protocol.get(), this.context.get()) {
-        (Some(target), Some(context)) => {
-            let cause = this.cause.take().unwrap_or_else(none);
-            protocol::call(context.as_object(), &target, &names().connection_lost, &[&cause]).map(drop)
-        }
-        _ => Ok(()),
-    };
+    let told = this.within(|| this.tell_lost());
     aside(|| release(event_loop, this))?;
     told
 }
@@ -128,9 +101,14 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     this.phase.set(Phase::Closed);
     let server = this.server.take();
     let waiter = this.empty_waiter.take();
-    let closed = close_descriptor(this);
-    drop(event_loop.transports().leave(this.fd.get(), this.as_object()));
-    drop((this.protocol.take(), this.event_loop.take(), this.context.take(), this.waiter.take()));
+    // With a waiter there is a sendfile(), which may wait by itself.
+    if waiter.is_some()
+        && let Err(raised) = event_loop.cancel_wait_for_room(this.fd.get())
+    {
+        raised.unraisable(this.as_object());
+    }
+    let closed = this.endpoint.close(this);
+    this.part(event_loop, this.as_object());
     if let Some(server) = server {
         server.method(&names().detach, &[this.as_object()])?;
     }
@@ -143,40 +121,18 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     closed
 }
 
-/// Closed once, by whoever owns it. The loop has stopped watching it before.
-fn close_descriptor(this: &StreamTransport) -> Res<()> {
-    if this.local.borrow().is_none() {
-        // Whoever asks later for the address of this end gets it as before.
-        *this.local.borrow_mut() = net::local_address(this.fd.get()).ok().flatten();
-    }
-    drop(this.descriptor.take());
-    match this.socket.take() {
-        Some(socket) => socket.method(&names().close, &[]).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// The last reference is gone, and nobody has closed it.
+/// The last reference is gone.
 #[cold]
 pub(super) fn abandoned(this: &Instance<StreamTransport>) {
-    if this.phase.get() == Phase::Closed || this.fd.get() < 0 {
+    if !this.was_left_open(this.as_object()) {
         return;
     }
-    if let Err(raised) = warn_unclosed(this) {
-        raised.unraisable(this.as_object());
-    }
-    this.phase.set(Phase::Closed);
     let server = this.server.take();
-    let detached = close_descriptor(this)
+    let detached = this
+        .endpoint
+        .close(this)
         .and_then(|()| server.map(|server| server.method(&names().detach, &[this.as_object()])).transpose());
     if let Err(raised) = detached {
         raised.unraisable(this.as_object());
     }
-}
-
-fn warn_unclosed(this: &Instance<StreamTransport>) -> Res<()> {
-    let names = names();
-    let message = string(&format!("unclosed transport {}", this.as_object().repr()?))?;
-    let args = [&*message, &*names.resource_warning, this.as_object()];
-    names.warn.call_with_names(&args, Some(&names.kw_source)).map(drop)
 }

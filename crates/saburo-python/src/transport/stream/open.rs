@@ -1,15 +1,15 @@
 //! The beginning of a connection: the transport is made, the protocol is told, reading starts.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, mapping, raise};
+use crate::event_loop::Loop;
+use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside};
 use crate::names::names;
 
 use super::super::{Listener, listener};
-use super::{Event, StreamTransport, end, failure, protocol, set_protocol, start_reading, write};
+use super::{Event, StreamTransport, end, failure, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
 pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -24,22 +24,12 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     };
     event_loop.check_usable()?;
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
-    let fd = sock.method(&names().fileno, &[])?.as_i64()?;
-    let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-        return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
-    };
-    let transport = made(event_loop, fd)?;
-    transport.socket.set(Some(sock.to_obj()));
+    let transport = made(event_loop)?;
+    let fd = transport.endpoint.take_over(sock, extra)?;
+    transport.fd.set(fd);
     set_protocol(&transport, target)?;
     transport.waiter.set(given(waiter));
-    if let Some(extra) = given(extra) {
-        let copy = mapping(&[])?;
-        copy.method(&names().update, &[&extra])?;
-        transport.extra.set(Some(copy));
-    }
-    *transport.local.borrow_mut() = net::local_address(fd).ok().flatten();
-    *transport.peer.borrow_mut() = net::peer_address(fd).ok().flatten();
-    if matches!(&*transport.local.borrow(), Some(Address::V4(_) | Address::V6(_))) {
+    if transport.endpoint.is_inet() {
         // Refused by what is no TCP, which has nothing to delay.
         let _ = net::set_nodelay(fd);
     }
@@ -63,9 +53,8 @@ pub(in crate::transport) fn accepted(
     peer: Option<Address>,
     context: Context,
 ) -> Res<Own<StreamTransport>> {
-    let transport = made(event_loop, descriptor.as_raw_fd())?;
-    transport.descriptor.set(Some(descriptor));
-    *transport.peer.borrow_mut() = peer;
+    let transport = made(event_loop)?;
+    transport.fd.set(transport.endpoint.take_over_descriptor(descriptor, peer));
     transport.context_given.set(true);
     transport.context.set(Some(context));
     transport.waiter.set(Some(listener.as_object().to_obj()));
@@ -104,12 +93,9 @@ fn begin(
 }
 
 /// A transport that the loop knows nothing of yet.
-fn made(event_loop: &Instance<Loop>, fd: RawFd) -> Res<Own<StreamTransport>> {
-    use crate::ffi::Class;
-
+fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
     let transport = Instance::alloc(StreamTransport::create())?;
     transport.event_loop.set(Some(event_loop.to_own()));
-    transport.fd.set(fd);
     Ok(transport)
 }
 
@@ -121,29 +107,4 @@ fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: 
     }
     drop(event_loop.transports().enter(this.fd.get(), this.as_object().to_obj()));
     event_loop.tell_later(this.as_object(), Event::Opened)
-}
-
-/// Tells the protocol, starts reading, and lets whoever waits for the connection go on: three calls in a
-/// row in asyncio's queue.
-pub(super) fn opened(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    let waiter = this.waiter.take();
-    let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
-    let own = match this.context_given.get() {
-        true => context,
-        // What is set there stays there, as in a callback of its own.
-        false => context.copied()?,
-    };
-    let told = protocol::call(own.as_object(), &target, &names().connection_made, &[this.as_object()]);
-    if let Err(raised) = told {
-        // A callback that has failed, and no more: the connection goes on.
-        failure::report_callback(event_loop, this.as_object(), raised)?;
-    }
-    // A protocol may have started it itself, by pausing and resuming.
-    if this.is_reading() && !event_loop.is_watched_for(this.fd.get(), Direction::Read, this.as_object()) {
-        start_reading(event_loop, this)?;
-    }
-    match waiter {
-        Some(waiter) => write::set_result(&waiter),
-        None => Ok(()),
-    }
 }

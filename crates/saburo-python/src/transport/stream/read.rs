@@ -7,6 +7,7 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, inside, int, lend_mut, raise};
 use crate::names::names;
+use crate::streams::{self, StreamReaderProtocol};
 use crate::tls::{self, TlsProtocol};
 
 use super::super::protocol::Kind;
@@ -22,7 +23,37 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
         Kind::Plain => plain(event_loop, this, &target, &context),
         Kind::Buffered => buffered(event_loop, this, &target, &context),
         Kind::Tls => encrypted(event_loop, this, &target, &context),
+        Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {
+            // Somebody may have put a data_received of his own in there.
+            Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream, &context),
+            _ => plain(event_loop, this, &target, &context),
+        },
     }
+}
+
+/// From the kernel's buffer into the reader's.
+#[inline]
+fn streamed(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Instance<StreamReaderProtocol>,
+    context: &Context,
+) -> Res<()> {
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = match received {
+        Ok(count) if count > 0 => inside(context.as_object(), || streams::feed(target, &buffer[..count])),
+        _ => Ok(()),
+    };
+    event_loop.put_buffer(buffer);
+    match received {
+        Ok(0) => return ended(event_loop, this, &target.as_object().to_obj(), context),
+        Ok(_) => {}
+        Err(error) => return failed(event_loop, this, &error),
+    }
+    fed.or_else(|raised| {
+        end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed.")
+    })
 }
 
 #[inline]

@@ -3,36 +3,12 @@
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, new_future, os_error};
-use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, none, raise, string};
-use crate::future::{self, Future};
+use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise};
 use crate::names::names;
 
-use super::{Eof, Phase, StreamTransport, end, protocol};
-
-/// Something to send.
-pub(super) enum Piece {
-    /// The program's own, uncopied.
-    Bytes(Bytes),
-    /// Copies of small ones, one behind the other, and of what may change.
-    Copied(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Piece {
-    #[inline]
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Piece::Bytes(bytes) => bytes.as_ref(),
-            Piece::Copied(copied) => copied,
-        }
-    }
-}
-
-/// Up to this many bytes, copying costs less than another entry of a vectored call.
-const SMALL: usize = 512;
-/// Copies go into blocks of this size.
-const BLOCK: usize = 4096;
-/// From so many writes in vain on, each is logged; asyncio's number.
-const IN_VAIN: u32 = 5;
+use super::super::life::set_result;
+use super::super::piece::{self, Piece};
+use super::{Eof, Phase, StreamTransport, end};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -49,7 +25,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
         return in_vain(this);
     };
     match exact {
-        Some(bytes) => push(this, bytes),
+        Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
         None => {
             if let Err(raised) = push_copy(&event_loop, this, data) {
                 return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
@@ -59,7 +35,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     gather(&event_loop, this)
 }
 
-pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
+pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
     check_writable(this, "writelines", "writelines")?;
     if !list.truth()? {
         return Ok(());
@@ -72,7 +48,7 @@ pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
         match Bytes::exact(&data) {
-            Some(bytes) => push(this, bytes),
+            Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
             None => {
                 let copied = lend(&data, <[u8]>::to_vec)?;
                 this.queue.borrow_mut().push(Piece::Copied(copied));
@@ -95,51 +71,16 @@ fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
     Ok(())
 }
 
-/// Nobody will get it; the program is told if it goes on.
+/// Nobody will get it. The loss of the connection itself counts as one.
 #[cold]
 fn in_vain(this: &StreamTransport) -> Res<()> {
-    // The loss of the connection itself counts as one.
-    let before = this.in_vain.get() + 1;
-    this.in_vain.set(before);
-    if before >= IN_VAIN {
-        let names = names();
-        names.logger.method(&names.warning, &[&*string("socket.send() raised exception.")?])?;
-    }
-    Ok(())
-}
-
-/// Appends to the queue, copying what is small.
-#[inline]
-fn push(this: &StreamTransport, bytes: Bytes) {
-    let mut queue = this.queue.borrow_mut();
-    if queue.is_empty() || bytes.as_ref().len() > SMALL {
-        queue.push(Piece::Bytes(bytes));
-        return;
-    }
-    copy(&mut queue, bytes.as_ref());
-}
-
-fn copy(queue: &mut saburo_core::WriteQueue<Piece>, data: &[u8]) {
-    let mut copied = false;
-    queue.extend_last(|last| match last {
-        Piece::Copied(block) if block.len() + data.len() <= BLOCK => {
-            block.extend_from_slice(data);
-            copied = true;
-            data.len()
-        }
-        _ => 0,
-    });
-    if !copied {
-        let mut block = Vec::with_capacity(BLOCK.max(data.len()));
-        block.extend_from_slice(data);
-        queue.push(Piece::Copied(block));
-    }
+    this.in_vain(1, "socket.send() raised exception.")
 }
 
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
 /// that only the rest is copied.
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
-    let large = lend(data, |bytes| bytes.len() > this.high.get())?;
+    let large = lend(data, |bytes| bytes.len() > this.flow.high.get())?;
     if large && !this.waiting_for_room.get() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
@@ -156,7 +97,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
                 Err(error) => return Some(error),
             }
         }
-        copy(&mut queue, rest);
+        piece::copy(&mut queue, rest);
         None
     })?;
     match failed {
@@ -171,7 +112,7 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<
     if this.waiting_for_room.get() {
         return pause_if_full(event_loop, this);
     }
-    if this.queue.borrow().len() > this.high.get() || !event_loop.gathers() {
+    if this.queue.borrow().len() > this.flow.high.get() || !event_loop.gathers() {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
@@ -206,8 +147,9 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
     }
     if from_event {
         // There is room, so what is written by whoever goes on now need not wait for an event.
-        this.waiting_for_room.set(!this.queue.borrow().is_empty());
-        let resumed = resume_if_drained(event_loop, this);
+        let waiting = this.queue.borrow().len();
+        this.waiting_for_room.set(waiting > 0);
+        let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
         if this.waiting_for_room.get() {
             return resumed;
         }
@@ -242,7 +184,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
             this.phase.set(Phase::Ending);
             end::lost(event_loop, this)
         }
-        Phase::Closing => end::schedule_lost(event_loop, this, None),
+        Phase::Closing => this.schedule_lost(event_loop, this.as_object(), None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
             net::shutdown_write(this.fd.get()).or_else(|error| os_error(&error))
@@ -266,23 +208,8 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: 
 /// Tells the protocol to stop writing, if more than the high-water mark waits.
 #[inline]
 pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.queue.borrow().len() <= this.high.get() || this.protocol_paused.get() {
-        return Ok(());
-    }
-    let Some(target) = this.protocol.get() else { return Ok(()) };
-    this.protocol_paused.set(true);
-    protocol::throttle(event_loop, this.as_object(), &target, true)
-}
-
-/// Tells the protocol to go on writing, if no more than the low-water mark waits.
-#[inline]
-fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if !this.protocol_paused.get() || this.queue.borrow().len() > this.low.get() {
-        return Ok(());
-    }
-    let Some(target) = this.protocol.get() else { return Ok(()) };
-    this.protocol_paused.set(false);
-    protocol::throttle(event_loop, this.as_object(), &target, false)
+    let waiting = this.queue.borrow().len();
+    this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, waiting)
 }
 
 /// What was written in this turn is sent before anything else happens to the connection.
@@ -322,15 +249,4 @@ pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
         set_result(&waiter)?;
     }
     Ok(waiter)
-}
-
-/// `future.set_result(None)`, unless it is done.
-pub(super) fn set_result(waiter: &Object) -> Res<()> {
-    if let Some(native) = waiter.cast::<Future>() {
-        return if native.is_done() { Ok(()) } else { future::resolve(native, none()) };
-    }
-    if waiter.method(&names().cancelled, &[])?.truth()? {
-        return Ok(());
-    }
-    waiter.method(&names().set_result, &[&none()]).map(drop)
 }
