@@ -57,8 +57,8 @@ CONTENDERS = {
         Contender("uvloop", polls=EVERY_TURN),
         Contender(
             SUBJECT,
-            polls="every turn when a descriptor is registered or a thread-pool job is out, "
-            "else every 61 turns and at least every 100 µs",
+            polls="every turn while a thread-pool job is out, or a descriptor is registered that "
+            "had news in the last 64 polls; else every 61 turns and at least about every 100 µs",
         ),
         Contender("rloop", polls="about 15 times in 10,000 turns, sockets or not"),
         Contender("rsloop", polls="about 15 times in 10,000 turns, sockets or not"),

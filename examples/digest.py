@@ -360,8 +360,10 @@ def command_line(arguments: list[str] | None) -> argparse.Namespace:
     if not os.path.exists(options.path):
         parser.error(f"no such file or folder: {os.fsdecode(options.path)!a}")
     if options.output is not None:
-        folder = os.path.dirname(os.path.realpath(options.output))
-        if os.path.isdir(options.output) or not os.access(folder, os.W_OK):
+        path = os.path.realpath(options.output)
+        # As write_report does it: a report is moved into its folder, a device is written to.
+        device = os.path.exists(path) and not os.path.isfile(path)
+        if os.path.isdir(path) or not os.access(path if device else os.path.dirname(path), os.W_OK):
             parser.error(f"cannot write to {os.fsdecode(options.output)!a}")
     return options
 

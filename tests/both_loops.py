@@ -47,6 +47,15 @@ class Kind:
         loop: asyncio.AbstractEventLoop = eval(self.factory, names)
         return loop
 
+    @property
+    def streams(self) -> Any:
+        """The module that has StreamReader, open_connection and the like."""
+        if self.is_saburo:
+            import saburo
+
+            return saburo
+        return asyncio
+
     def script(self, source: str) -> str:
         """`source` as a program in which `new_loop()` makes a loop of this kind."""
         module = "saburo" if self.is_saburo else "asyncio"

@@ -1,7 +1,7 @@
 """Fixtures of the behaviour tests, and the rules every one of them is held to.
 
-A test that asks for `kind`, `new_loop`, `loop` or `run` runs once per loop. Modules marked
-`every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
+A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules
+marked `every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ import pytest
 from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript, children
 
 HERE = Path(__file__).parent
+HELD = (HERE, HERE / "downstream")
+"""The folders whose tests are held to the rules. CPython's own have other ones."""
+
+collect_ignore = ["downstream"]
+"""Needs servers and other people's packages: `make test-downstream` asks for it by name."""
+
 STUCK_AFTER = 180.0
 
 _stderr = -1
@@ -33,15 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     _stderr = os.dup(2)  # pytest is about to capture descriptor 2
     resource_tracker.ensure_running()  # multiprocessing's own, one per process: no test's leak
+    # A shell that runs us in the background has Ctrl-C ignored, and our programs would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "every_task_kind: also run on a saburo loop with the standard library's tasks"
     )
     config.addinivalue_line("markers", "saburo_only: says where saburo differs from asyncio")
+    config.addinivalue_line(
+        "markers", "as_since(major, minor): saburo does as asyncio from that version of Python on"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == HERE:
+        if item.path.parent in HELD:
             # Any warning is a failure: an unclosed loop or socket, a coroutine never awaited.
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
 
@@ -57,6 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     kinds = KINDS if metafunc.definition.get_closest_marker("every_task_kind") else KINDS[:2]
     if metafunc.definition.get_closest_marker("saburo_only"):
+        kinds = [kind for kind in kinds if kind.is_saburo]
+    newer = metafunc.definition.get_closest_marker("as_since")
+    if newer is not None and sys.version_info < newer.args:
         kinds = [kind for kind in kinds if kind.is_saburo]
     not_built = pytest.mark.skip(reason="SABURO_TESTS_ON=asyncio")
     metafunc.parametrize(
@@ -83,7 +97,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test leaves a descriptor, a thread, a child, a hook or a running loop to the next one."""
-    if request.path.parent != HERE:
+    if request.path.parent not in HELD:
         yield
         return
     descriptors, threads = open_descriptors(), set(threading.enumerate())
@@ -129,6 +143,12 @@ def loop(kind: Kind) -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+@pytest.fixture
+def streams(kind: Kind) -> Any:
+    """The module that has StreamReader, open_connection and the like: asyncio or saburo."""
+    return kind.streams
 
 
 @pytest.fixture

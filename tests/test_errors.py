@@ -8,7 +8,6 @@ import contextvars
 import dataclasses
 import math
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -292,22 +291,8 @@ def test_the_commonest_messages_are_these(loop: Loop, name: str) -> None:
 
 
 UNAVAILABLE = {
-    "create_connection": lambda loop: loop.create_connection(asyncio.Protocol, "127.0.0.1", 1),
-    "create_server": lambda loop: loop.create_server(asyncio.Protocol, "127.0.0.1", 0),
-    "create_unix_connection": lambda loop: loop.create_unix_connection(asyncio.Protocol, "/s"),
-    "create_unix_server": lambda loop: loop.create_unix_server(asyncio.Protocol, "/s"),
-    "create_datagram_endpoint": lambda loop: loop.create_datagram_endpoint(
-        asyncio.DatagramProtocol, ("127.0.0.1", 0)
-    ),
-    "connect_accepted_socket": lambda loop: loop.connect_accepted_socket(
-        asyncio.Protocol, socket.socket()
-    ),
-    "connect_read_pipe": lambda loop: loop.connect_read_pipe(asyncio.Protocol, sys.stdin),
-    "connect_write_pipe": lambda loop: loop.connect_write_pipe(asyncio.Protocol, sys.stdout),
     "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
-    "start_tls": lambda loop: loop.start_tls(None, None, None),
-    "sendfile": lambda loop: loop.sendfile(None, None),
 }
 
 

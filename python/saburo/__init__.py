@@ -2,7 +2,7 @@
 
 Programs that say `import asyncio` run unchanged on saburo's event loop: through
 `saburo.run(main())`, `asyncio.Runner(loop_factory=saburo.new_event_loop)` or the command
-`saburo run app.py`. Importing saburo patches nothing.
+`saburo run app.py`. Importing saburo patches nothing; `saburo.install()` does.
 
 >>> import asyncio, saburo
 >>> async def main():
@@ -16,9 +16,21 @@ from __future__ import annotations
 
 import sys
 
+from ._install import install, uninstall
 from ._loop import Loop
 from ._run import new_event_loop, run
-from ._saburo import Future, Handle, InternalError, Task, TimerHandle, __version__
+from ._saburo import (
+    Future,
+    Handle,
+    InternalError,
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    Task,
+    TimerHandle,
+    __version__,
+)
+from ._streams import open_connection, open_unix_connection, start_server, start_unix_server
 
 # Not the one from `typing`, here and in the other files: importing that takes longer than all of
 # saburo, and asyncio does without it. Type checkers know the name.
@@ -31,11 +43,20 @@ __all__ = (
     "Handle",
     "InternalError",
     "Loop",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "TimerHandle",
     "__version__",
+    "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "start_server",
+    "start_unix_server",
+    "uninstall",
 )
 
 

@@ -1,9 +1,9 @@
 """The command `saburo`.
 
 `saburo run` becomes the program it runs, as `python FILE` would: a `__main__` of its own that stays
-in sys.modules, its arguments, its exit code, its tracebacks. The one difference is where
-`asyncio.run`, `asyncio.Runner` and `asyncio.new_event_loop` get their loop from. Processes that the
-program starts anew are its own affair: they run on asyncio's loop.
+in sys.modules, its arguments, its exit code, its tracebacks. The one difference is what
+`saburo.install()` puts in asyncio's place. Processes that the program starts anew are its own
+affair: they run on asyncio's loop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from . import __version__
-from ._compat import main_names, make_default
+from ._compat import main_names
+from ._install import install
 from ._traceback import show_without_us
-from ._unavailable import Unavailable
 
 _T = TypeVar("_T")
 
@@ -93,7 +93,7 @@ def _command(arguments: list[str]) -> int:
 
 
 def _run(name: str, arguments: list[str], *, is_module: bool) -> None:
-    make_default()
+    install()
     sys.argv[:] = ["-m" if is_module else name, *arguments]
     try:
         program = _module(name) if is_module else _file(name)
@@ -208,6 +208,7 @@ def _versions() -> Iterator[str]:
     yield f"saburo {__version__}"
     yield f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     yield platform.platform()
-    yield "features: tasks, futures, timers, executors, signals, sock_*, debug mode, tasks='stdlib'"
-    missing = sorted(name for name in vars(Unavailable) if not name.startswith("_"))
-    yield f"not yet: {', '.join(missing)}"
+    yield (
+        "features: tasks, futures, timers, executors, signals, sock_*, transports, servers, "
+        "streams, TLS, pipes, subprocesses, debug mode, install(), tasks='stdlib'"
+    )

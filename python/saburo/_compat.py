@@ -29,21 +29,13 @@ def debug_by_default() -> bool:
     return asked
 
 
-def make_default() -> None:
-    """Makes `asyncio.new_event_loop` return loops of ours, and with it `asyncio.run` and `Runner`.
-
-    For a process of our own (`saburo run`); a library has no business doing this.
-    """
+def policies() -> list[object]:
+    """The policy that `asyncio.get_event_loop()` makes loops by, where there still is one."""
     if sys.version_info >= (3, 14):
-        from ._run import new_event_loop
-
-        # Policies warn from here on and are gone in 3.16. Runner looks the name up in `events`.
-        events.new_event_loop = new_event_loop
-        asyncio.new_event_loop = new_event_loop
-    else:
-        from ._policy import EventLoopPolicy
-
-        asyncio.set_event_loop_policy(EventLoopPolicy())
+        # Policies warn from here on, and nothing makes loops by them but themselves.
+        return []
+    policy = asyncio.get_event_loop_policy()
+    return [policy] if hasattr(policy, "__dict__") else []
 
 
 def main_names(spec: ModuleSpec | None) -> dict[str, object]:

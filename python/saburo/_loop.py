@@ -14,13 +14,16 @@ import weakref
 
 from . import _saburo
 from ._compat import debug_by_default
+from ._connect import Connecting
+from ._datagram import Datagrams
 from ._generators import AsyncGenerators
+from ._pipes import Pipes
 from ._registry import remember
 from ._report import logger
-from ._sendfile import SendingFiles
-from ._standins import StandIns
+from ._sendfile_transport import SendingThroughTransports
+from ._serve import Serving
+from ._start_tls import StartingTls
 from ._subprocess import Subprocesses
-from ._unavailable import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,17 +38,19 @@ _ORIGIN_DEPTH = 10
 
 class Loop(
     AsyncGenerators,
-    SendingFiles,
+    Connecting,
+    Serving,
+    Datagrams,
+    Pipes,
+    StartingTls,
+    SendingThroughTransports,
     Subprocesses,
-    StandIns,
-    Unavailable,
     _saburo.Loop,
     asyncio.AbstractEventLoop,
 ):
     """An asyncio event loop.
 
     Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
-    Transports and servers raise NotImplementedError for now.
 
     `tasks="stdlib"` makes `create_task` and `create_future` return asyncio's own classes, for tools
     that look inside of them, such as `python -m asyncio ps`.

@@ -13,8 +13,16 @@ from ._report import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
+    # Family, type, protocol, canonical name and socket address, as getaddrinfo() has them.
+    _AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
+
+# What getaddrinfo() takes for the two types of socket that it is asked for here.
+_PROTOCOLS: dict[int, int] = {
+    socket.SOCK_STREAM: socket.IPPROTO_TCP,
+    socket.SOCK_DGRAM: socket.IPPROTO_UDP,
+}
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
@@ -82,6 +90,24 @@ class Resolving(Executing):
         )
         return found[0][4]
 
+    async def _addresses(
+        self,
+        address: Any,
+        *,
+        family: int = 0,
+        type: int = socket.SOCK_STREAM,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[_AddressInfo]:
+        """`getaddrinfo` of `address`, a host, a port and perhaps more; not asked for a literal."""
+        host, port = address[:2]
+        info = _info_of_literal(host, port, family, type, proto, address[2:])
+        if info is not None:
+            return [info]
+        return await self.getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
+
     def _getaddrinfo_logged(
         self, host: Any, port: Any, family: int, type: int, proto: int, flags: int
     ) -> list[Any]:
@@ -97,6 +123,27 @@ class Resolving(Executing):
         log = logger.info if took >= self.slow_callback_duration else logger.debug
         log("Getting address info %s took %.3fms: %r", asked, took * 1e3, found)
         return found
+
+
+def _info_of_literal(
+    host: Any, port: Any, family: int, type: int, proto: int, rest: tuple[int, ...]
+) -> _AddressInfo | None:
+    """The one entry that `getaddrinfo` has for an IP address; None if that needs libc."""
+    if proto not in (0, *_PROTOCOLS.values()) or type not in _PROTOCOLS:
+        return None
+    try:
+        number = 0 if port is None or (isinstance(port, bytes | str) and not port) else int(port)
+    except (TypeError, ValueError):
+        return None  # the name of a service
+    found = literal_family(host)
+    text = _text(host)
+    # A zone ("fe80::1%eth0") is for libc to turn into a number.
+    if found is None or "%" in text or family not in (socket.AF_UNSPEC, found):
+        return None
+    if found == socket.AF_INET:
+        return (found, type, _PROTOCOLS[type], "", (text, number))
+    flow, scope = (*rest, 0, 0)[:2]
+    return (found, type, _PROTOCOLS[type], "", (text, number, flow, scope))
 
 
 def is_numeric(host: Any, port: Any) -> bool:

@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 
 from ._sock import Sockets, _refuse_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from typing import IO, Any
 
 # How much the fallback reads at a time, in bytes.
@@ -59,26 +61,32 @@ class SendingFiles(Sockets):
         _refuse_tls(sock)
         _check_parameters(sock, file, offset, count)
         try:
-            return await self._send_by_kernel(sock, file, offset, count)
+            return await self._send_by_kernel(sock, file, offset, count, self._wait_writable)
         except asyncio.SendfileNotAvailableError:
             if not fallback:
                 raise
         return await self._send_by_hand(sock, file, offset, count)
 
     async def _send_by_kernel(
-        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        self,
+        sock: socket.socket,
+        file: IO[bytes],
+        offset: int,
+        count: int | None,
+        wait_writable: Callable[[socket.socket], Awaitable[None]],
     ) -> int:
         if not hasattr(os, "sendfile"):
             raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
         try:
             source = file.fileno()
-            size = os.fstat(source).st_size
+            status = os.fstat(source)
         except (AttributeError, OSError):
             # io.UnsupportedOperation, from an object in memory, is an OSError.
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
-        block = count or size
-        if not block:
-            return 0
+        if not stat.S_ISREG(status.st_mode):
+            raise asyncio.SendfileNotAvailableError("not a regular file")
+        # Files below /proc have no size, but bytes.
+        block = count or status.st_size or _MOST
         sent = 0
         try:
             while count is None or sent < count:
@@ -93,7 +101,7 @@ class SendingFiles(Sockets):
                     break
                 sent += moved or 0
                 # Also after a success: the other tasks get their turn between two blocks.
-                await self._wait_writable(sock)
+                await wait_writable(sock)
             return sent
         finally:
             _move_to(source, offset + sent)
@@ -101,7 +109,7 @@ class SendingFiles(Sockets):
     async def _send_by_hand(
         self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
     ) -> int:
-        seekable = hasattr(file, "seek")
+        seekable = is_seekable(file)
         if seekable:
             file.seek(offset)
         buffer = bytearray(min(count, _CHUNK) if count else _CHUNK)
@@ -119,6 +127,13 @@ class SendingFiles(Sockets):
         finally:
             if sent > 0 and seekable:
                 file.seek(offset + sent)
+
+
+def is_seekable(file: Any) -> bool:
+    """A pipe has a position to seek just as little as an object without seek(): it is read on."""
+    if hasattr(file, "seekable"):
+        return bool(file.seekable())
+    return hasattr(file, "seek")
 
 
 def _read_into(file: Any, view: memoryview) -> int | None:

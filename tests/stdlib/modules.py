@@ -11,7 +11,7 @@ PACKAGE = "test.test_asyncio"
 
 # The loop under test and its classes.
 FULL = "full"
-# Our Future and Task on CPython's loops, for programs that bring their own loop.
+# Our classes on CPython's loops, for programs that bring their own loop.
 FOREIGN = "foreign"
 
 RUN: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,13 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_futures2": (FULL, FOREIGN),
     "test_eager_task_factory": (FULL, FOREIGN),
     "test_free_threading": (FULL,),
+    "test_ssl": (FULL,),
+    "test_sendfile": (FULL,),
+    "test_streams": (FULL, FOREIGN),
+    "test_server": (FULL,),
+    "test_server_context": (FULL,),
+    "test_sslproto": (FULL,),
+    "test_buffered_proto": (FULL,),
     "test_graph": (FULL,),
     "test_events": (FULL,),
     "test_base_events": (FULL,),

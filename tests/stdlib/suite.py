@@ -84,7 +84,8 @@ def stray_entries() -> list[str]:
     labels = {job.label for job in jobs()}
     present = set(installed() or ())
     stray = [pattern for pattern in record.patterns() if label_of(pattern) not in labels]
-    stray += [name for name in record.classes_left_out if label_of(name) not in labels]
+    names = (*record.classes_left_out, *record.tests_left_out)
+    stray += [name for name in names if label_of(name) not in labels]
     return stray + [name for name in record.modules_left_out if name not in present]
 
 
@@ -143,9 +144,11 @@ def without_test(
     for pattern in record.patterns():
         if label_of(pattern) == job.label and not fnmatch.filter(tests, pattern):
             yield Verdict(pattern, FAILED, detail)
-    classes = {name for line in lines for name in line.get("classes", ())}
-    for name in record.classes_left_out:
-        if label_of(name) == job.label and name not in classes:
+    found = {
+        name for line in lines for key in ("classes", "left_out") for name in line.get(key, ())
+    }
+    for name in (*record.classes_left_out, *record.tests_left_out):
+        if label_of(name) == job.label and name not in found:
             yield Verdict(name, FAILED, detail)
 
 

@@ -129,7 +129,7 @@ def load(job: Job) -> list[unittest.TestCase]:
         stage.install_loop(implementation)
     stage.install_classes(implementation)
     if implementation.package is not None:
-        stage.install_logger(implementation.package)
+        stage.share_names(implementation.package)
     module = importlib.import_module(f"{PACKAGE}.{job.module}")
     stage.watch_tests(module, implementation)
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
@@ -158,11 +158,15 @@ def main(label: str, report_path: str, seconds_per_test: str, *wanted: str) -> N
     with open(report_path, "a", encoding="utf-8") as lines:
         report = Report(job, lines, float(seconds_per_test))
         loaded = load(job)
-        report.write(classes=sorted({class_of(job, test) for test in loaded}))
+        report.write(
+            classes=sorted({class_of(job, test) for test in loaded}),
+            left_out=sorted({report.name(test) for test in loaded} & record.tests_left_out.keys()),
+        )
         tests = [
             test
             for test in loaded
             if class_of(job, test) not in record.classes_left_out
+            and report.name(test) not in record.tests_left_out
             and report.name(test) not in done
             and (not wanted or any(part in report.name(test) for part in wanted))
         ]

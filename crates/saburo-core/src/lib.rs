@@ -65,10 +65,16 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod address;
 mod clock;
 mod inbox;
+pub mod net;
+pub mod pipe;
 mod reactor;
+mod read_buffer;
 mod ready;
+mod records;
+mod separators;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
@@ -76,10 +82,16 @@ mod sync;
 mod sys;
 mod timers;
 mod turn;
+mod write_queue;
 
+pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use read_buffer::ReadBuffer;
+pub use records::{RECORD, Records, Seen};
+pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
 pub use turn::{Core, Timeout, Wait};
+pub use write_queue::WriteQueue;

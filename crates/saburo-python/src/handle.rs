@@ -329,6 +329,7 @@ static HANDLE: TypeCell = TypeCell::new();
 impl Class for Handle {
     type Base = Handle;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static std::ffi::CStr = c"saburo.Handle";
     const DOC: &'static std::ffi::CStr = c"Handle(callback, args, loop, context=None)
@@ -594,6 +595,7 @@ static TIMER_HANDLE: TypeCell = TypeCell::new();
 impl Class for TimerHandle {
     type Base = Handle;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static std::ffi::CStr = c"saburo.TimerHandle";
     const DOC: &'static std::ffi::CStr = c"TimerHandle(when, callback, args, loop, context=None)

@@ -9,13 +9,18 @@
 #[allow(unsafe_code)]
 mod ffi;
 
+mod coroutine;
 mod event_loop;
 mod future;
 mod handle;
 mod names;
 mod pool;
 mod running;
+mod sock;
+mod streams;
 mod task;
+mod tls;
+mod transport;
 
 use ffi::{Module, Res};
 
@@ -50,6 +55,19 @@ True",
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
     module.class::<task::TaskWakeup>()?;
+    module.class::<streams::StreamReader>()?;
+    module.class::<streams::StreamWriter>()?;
+    module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<streams::ReaderCoroutine>()?;
+    module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<sock::SockCoroutine>()?;
+    module.class::<tls::TlsProtocol>()?;
+    module.class::<tls::TlsTransport>()?;
+    module.class::<transport::StreamTransport>()?;
+    module.class::<transport::DatagramTransport>()?;
+    module.class::<transport::ReadPipeTransport>()?;
+    module.class::<transport::WritePipeTransport>()?;
+    module.class::<transport::Listener>()?;
     module.class::<event_loop::Loop>()
 }

@@ -2,9 +2,10 @@
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
 
-use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
+use crate::ffi::{Global, Obj, Object, Res, import, int, intern, tuple};
 
 static NAMES: Global<Names> = Global::new();
+static TLS_NAMES: Global<TlsNames> = Global::new();
 
 /// The table; only once the module has been imported.
 #[inline]
@@ -35,8 +36,12 @@ macro_rules! table {
             pub(crate) swap_current_task: Obj,
             /// `("context",)`
             pub(crate) kw_context: Obj,
+            /// `("fileno",)`
+            pub(crate) kw_fileno: Obj,
             /// `("loop",)`
             pub(crate) kw_loop: Obj,
+            /// `("source",)`
+            pub(crate) kw_source: Obj,
             /// `("msg",)`
             pub(crate) kw_msg: Obj,
             /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
@@ -60,6 +65,8 @@ macro_rules! table {
                     #[cfg(Py_3_14)]
                     swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
                     kw_context: tuple([&*intern(c"context")?].into_iter())?,
+                    kw_fileno: tuple([&*intern(c"fileno")?].into_iter())?,
+                    kw_source: tuple([&*intern(c"source")?].into_iter())?,
                     kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
                     eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
                     class_shared_handle: import(c"asyncio.events", c"")?
@@ -93,71 +100,186 @@ macro_rules! table {
 
 table! {
     strings {
+        abort,
         add_done_callback,
+        any_sock_recv = c"_any_sock_recv",
+        any_sock_recv_into = c"_any_sock_recv_into",
+        any_sock_sendall = c"_any_sock_sendall",
+        args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
+        attach = c"_attach",
+        buffer_updated,
         call_exception_handler,
+        call_later,
         call_soon,
+        can_write_eof,
         cancel,
+        cancelled,
+        check_handshake_timeout = c"_check_handshake_timeout",
+        check_shutdown_timeout = c"_check_shutdown_timeout",
+        cipher,
+        close,
+        co_filename,
+        co_name,
+        compression,
+        connection_lost,
+        connection_made,
         context,
+        create_future,
+        create_task,
+        data_received,
+        datagram_received,
+        debug,
+        debug_transport = c"_debug_transport",
+        detach = c"_detach",
+        do_handshake,
+        do_read = c"_do_read",
+        done,
+        drain_helper = c"_drain_helper",
+        dunder_await = c"__await__",
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_name = c"__name__",
         eager_start,
+        eof_received,
+        error_received,
         exception,
-        fileno,
+        extend,
+        extra = c"_extra",
+        f_back,
+        f_code,
+        f_lineno,
+        feed_data,
+        feed_eof,
         filename,
+        fileno,
+        force_close = c"_force_close",
         future,
+        get,
+        get_buffer,
+        get_close_waiter = c"_get_close_waiter",
         get_debug,
+        get_extra_info,
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
+        getpeercert,
+        getpeername,
+        getsockname,
         handle,
         handle_signals = c"_handle_signals",
+        handler_done = c"_handler_done",
         hire = c"_hire",
+        is_closed,
+        is_closing,
         is_running,
         lineno,
         loop_ = c"loop",
+        log_closed_by_peer = c"_log_closed_by_peer",
         message,
         name,
+        pause_reading,
+        pause_writing,
+        peercert,
+        peername,
+        pending,
+        pipe,
         private_loop = c"_loop",
+        private_source_traceback = c"_source_traceback",
+        protocol,
+        read,
+        recvfrom,
+        replace_transport = c"_replace_transport",
+        report_callback = c"_report_callback",
+        report_read_pipe = c"_report_read_pipe",
         report_slow = c"_report_slow",
+        report_throttle = c"_report_throttle",
+        report_transport = c"_report_transport",
         result,
+        resume = c"_resume",
+        resume_reading,
+        resume_writing,
+        retry = c"_retry",
         run_in_any_executor = c"_run_in_any_executor",
+        send,
+        sendto,
+        set_exception,
         set_name,
+        set_result,
+        set_transport,
+        socket,
+        sockname,
         source_traceback,
+        ssl_object,
+        sslcontext,
+        sslobj = c"_sslobj",
         task,
         throw,
+        time,
+        transport,
+        try_native = c"TRY_NATIVE",
+        unwrap,
+        update,
+        warning,
+        wrap_bio,
+        write,
+        write_eof,
+        writelines,
     }
     imports {
+        assertion_error = c"builtins", c"AssertionError";
         asyncio = c"asyncio", c"";
+        attribute_error = c"builtins", c"AttributeError";
+        blocking_io_error = c"builtins", c"BlockingIOError";
+        broken_pipe_error = c"builtins", c"BrokenPipeError";
+        bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
+        class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
+        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_protocol = c"asyncio.protocols", c"Protocol";
+        class_read_transport = c"asyncio.transports", c"ReadTransport";
+        class_socket = c"socket", c"socket";
+        class_stream_reader = c"asyncio.streams", c"StreamReader";
+        class_stream_reader_protocol = c"asyncio.streams", c"StreamReaderProtocol";
+        class_stream_writer = c"asyncio.streams", c"StreamWriter";
         class_task = c"asyncio.tasks", c"Task";
         class_timer_handle = c"asyncio.events", c"TimerHandle";
+        class_transport = c"asyncio.transports", c"Transport";
+        class_transport_socket = c"asyncio.trsock", c"TransportSocket";
+        connection_error = c"builtins", c"ConnectionError";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
+        false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
-        attribute_error = c"builtins", c"AttributeError";
+        get_frame = c"sys", c"_getframe";
+        incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
-        strerror = c"os", c"strerror";
+        interrupted_error = c"builtins", c"InterruptedError";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
+        limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
+        logger = c"asyncio.log", c"logger";
+        origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         register_task = c"asyncio.tasks", c"_register_task";
-        str_class = c"builtins", c"str";
-        false_ = c"builtins", c"False";
+        resource_warning = c"builtins", c"ResourceWarning";
+        sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
-
+        str_class = c"builtins", c"str";
+        strerror = c"os", c"strerror";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
         traceback_class = c"types", c"TracebackType";
         tuple_class = c"builtins", c"tuple";
         unregister_task = c"asyncio.tasks", c"_unregister_task";
+        warn = c"warnings", c"warn";
+        warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
 }
 
@@ -166,4 +288,65 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
+}
+
+/// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters
+/// without `ssl`.
+pub(crate) struct TlsNames {
+    pub(crate) certificate_error: Obj,
+    pub(crate) memory_bio: Obj,
+    pub(crate) ssl_error: Obj,
+    pub(crate) ssl_object_read: Obj,
+    pub(crate) ssl_object_write: Obj,
+    pub(crate) syscall_error: Obj,
+    pub(crate) want_read_error: Obj,
+    pub(crate) sendfile_fallback: Obj,
+    /// `("server_side", "server_hostname")`
+    pub(crate) kw_wrap_bio: Obj,
+    /// More bytes than any record has.
+    pub(crate) most: Obj,
+    pub(crate) flow_marks: Obj,
+    pub(crate) log_eof: Obj,
+    pub(crate) log_handshake: Obj,
+    pub(crate) log_handshake_done: Obj,
+    pub(crate) report_fatal: Obj,
+    pub(crate) warn_closed: Obj,
+    pub(crate) warn_keep_open: Obj,
+}
+
+/// The names for TLS; ImportError where there is none.
+#[inline]
+pub(crate) fn tls_names() -> Res<&'static TlsNames> {
+    match TLS_NAMES.get() {
+        Some(names) => Ok(names),
+        None => load_tls_names(),
+    }
+}
+
+#[cold]
+fn load_tls_names() -> Res<&'static TlsNames> {
+    let (read, write) = (intern(c"read")?, intern(c"write")?);
+    let ssl_object = import(c"ssl", c"SSLObject")?;
+    let ours = import(c"saburo._tls", c"")?;
+    let our = |name: &std::ffi::CStr| ours.attr(&*intern(name)?);
+    TLS_NAMES.set(TlsNames {
+        certificate_error: import(c"ssl", c"CertificateError")?,
+        memory_bio: import(c"ssl", c"MemoryBIO")?,
+        ssl_error: import(c"ssl", c"SSLError")?,
+        ssl_object_read: ssl_object.attr(&read)?,
+        ssl_object_write: ssl_object.attr(&write)?,
+        syscall_error: import(c"ssl", c"SSLSyscallError")?,
+        want_read_error: import(c"ssl", c"SSLWantReadError")?,
+        sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
+        kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
+        most: int(1 << 20)?,
+        flow_marks: our(c"flow_marks")?,
+        log_eof: our(c"log_eof")?,
+        log_handshake: our(c"log_handshake")?,
+        log_handshake_done: our(c"log_handshake_done")?,
+        report_fatal: our(c"report_fatal")?,
+        warn_closed: our(c"warn_closed")?,
+        warn_keep_open: our(c"warn_keep_open")?,
+    });
+    Ok(TLS_NAMES.get().expect("set just now"))
 }

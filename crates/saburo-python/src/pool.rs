@@ -284,6 +284,7 @@ static POOL: TypeCell = TypeCell::new();
 impl Class for Pool {
     type Base = Pool;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo._saburo.Pool";
     const DOC: &'static CStr = c"Pool(limit)

@@ -31,6 +31,9 @@ mod polling;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(saburo_polling))))]
 pub(crate) use self::polling::{Events, Selector};
 
+pub(crate) mod pipe;
+pub(crate) mod socket;
+
 mod waker;
 pub(crate) use waker::Waker;
 

@@ -4,6 +4,7 @@
 //! engine. It is borrowed for single operations on queues and never while Python runs.
 
 mod contexts;
+mod network;
 mod run;
 mod schedule;
 mod threads;
@@ -15,19 +16,22 @@ use std::ffi::CStr;
 use saburo_core::{Clock, Core, TimerId};
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin, float,
-    int, list, raise,
+    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
+    float, int, list, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
 use crate::running;
+use crate::sock;
+use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
+use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]
@@ -46,6 +50,10 @@ pub(crate) enum Ready {
     Returned(Own<Future>),
     /// The same with an exception.
     Failed(Own<Future>),
+    /// Tell a transport what has happened to it.
+    Transport(transport::Event, Obj),
+    /// Make the protocol of a connection that a server has taken.
+    Accepted(Own<StreamTransport>),
 }
 
 /// Where a loop stands.
@@ -80,6 +88,11 @@ pub(crate) struct Loop {
     pool: Slot<Own<Pool>>,
     /// Jobs of the pool that are queued or being run.
     jobs: Cell<usize>,
+    transports: Transports,
+    /// Transports that have something to send when the turn is over.
+    gathering: RefCell<Vec<Obj>>,
+    /// What the kernel fills when a transport reads; lent out meanwhile.
+    buffer: Cell<Option<Box<[u8]>>>,
     registry: Registry,
     current: Current,
     pace: run::Pace,
@@ -89,6 +102,12 @@ impl Loop {
     #[inline]
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Are its futures and tasks of ours?
+    #[inline]
+    pub(crate) fn has_native_tasks(&self) -> bool {
+        self.native_tasks.get()
     }
 
     #[inline]
@@ -235,12 +254,15 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     if let Some(mut core) = core {
         drop(core.close());
     }
+    network::abandon(this);
     // The next loop may need as many again; or there is none.
     Instance::<Handle>::trim();
     Instance::<TimerHandle>::trim();
     Instance::<Future>::trim();
     Instance::<FutureIter>::trim();
     Instance::<Task>::trim();
+    Instance::<ReaderCoroutine>::trim();
+    Instance::<WriterCoroutine>::trim();
     Ok(())
 }
 
@@ -304,6 +326,7 @@ static LOOP: TypeCell = TypeCell::new();
 impl Class for Loop {
     type Base = Loop;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo._saburo.Loop";
     const DOC: &'static CStr = c"The native half of saburo.Loop: time, order, descriptors, tasks.
@@ -331,6 +354,9 @@ True";
             contexts: Contexts::new(),
             pool: Slot::empty(),
             jobs: Cell::new(0),
+            transports: Transports::new(),
+            gathering: RefCell::new(Vec::new()),
+            buffer: Cell::new(None),
             registry: Registry::new(),
             current: Current::new(),
             pace: run::Pace::new(),
@@ -346,6 +372,10 @@ True";
         self.pool.visit(visit);
         self.registry.visit(visit);
         self.contexts.visit(visit);
+        self.transports.visit(visit);
+        if let Ok(gathering) = self.gathering.try_borrow() {
+            gathering.iter().for_each(|transport| visit.object(transport));
+        }
         // The engine is borrowed only between Python calls, and the collector runs inside one.
         if let Ok(core) = self.core.try_borrow()
             && let Some(core) = &*core
@@ -359,6 +389,7 @@ True";
         let handles = self.core.borrow_mut().as_mut().map(Core::drain);
         drop(handles);
         drop(self.registry.drain());
+        network::abandon(self);
     }
 
     fn describe(builder: Builder<Loop>) -> Builder<Loop> {
@@ -399,7 +430,7 @@ True";
             .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
             .noargs(c"stop", stop, c"Makes run_forever() return at the end of the current turn.")
             .noargs(c"is_running", |this| this.is_running(), c"Is the loop running?")
-            .noargs(c"is_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+            .noargs(c"is_closed", |this| this.is_closed(), c"Was the loop closed?")
             .noargs(c"get_debug", |this| this.debug.get(), c"Is debug mode on?")
             .one(
                 c"set_debug",
@@ -414,7 +445,7 @@ True";
 }
 
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
-    threads::describe(builder)
+    sock::describe(network::describe(threads::describe(builder)))
         .many(
             c"add_reader",
             watch::add_reader,
@@ -488,7 +519,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             |this| this.thread.get().map(|thread| int(thread as i64)).transpose(),
             c"The thread that runs the loop, None if none does.",
         )
-        .getter(c"_closed", |this| this.phase.get() == Phase::Closed, c"Was the loop closed?")
+        .getter(c"_closed", |this| this.is_closed(), c"Was the loop closed?")
 }
 
 impl Ready {
@@ -508,6 +539,8 @@ impl Ready {
             Ready::Timer(timer) => timer.as_object(),
             Ready::Step(task) | Ready::Wake(task) => task.as_object(),
             Ready::Arrived(future) | Ready::Returned(future) | Ready::Failed(future) => future.as_object(),
+            Ready::Transport(_, transport) => transport,
+            Ready::Accepted(transport) => transport.as_object(),
         }
     }
 }

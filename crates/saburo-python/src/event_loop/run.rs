@@ -2,7 +2,8 @@
 //!
 //! A turn has four verbs. **plan**: how long may we sleep? **wait**: the only blocking call, with the
 //! interpreter released. **collect**: events and due timers become ready. **batch**: run exactly what
-//! was ready when the turn began; what that makes ready waits for the next turn.
+//! was ready when the turn began; what that makes ready waits for the next turn. Then what transports
+//! have gathered is sent.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,8 +17,9 @@ use crate::future;
 use crate::handle::{self, Handle};
 use crate::names::names;
 use crate::task;
+use crate::transport;
 
-use super::{Loop, Phase, Ready, watch};
+use super::{Loop, Phase, Ready, network, watch};
 
 pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     this.check_usable()?;
@@ -42,6 +44,11 @@ struct Running<'a>(&'a Instance<Loop>);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let event_loop = self.0;
+        aside(|| {
+            if let Err(raised) = network::flush_gathered(event_loop) {
+                raised.unraisable(event_loop.as_object());
+            }
+        });
         event_loop.reveal_queued();
         aside(|| event_loop.contexts.end());
         event_loop.stopping.set(false);
@@ -71,13 +78,14 @@ fn turn(this: &Instance<Loop>) -> Res<()> {
         Some(core.begin_batch())
     });
     match busy.flatten() {
-        Some(count) => batch(this, count),
+        Some(count) => batch(this, count)?,
         None => {
             poll(this)?;
             let count = this.core(|core| core.begin_batch()).unwrap_or(0);
-            batch(this, count)
+            batch(this, count)?;
         }
     }
+    network::flush_gathered(this)
 }
 
 /// plan, wait, collect.
@@ -151,6 +159,14 @@ fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         Ready::Arrived(future) => future::resolve(future, none()),
         Ready::Returned(future) => future::resolve_left(future),
         Ready::Failed(future) => future::fail_left(future),
+        Ready::Transport(event, transport) => {
+            this.current.leave(this)?;
+            transport::tell(this, transport, *event)
+        }
+        Ready::Accepted(transport) => {
+            this.current.leave(this)?;
+            transport::accept_now(this, transport)
+        }
         Ready::Handle(handle) => {
             if handle.is_private() && !this.debug() {
                 return call(this, handle, handle::run_private);

@@ -3,14 +3,15 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::ffi::{Args, Context, Instance, Obj, Object, Raised, Res, builtin, int, none, raise, string};
+use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
+use crate::transport;
 
 use super::{Loop, Phase, Ready, new_future};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Direction {
     Read,
     Write,
@@ -40,7 +41,8 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         );
     };
     this.check_usable()?;
-    let fd = kernel_number(descriptor(fd)?)?;
+    let fd = free_descriptor(this, fd)?;
+    let fd = kernel_number(fd)?;
     if this.debug() {
         Loop::check_thread(this)?;
     }
@@ -54,7 +56,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
 }
 
 /// Registers `ready` with the engine, in place of whoever watched the descriptor before.
-fn set(this: &Instance<Loop>, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
+pub(super) fn set(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
     let set = this.core(|core| {
         let before = match direction {
             Direction::Read => core.set_reader(fd, ready),
@@ -79,7 +81,7 @@ pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
 }
 
 fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool> {
-    let number = descriptor(fd)?;
+    let number = free_descriptor(this, fd)?;
     if this.phase.get() == Phase::Closed {
         return Ok(false);
     }
@@ -96,12 +98,30 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
 /// A future done when the descriptor is ready. Its first callback ends the watch, so a wait that is
 /// cancelled leaves nothing behind, and has read nothing.
 pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    wait_for(this, direction, fd).map(Own::into_obj)
+}
+
+/// The same, for Rust.
+pub(crate) fn wait_for(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Own<Future>> {
     this.check_usable()?;
-    let fd = kernel_number(descriptor(fd)?)?;
+    let number = descriptor(fd)?;
+    if let Some(number) = number {
+        check_free(this, number, || int(i64::from(number))?.repr())?;
+    }
+    wait_on(this, direction, kernel_number(number)?)
+}
+
+/// The same for a descriptor that a transport has.
+pub(super) fn wait_unchecked(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    this.check_usable()?;
+    wait_on(this, direction, kernel_number(descriptor(fd)?)?).map(Own::into_obj)
+}
+
+fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Own<Future>> {
     let future = new_future(this)?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
-    Ok(future.into_obj())
+    Ok(future)
 }
 
 /// Ends a future's watch, unless somebody else watches the descriptor by now.
@@ -117,7 +137,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
-fn cancel(before: Option<Ready>) -> Res<bool> {
+pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
     match before {
         Some(Ready::Handle(handle)) => {
             handle::cancel_any(&handle)?;
@@ -149,6 +169,31 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
     }
 }
 
+/// The same, RuntimeError if a transport has it.
+fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
+    let descriptor = descriptor(object)?;
+    if let Some(fd) = descriptor {
+        check_free(this, fd, || object.repr())?;
+    }
+    Ok(descriptor)
+}
+
+/// A transport's bytes are not for anybody else.
+fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<()> {
+    if let Some(transport) = this.transports.of(fd)
+        && !transport::is_closing(&transport)
+    {
+        let message = format!("File descriptor {} is used by transport {}", named()?, transport.repr()?);
+        return raise(builtin::runtime_error(), &message);
+    }
+    Ok(())
+}
+
+/// RuntimeError if a transport has the descriptor, ValueError if it is none.
+pub(crate) fn ensure_free(this: &Instance<Loop>, object: &Object) -> Res<()> {
+    free_descriptor(this, object).map(drop)
+}
+
 /// A descriptor that the kernel is to be asked about.
 fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
     match descriptor {
@@ -176,7 +221,7 @@ fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<RawFd>> {
 
 /// Raises the OSError (or its subclass) that an I/O error stands for.
 #[cold]
-pub(super) fn os_error<T>(error: &io::Error) -> Res<T> {
+pub(crate) fn os_error<T>(error: &io::Error) -> Res<T> {
     let Some(number) = error.raw_os_error() else {
         return raise(builtin::os_error(), &error.to_string());
     };

@@ -17,8 +17,8 @@ use pyo3_ffi as ffi;
 use super::args::Args;
 use super::compat::trash;
 use super::coroutine::{Sent, stop_iteration};
-use super::error::{Raised, Res, guarded, raise, shielded};
-use super::object::{Obj, Object, boolean, none};
+use super::error::{Raised, Res, builtin, guarded, raise, shielded};
+use super::object::{Obj, Object, boolean, none, tuple};
 
 /// A Rust type whose values are instances of a Python class.
 pub(crate) trait Class: Sized + 'static {
@@ -26,6 +26,8 @@ pub(crate) trait Class: Sized + 'static {
     type Base: Class;
     /// Whether instances take arbitrary attributes: [`Dict`], or `()`.
     type Dict: DictField;
+    /// The fields of the class of Python's that this one derives from: `()` where there is none.
+    type Inherited: Inherited;
 
     /// The qualified name, such as `saburo.Future`.
     const NAME: &'static CStr;
@@ -41,6 +43,14 @@ pub(crate) trait Class: Sized + 'static {
     /// Does [`finalize`](Class::finalize) do anything?
     const FINALIZES: bool = false;
 
+    /// The class of Python's that this one derives from, whose fields are `Inherited`.
+    fn python_base() -> Option<&'static Object> {
+        None
+    }
+    /// Another class of Python's to derive from, which has no fields.
+    fn python_mixin() -> Option<&'static Object> {
+        None
+    }
     /// Where the class and its free list are kept.
     fn cell() -> &'static TypeCell;
     /// A value as `__new__` makes it, before `__init__`.
@@ -73,6 +83,7 @@ pub(crate) trait Class: Sized + 'static {
 #[repr(C)]
 pub(crate) struct Instance<T: Class> {
     head: ffi::PyObject,
+    inherited: T::Inherited,
     weakrefs: *mut ffi::PyObject,
     dict: T::Dict,
     value: T,
@@ -106,6 +117,12 @@ impl<T: Class> Instance<T> {
     #[inline]
     pub(crate) fn to_own(&self) -> Own<T> {
         Own(self.as_object().to_obj(), PhantomData)
+    }
+
+    /// Has anybody given it attributes of its own?
+    #[inline]
+    pub(crate) fn has_attributes(&self) -> bool {
+        !self.dict.peek().is_null()
     }
 
     /// How many references there are.
@@ -183,6 +200,7 @@ impl<T: Class> Instance<T> {
                 }
             };
             let instance = op.cast::<Instance<T>>();
+            ptr::write(&raw mut (*instance).inherited, T::Inherited::EMPTY);
             ptr::write(&raw mut (*instance).weakrefs, ptr::null_mut());
             ptr::write(&raw mut (*instance).dict, T::Dict::EMPTY);
             ptr::write(&raw mut (*instance).value, value);
@@ -308,6 +326,40 @@ impl DictField for () {
 
     fn peek(&self) -> *mut ffi::PyObject {
         ptr::null_mut()
+    }
+}
+
+/// The fields that a class of Python's has put before ours: one pointer for each of its `__slots__`.
+pub(crate) trait Inherited {
+    const EMPTY: Self;
+    fn take(&self) -> *mut ffi::PyObject;
+    fn peek(&self) -> *mut ffi::PyObject;
+}
+
+impl Inherited for () {
+    const EMPTY: () = ();
+
+    fn take(&self) -> *mut ffi::PyObject {
+        ptr::null_mut()
+    }
+
+    fn peek(&self) -> *mut ffi::PyObject {
+        ptr::null_mut()
+    }
+}
+
+/// One slot of Python's. Its descriptor, which the class inherits, reads and writes it.
+pub(crate) struct OneSlot(Cell<*mut ffi::PyObject>);
+
+impl Inherited for OneSlot {
+    const EMPTY: OneSlot = OneSlot(Cell::new(ptr::null_mut()));
+
+    fn take(&self) -> *mut ffi::PyObject {
+        self.0.replace(ptr::null_mut())
+    }
+
+    fn peek(&self) -> *mut ffi::PyObject {
+        self.0.get()
     }
 }
 
@@ -593,6 +645,22 @@ impl<T: Class> Builder<T> {
         self.slot(ffi::Py_tp_iter, unary::<T, F> as *mut c_void)
     }
 
+    /// `__aiter__`.
+    pub(crate) fn async_iter<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_aiter, unary::<T, F> as *mut c_void)
+    }
+
+    /// `__anext__`.
+    pub(crate) fn async_next<F>(self, _function: F) -> Self
+    where
+        F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_anext, unary::<T, F> as *mut c_void)
+    }
+
     /// `__hash__`.
     pub(crate) fn hash<F>(self, _function: F) -> Self
     where
@@ -802,10 +870,27 @@ impl<T: Class> Builder<T> {
             flags: flags as c_uint,
             slots: slots.leak().as_mut_ptr(),
         };
-        let base = T::Base::cell().class.get();
-        // SAFETY: the spec and everything it points at is complete; a null base means `object`.
+        let mut both = None;
+        let base = match T::python_base() {
+            Some(base) => {
+                let fields = size_of::<ffi::PyObject>() + size_of::<T::Inherited>();
+                // SAFETY: a live class; reads its size.
+                let size = unsafe { (*base.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
+                if size as usize != fields {
+                    let what = format!("saburo does not know the layout of {}", base.repr()?);
+                    return raise(builtin::runtime_error(), &what);
+                }
+                match T::python_mixin() {
+                    Some(mixin) => both.insert(tuple([base, mixin].into_iter())?).as_ptr(),
+                    None => base.as_ptr(),
+                }
+            }
+            None => T::Base::cell().class.get().cast(),
+        };
+        // SAFETY: the spec and everything it points at is complete; a null base means `object`. The
+        // fields of a base of Python's are where an Instance has room for them, as checked above.
         unsafe {
-            let class = Obj::from_new(ffi::PyType_FromModuleAndSpec(module, &raw mut spec, base.cast()))?;
+            let class = Obj::from_new(ffi::PyType_FromModuleAndSpec(module, &raw mut spec, base))?;
             // One reference is kept for good: instances and casts rely on the class being there.
             T::cell().class.set(class.clone().into_raw().cast());
             Ok(class)
@@ -874,9 +959,10 @@ unsafe extern "C" fn traverse<T: Class>(
         unsafe {
             let this = this::<T>(op);
             visit.object(Object::from_ptr(ffi::Py_TYPE(op).cast()));
-            let dict = this.dict.peek();
-            if !dict.is_null() {
-                visit.object(Object::from_ptr(dict));
+            for field in [this.dict.peek(), this.inherited.peek()] {
+                if !field.is_null() {
+                    visit.object(Object::from_ptr(field));
+                }
             }
             this.value.traverse(&mut visit);
         }
@@ -890,6 +976,7 @@ unsafe extern "C" fn clear<T: Class>(op: *mut ffi::PyObject) -> c_int {
         unsafe {
             let this = this::<T>(op);
             drop(Obj::from_new_or_null(this.dict.take()));
+            drop(Obj::from_new_or_null(this.inherited.take()));
             this.value.clear();
         }
     });
@@ -935,6 +1022,7 @@ unsafe fn free<T: Class>(op: *mut ffi::PyObject) {
         }
         shielded(|| {
             drop(Obj::from_new_or_null((*instance).dict.take()));
+            drop(Obj::from_new_or_null((*instance).inherited.take()));
             (*instance).value.depart();
             ptr::drop_in_place(&raw mut (*instance).value);
         });

@@ -17,6 +17,12 @@ impl Context {
         Ok(Context(unsafe { Obj::from_new(ffi::PyContext_CopyCurrent())? }))
     }
 
+    /// `self.copy()`.
+    pub(crate) fn copied(&self) -> Res<Context> {
+        // SAFETY: a live object, which the call checks to be a context; new reference or null.
+        Ok(Context(unsafe { Obj::from_new(ffi::PyContext_Copy(self.0.as_ptr()))? }))
+    }
+
     /// Takes an object that must be a context.
     pub(crate) fn checked(object: Obj) -> Res<Context> {
         // SAFETY: compares the type of a live object.

@@ -108,6 +108,23 @@ pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
     Err(Raised)
 }
 
+/// What `raise given` does: with an exception, with a class of them, and with what is neither.
+#[cold]
+pub(crate) fn raise_given<T>(given: &Object) -> Res<T> {
+    let exception = if given.is_exception_class() { given.call0()? } else { given.to_obj() };
+    if !exception.is_exception() {
+        return raise(builtin::type_error(), "exceptions must derive from BaseException");
+    }
+    Err(Raised::raising(&exception))
+}
+
+/// Warns of something that was not closed; an error where the filters make it one.
+#[cold]
+pub(crate) fn warn_resource(message: &CStr) -> Res<()> {
+    // SAFETY: a static class and a C string.
+    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_ResourceWarning, message.as_ptr(), 1) })
+}
+
 /// Warns the caller of something deprecated; an error where the filters make it one.
 #[cold]
 pub(crate) fn warn_deprecated(message: &CStr) -> Res<()> {
@@ -129,12 +146,20 @@ pub(crate) mod builtin {
     }
 
     classes! {
+        assertion_error = PyExc_AssertionError;
+        connection_aborted_error = PyExc_ConnectionAbortedError;
+        connection_reset_error = PyExc_ConnectionResetError;
+        exception = PyExc_Exception;
+        generator_exit = PyExc_GeneratorExit;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
+        not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;
         runtime_error = PyExc_RuntimeError;
+        stop_async_iteration = PyExc_StopAsyncIteration;
         stop_iteration = PyExc_StopIteration;
         system_exit = PyExc_SystemExit;
+        timeout_error = PyExc_TimeoutError;
         type_error = PyExc_TypeError;
         value_error = PyExc_ValueError;
     }

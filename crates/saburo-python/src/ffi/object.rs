@@ -116,6 +116,12 @@ impl Object {
         }
     }
 
+    /// Is `class` its very type?
+    #[inline]
+    pub(crate) fn is_exactly(&self, class: &Object) -> bool {
+        std::ptr::eq(self.type_ptr().cast(), class.as_ptr())
+    }
+
     /// Python's `is`.
     #[inline]
     pub(crate) fn is(&self, other: &Object) -> bool {
@@ -179,6 +185,28 @@ impl Object {
         Raised::check_bool(unsafe {
             ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_EQ)
         })
+    }
+
+    /// Python's `self <= other`, which can run any code.
+    pub(crate) fn is_at_most(&self, other: &Object) -> Res<bool> {
+        // SAFETY: as above.
+        Raised::check_bool(unsafe {
+            ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_LE)
+        })
+    }
+
+    /// Python's `self < other`, which can run any code.
+    pub(crate) fn is_less_than(&self, other: &Object) -> Res<bool> {
+        // SAFETY: as above.
+        Raised::check_bool(unsafe {
+            ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_LT)
+        })
+    }
+
+    /// How many references there are.
+    pub(crate) fn references(&self) -> isize {
+        // SAFETY: reads the count of a live object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
     /// `hash(self)`.
@@ -269,6 +297,18 @@ impl Object {
         Ok(value)
     }
 
+    /// `operator.index(self)`: an int, or TypeError.
+    pub(crate) fn index(&self) -> Res<Obj> {
+        // SAFETY: live object; new reference or null.
+        unsafe { Obj::from_new(ffi::PyNumber_Index(self.as_ptr())) }
+    }
+
+    /// Is it a tuple (or a subclass of it)?
+    pub(crate) fn is_tuple(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
+    }
+
     /// Is it what calling an `async def` function gives?
     #[inline]
     pub(crate) fn is_exact_coroutine(&self) -> bool {
@@ -321,6 +361,45 @@ impl Object {
             let length = ffi::PyBytes_Size(encoded.as_ptr()) as usize;
             Ok(String::from_utf8_lossy(std::slice::from_raw_parts(start, length)).into_owned())
         }
+    }
+
+    /// `len(self)`.
+    pub(crate) fn len(&self) -> Res<usize> {
+        // SAFETY: live object; -1 means an exception.
+        let len = unsafe { ffi::PyObject_Size(self.as_ptr()) };
+        usize::try_from(len).map_err(|_| Raised)
+    }
+
+    /// `list(self)`.
+    pub(crate) fn to_list(&self) -> Res<Obj> {
+        // SAFETY: live object; new reference or null.
+        unsafe { Obj::from_new(ffi::PySequence_List(self.as_ptr())) }
+    }
+
+    /// Item `index` of a list, or `None` past its end.
+    pub(crate) fn list_item(&self, index: usize) -> Option<Obj> {
+        // SAFETY: the bounds are checked; the item is borrowed from the live list.
+        unsafe {
+            if ffi::PyList_Check(self.as_ptr()) == 0 || index >= ffi::PyList_GET_SIZE(self.as_ptr()) as usize
+            {
+                return None;
+            }
+            let item = ffi::PyList_GET_ITEM(self.as_ptr(), index as ffi::Py_ssize_t);
+            Some(Object::from_ptr(item).to_obj())
+        }
+    }
+
+    /// `key in self`, of a dict.
+    pub(crate) fn contains(&self, key: &Object) -> Res<bool> {
+        // SAFETY: both live; -1 means an exception.
+        Raised::check_bool(unsafe { ffi::PyDict_Contains(self.as_ptr(), key.as_ptr()) })
+    }
+
+    /// Is it exactly a `tuple`?
+    #[inline]
+    pub(crate) fn is_exact_tuple(&self) -> bool {
+        // SAFETY: live object.
+        unsafe { ffi::PyTuple_CheckExact(self.as_ptr()) != 0 }
     }
 
     /// Item `index` of a tuple, or `None` past its end.
@@ -433,11 +512,12 @@ pub(crate) fn intern(text: &CStr) -> Res<Obj> {
     unsafe { Obj::from_new(ffi::PyUnicode_InternFromString(text.as_ptr())) }
 }
 
-/// A Python `bytes`.
-pub(crate) fn bytes(data: &[u8]) -> Res<Obj> {
-    // SAFETY: pointer and length describe `data`; new reference or null.
+/// `os.fsdecode(name)`.
+pub(crate) fn fs_decoded(name: &[u8]) -> Res<Obj> {
+    // SAFETY: pointer and length describe `name`; new reference or null.
     unsafe {
-        Obj::from_new(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
+        let length = name.len() as ffi::Py_ssize_t;
+        Obj::from_new(ffi::PyUnicode_DecodeFSDefaultAndSize(name.as_ptr().cast(), length))
     }
 }
 

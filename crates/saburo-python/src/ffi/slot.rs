@@ -8,6 +8,7 @@ use std::cell::UnsafeCell;
 use super::class::{Class, Own, Visit};
 use super::context::Context;
 use super::object::{Obj, Object};
+use super::weak::Weak;
 
 /// An optional reference in a field that any Python code may read or change at any time.
 pub(crate) struct Slot<T: Held = Obj>(UnsafeCell<Option<T>>);
@@ -38,6 +39,14 @@ unsafe impl<T: Class> Held for Own<T> {
 
 // SAFETY: cloning a Context is an incref.
 unsafe impl Held for Context {
+    #[inline]
+    fn object(&self) -> &Object {
+        self.as_object()
+    }
+}
+
+// SAFETY: cloning a Weak is an incref of the weak reference.
+unsafe impl Held for Weak {
     #[inline]
     fn object(&self) -> &Object {
         self.as_object()

@@ -5,9 +5,9 @@
 
 use std::ffi::CStr;
 
+use crate::coroutine::thrown;
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, TypeCell, Visit, builtin, none, raise,
-    warn_deprecated,
 };
 
 use super::Future;
@@ -30,53 +30,29 @@ fn step(this: &Instance<FutureIter>) -> Res<Sent> {
         // Used up, thrown into or closed: it ends at once, as an exhausted iterator does.
         return Ok(Sent::Returned(none()));
     };
-    if !future.is_done() {
-        if !future.blocking().get() {
-            future.blocking().set(true);
-            return Ok(Sent::Yielded(future.into_obj()));
-        }
+    let pending = !future.is_done();
+    let sent = step_of(&future);
+    if !pending {
+        this.future.set(None);
+    }
+    sent
+}
+
+/// One step of waiting for a future: it is yielded once, then gives its result.
+#[inline]
+pub(crate) fn step_of(future: &Instance<Future>) -> Res<Sent> {
+    if future.is_done() {
+        return future.result().map(Sent::Returned);
+    }
+    if future.blocking().replace(true) {
         return raise(builtin::runtime_error(), "await wasn't used with future");
     }
-    this.future.set(None);
-    future.result().map(Sent::Returned)
+    Ok(Sent::Yielded(future.as_object().to_obj()))
 }
 
 /// `throw(type[, value[, traceback]])`: ends the iterator with that exception.
 fn throw(this: &Instance<FutureIter>, args: Args<'_>) -> Res<Obj> {
-    let &[class_or_instance, ref rest @ ..] = args.positional() else {
-        return raise(builtin::type_error(), "throw() needs an exception");
-    };
-    if !rest.is_empty() && cfg!(Py_3_12) {
-        // As every generator of these versions does.
-        warn_deprecated(
-            c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.",
-        )?;
-    }
-    let value = rest.first().filter(|value| !value.is_none());
-    let traceback = rest.get(1).filter(|traceback| !traceback.is_none());
-    let exception = if class_or_instance.is_exception_class() {
-        match value {
-            Some(value) if value.is_instance(class_or_instance)? => value.to_obj(),
-            Some(value) => class_or_instance.call(&[value])?,
-            None => class_or_instance.call0()?,
-        }
-    } else if class_or_instance.is_exception() {
-        if value.is_some() {
-            return raise(builtin::type_error(), "instance exception may not have a separate value");
-        }
-        class_or_instance.to_obj()
-    } else {
-        return raise(
-            builtin::type_error(),
-            "exceptions must be classes deriving BaseException or instances of such a class",
-        );
-    };
-    if let Some(traceback) = traceback {
-        if !traceback.is_instance(&crate::names::names().traceback_class)? {
-            return raise(builtin::type_error(), "throw() third argument must be a traceback");
-        }
-        exception.set_traceback(Some(traceback))?;
-    }
+    let exception = thrown(args)?;
     this.future.set(None);
     Err(Raised::with(exception))
 }
@@ -86,6 +62,7 @@ static FUTURE_ITER: TypeCell = TypeCell::new();
 impl Class for FutureIter {
     type Base = FutureIter;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.FutureIter";
     const DOC: &'static CStr = c"The iterator behind `await future`.";

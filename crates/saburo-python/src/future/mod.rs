@@ -18,7 +18,7 @@ use crate::ffi::{
 use crate::names::names;
 
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
-pub(crate) use awaiter::FutureIter;
+pub(crate) use awaiter::{FutureIter, step_of as step};
 pub(crate) use callbacks::{Callback, Callbacks};
 
 /// A result to come.
@@ -285,6 +285,14 @@ pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     told
 }
 
+/// Finishes with what a user gives for an exception, and tells everybody.
+pub(crate) fn set_exception(this: &Instance<Future>, given: &Object) -> Res<()> {
+    if this.is_done() {
+        return raise(&names().invalid_state_error, "invalid state");
+    }
+    fail(this, exception_instance(given)?)
+}
+
 /// Lays what a worker thread has got into a pending future, for the loop to make known: from another
 /// thread nothing else may be done to it. The future looks as pending as before.
 pub(crate) fn leave(this: Own<Future>, outcome: Obj) -> Own<Future> {
@@ -443,6 +451,7 @@ static FUTURE: TypeCell = TypeCell::new();
 impl Class for Future {
     type Base = Future;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.Future";
     const DOC: &'static CStr = c"Future(*, loop=None)
@@ -533,13 +542,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
             )
             .one(
                 c"set_exception",
-                |this, given| {
-                    this.check_initialized()?;
-                    if this.is_done() {
-                        return raise(&names().invalid_state_error, "invalid state");
-                    }
-                    fail(this, exception_instance(given)?)
-                },
+                |this, given| this.check_initialized().and_then(|()| set_exception(this, given)),
                 c"Finishes with an exception; InvalidStateError if the future is done already.",
             )
             .many(

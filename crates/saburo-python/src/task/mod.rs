@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::coroutine;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
@@ -177,7 +178,7 @@ fn soon_elsewhere(this: &Instance<Task>) -> Res<()> {
 
 #[inline]
 fn is_coroutine(coro: &Object) -> Res<bool> {
-    if coro.is_exact_coroutine() {
+    if coro.is_exact_coroutine() || coroutine::is_native(coro) {
         return Ok(true);
     }
     names().is_coroutine.call(&[coro])?.truth()
@@ -296,6 +297,7 @@ static TASK: TypeCell = TypeCell::new();
 impl Class for Task {
     type Base = Future;
     type Dict = Dict;
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.Task";
     const DOC: &'static CStr = c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)

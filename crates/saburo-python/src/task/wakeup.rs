@@ -51,6 +51,7 @@ static TASK_WAKEUP: TypeCell = TypeCell::new();
 impl Class for TaskWakeup {
     type Base = TaskWakeup;
     type Dict = ();
+    type Inherited = ();
 
     const NAME: &'static CStr = c"saburo.TaskWakeup";
     const DOC: &'static CStr = c"A task's next step, as a callable.";

@@ -1,0 +1,148 @@
+//! Sockets: the system calls that move bytes and accept connections.
+//!
+//! All of them are for sockets that do not block, and answer `WouldBlock` where they would. An
+//! interrupted call is made again. None raises SIGPIPE.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{OwnedFd, RawFd};
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{self, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix};
+
+use super::borrow;
+use crate::address::Address;
+
+/// Read what has arrived into `buffer`; 0 at the end of the stream.
+#[inline]
+pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::empty()))?.0)
+}
+
+/// Send what the kernel has room for.
+#[inline]
+pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::send(fd, data, QUIET))?)
+}
+
+/// `recv` that does not block, whatever the socket was told.
+#[inline]
+pub(crate) fn recv_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT))?.0)
+}
+
+/// `send` that does not block, whatever the socket was told.
+#[inline]
+pub(crate) fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::send(fd, data, QUIET.union(SendFlags::DONTWAIT)))?)
+}
+
+/// Send several pieces in one call, as many bytes as the kernel has room for.
+#[inline]
+pub(crate) fn send_vectored(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    let mut nothing_else = net::SendAncillaryBuffer::default();
+    Ok(retry_on_intr(|| net::sendmsg(fd, pieces, &mut nothing_else, QUIET))?)
+}
+
+/// Read one datagram into `buffer`: how many bytes of it, and who has sent it.
+#[inline]
+pub(crate) fn recv_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Address>)> {
+    let fd = borrow(&fd)?;
+    let (count, _, sender) = retry_on_intr(|| net::recvfrom(fd, &mut *buffer, RecvFlags::empty()))?;
+    Ok((count, sender.and_then(Address::from_kernel)))
+}
+
+/// Send one datagram to `address`.
+#[inline]
+pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<()> {
+    let fd = borrow(&fd)?;
+    let sent = match address {
+        Address::V4(address) => retry_on_intr(|| net::sendto(fd, data, QUIET, address)),
+        Address::V6(address) => retry_on_intr(|| net::sendto(fd, data, QUIET, address)),
+        Address::Path(path) => {
+            let address = SocketAddrUnix::new(&**path)?;
+            retry_on_intr(|| net::sendto(fd, data, QUIET, &address))
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Address::Abstract(name) => {
+            let address = SocketAddrUnix::new_abstract_name(name)?;
+            retry_on_intr(|| net::sendto(fd, data, QUIET, &address))
+        }
+        // Nobody has it.
+        _ => Err(Errno::DESTADDRREQ),
+    };
+    sent?;
+    Ok(())
+}
+
+/// Tell the peer that nothing more will come.
+pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
+    Ok(net::shutdown(borrow(&fd)?, Shutdown::Write)?)
+}
+
+/// Take a connection that has come in: a descriptor that does not block and is closed on exec, and
+/// who is at the other end.
+pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<Address>)> {
+    let listener = borrow(&fd)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let (accepted, peer) = {
+        let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
+        retry_on_intr(|| net::acceptfrom_with(listener, flags))?
+    };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let (accepted, peer) = {
+        let (accepted, peer) = retry_on_intr(|| net::acceptfrom(listener))?;
+        rustix::io::ioctl_fionbio(&accepted, true)?;
+        rustix::io::fcntl_setfd(&accepted, rustix::io::FdFlags::CLOEXEC)?;
+        (accepted, peer)
+    };
+    Ok((accepted, peer.and_then(Address::from_kernel)))
+}
+
+/// The name in a Unix socket's address, as long as the kernel says. rustix would take one without a name
+/// for one with an empty name, and panics at one that leaves no room for the null at its end.
+pub(crate) fn unix_name(address: &SocketAddrAny) -> &[u8] {
+    /// The family, and on some systems the length, each of one byte there.
+    const HEADER: usize = 2;
+    let whole = address.as_ptr().cast::<u8>();
+    // SAFETY: `SocketAddrAny` keeps its first `addr_len` bytes initialized, and lives as long as the slice.
+    let whole = unsafe { std::slice::from_raw_parts(whole, address.addr_len() as usize) };
+    whole.get(HEADER..).unwrap_or_default()
+}
+
+/// Are there names outside of the file system? Elsewhere a null in front means that there is no name.
+pub(crate) const HAS_ABSTRACT_NAMES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// The address of this end; `None` for a family we do not know.
+pub(crate) fn local_address(fd: RawFd) -> io::Result<Option<Address>> {
+    Ok(Address::from_kernel(net::getsockname(borrow(&fd)?)?))
+}
+
+/// The address of the other end; `None` for a family we do not know.
+pub(crate) fn peer_address(fd: RawFd) -> io::Result<Option<Address>> {
+    Ok(match net::getpeername(borrow(&fd)?)? {
+        Some(address) => Address::from_kernel(address),
+        // The kernel names nobody: a Unix socket whose peer is not bound.
+        None => Some(Address::Unnamed),
+    })
+}
+
+/// Send small pieces at once, instead of waiting for an acknowledgement of the last one.
+pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
+    Ok(net::sockopt::set_tcp_nodelay(borrow(&fd)?, true)?)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const QUIET: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const QUIET: SendFlags = SendFlags::empty();
+
+/// Is the system, or the process, out of what a socket is made of?
+pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|number| lacks.iter().any(|lack| lack.raw_os_error() == number))
+}

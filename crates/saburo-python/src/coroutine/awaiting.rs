@@ -1,0 +1,90 @@
+//! What a coroutine of ours waits for between two of its steps: `await` in Rust.
+//!
+//! A future of ours is yielded as it is, without an iterator. Anything else is driven through its own, as
+//! the interpreter would: steps, exceptions and the end are passed on to it.
+
+use crate::ffi::{Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, send, throw};
+use crate::future::{self, Future};
+use crate::names::names;
+
+use super::Resumed;
+
+/// What is being awaited, if anything is.
+pub(crate) struct Awaiting {
+    /// A future of ours, or the iterator of something else.
+    inner: Slot,
+}
+
+impl Awaiting {
+    pub(crate) const fn nothing() -> Awaiting {
+        Awaiting { inner: Slot::empty() }
+    }
+
+    /// `await awaitable`: it returns at once, or yields what the whole coroutine is to yield.
+    #[inline]
+    pub(crate) fn begin(&self, awaitable: Obj) -> Res<Sent> {
+        if awaitable.cast_exact::<Future>().is_some() {
+            self.inner.set(Some(awaitable));
+        } else {
+            self.inner.set(Some(iterator_of(&awaitable)?));
+        }
+        self.go_on(Resumed::Started)
+    }
+
+    /// Goes on waiting, or returns what was awaited.
+    #[inline]
+    pub(crate) fn go_on(&self, resumed: Resumed) -> Res<Sent> {
+        let Some(inner) = self.inner.get() else {
+            return raise_nothing();
+        };
+        let sent = match (inner.cast_exact::<Future>(), resumed) {
+            (Some(future), Resumed::Started | Resumed::Woken) => future::step(future),
+            (Some(_), Resumed::Thrown(exception)) => Err(Raised::with(exception)),
+            (None, Resumed::Started | Resumed::Woken) => send(&inner),
+            (None, Resumed::Thrown(exception)) => throw_into(&inner, exception),
+        };
+        if !matches!(sent, Ok(Sent::Yielded(_))) {
+            self.inner.set(None);
+        }
+        sent
+    }
+
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+        self.inner.visit(visit);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.inner.set(None);
+    }
+}
+
+#[cold]
+fn raise_nothing() -> Res<Sent> {
+    // The collector has emptied the coroutine, and somebody resumes it from a finalizer.
+    crate::ffi::raise(builtin::runtime_error(), "cannot reuse already awaited coroutine")
+}
+
+/// What the interpreter resumes for `await awaitable`.
+#[cold]
+fn iterator_of(awaitable: &Object) -> Res<Obj> {
+    if awaitable.is_exact_coroutine() {
+        return Ok(awaitable.to_obj());
+    }
+    awaitable.method(&names().dunder_await, &[])
+}
+
+/// The end of a coroutine is the end of what it waits for; other exceptions it may answer.
+#[cold]
+fn throw_into(inner: &Object, exception: Obj) -> Res<Sent> {
+    let names = names();
+    if exception.is_instance(builtin::generator_exit())? {
+        if let Some(close) = inner.attr_opt(&names.close)? {
+            close.call0()?;
+        }
+        return Err(Raised::with(exception));
+    }
+    if inner.attr_opt(&names.throw)?.is_none() {
+        return Err(Raised::with(exception));
+    }
+    throw(inner, &names.throw, &exception)
+}

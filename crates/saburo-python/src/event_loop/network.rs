@@ -1,0 +1,205 @@
+//! The loop's side of its transports: which descriptors are watched for them, and what waits to be sent.
+
+use std::os::fd::RawFd;
+
+use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
+use crate::transport::{self, Event, StreamTransport, Transports};
+
+use super::watch::{self, Direction};
+use super::{Loop, Phase, Ready};
+
+impl Loop {
+    #[inline]
+    pub(crate) fn transports(&self) -> &Transports {
+        &self.transports
+    }
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.phase.get() == Phase::Closed
+    }
+
+    /// Tells a transport whenever its descriptor is ready.
+    pub(crate) fn watch_transport(&self, fd: RawFd, direction: Direction, transport: &Object) -> Res<()> {
+        let event = match direction {
+            Direction::Read => Event::Readable,
+            Direction::Write => Event::Writable,
+        };
+        watch::set(self, direction, fd, Ready::Transport(event, transport.to_obj()))
+    }
+
+    /// Stops that. What is queued already is told; transports look where they stand.
+    pub(crate) fn unwatch_transport(&self, fd: RawFd, direction: Direction) {
+        let removed = self.core(|core| match direction {
+            Direction::Read if matches!(core.reader(fd), Some(Ready::Transport(..))) => {
+                core.remove_reader(fd)
+            }
+            Direction::Write if matches!(core.writer(fd), Some(Ready::Transport(..))) => {
+                core.remove_writer(fd)
+            }
+            _ => None,
+        });
+        // Let go of only now, with the engine no longer borrowed.
+        drop(removed);
+    }
+
+    /// Cancels who waits for room in a transport's descriptor, as sendfile() does.
+    #[cold]
+    pub(crate) fn cancel_wait_for_room(&self, fd: RawFd) -> Res<()> {
+        let waiting = self.core(|core| match core.writer(fd) {
+            Some(Ready::Arrived(_)) => core.remove_writer(fd),
+            _ => None,
+        });
+        watch::cancel(waiting.flatten()).map(drop)
+    }
+
+    /// Is the descriptor watched for this very transport?
+    pub(crate) fn is_watched_for(&self, fd: RawFd, direction: Direction, transport: &Object) -> bool {
+        let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));
+        self.core(|core| match direction {
+            Direction::Read => is_ours(core.reader(fd)),
+            Direction::Write => is_ours(core.writer(fd)),
+        })
+        .unwrap_or(false)
+    }
+
+    /// Whether the descriptor is watched, for reading and for writing.
+    pub(crate) fn watched(&self, fd: RawFd) -> (bool, bool) {
+        self.core(|core| (core.reader(fd).is_some(), core.writer(fd).is_some())).unwrap_or_default()
+    }
+
+    /// Tells a transport in the next turn.
+    #[inline]
+    pub(crate) fn tell_later(&self, transport: &Object, event: Event) -> Res<()> {
+        self.push(Ready::Transport(event, transport.to_obj()))
+    }
+
+    /// Is there nothing to run but what is running? Then the next turn would only look for events.
+    #[inline]
+    pub(crate) fn is_otherwise_idle(&self) -> bool {
+        !self.stopping.get() && !self.has_jobs() && self.core(|core| core.ready_len() == 0).unwrap_or(false)
+    }
+
+    /// Makes the protocol of a new connection in the next turn.
+    #[inline]
+    pub(crate) fn accept_later(&self, transport: Own<StreamTransport>) -> Res<()> {
+        self.push(Ready::Accepted(transport))
+    }
+
+    /// Will what is gathered now be sent at the end of a turn under way? Not if nobody runs the loop, or
+    /// if another thread calls, against the rules, while it sleeps.
+    #[inline]
+    pub(crate) fn gathers(&self) -> bool {
+        self.is_running() && !self.sleeping.get()
+    }
+
+    /// Lets a transport send at the end of the turn.
+    #[inline]
+    pub(crate) fn flush_later(&self, transport: Obj) {
+        self.gathering.borrow_mut().push(transport);
+    }
+
+    /// Room for what the kernel brings. It comes back by [`put_buffer`](Loop::put_buffer).
+    #[inline]
+    pub(crate) fn take_buffer(&self) -> Box<[u8]> {
+        self.buffer.take().unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
+    }
+
+    #[inline]
+    pub(crate) fn put_buffer(&self, buffer: Box<[u8]>) {
+        self.buffer.set(Some(buffer));
+    }
+}
+
+/// As much as asyncio asks for at once. Kept, because a fresh one for each call is mapped and unmapped.
+const BUFFER: usize = 256 * 1024;
+
+/// Sends what transports have gathered in this turn. All of it, whatever one of them raises.
+#[inline]
+pub(super) fn flush_gathered(this: &Instance<Loop>) -> Res<()> {
+    if this.gathering.borrow().is_empty() { Ok(()) } else { flush(this) }
+}
+
+fn flush(this: &Instance<Loop>) -> Res<()> {
+    let mut done: Res<()> = Ok(());
+    loop {
+        let mut batch = std::mem::take(&mut *this.gathering.borrow_mut());
+        if batch.is_empty() {
+            return done;
+        }
+        for transport in &batch {
+            done = match done {
+                Ok(()) => transport::flush(this, transport),
+                Err(raised) => {
+                    aside(|| {
+                        if let Err(other) = transport::flush(this, transport) {
+                            Raised::unraisable(other, transport);
+                        }
+                    });
+                    Err(raised)
+                }
+            };
+        }
+        batch.clear();
+        let mut gathering = this.gathering.borrow_mut();
+        if gathering.capacity() == 0 {
+            // Its memory serves the next turn.
+            *gathering = batch;
+        }
+    }
+}
+
+/// The loop is taken apart: transports that are left are nobody's.
+pub(super) fn abandon(this: &Loop) {
+    let gathering = std::mem::take(&mut *this.gathering.borrow_mut());
+    drop((this.transports.take(), gathering));
+    this.buffer.set(None);
+}
+
+pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"_make_socket_transport",
+            transport::connected,
+            c"A transport for a connected socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_datagram_transport",
+            transport::endpoint,
+            c"A transport for a datagram socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_read_pipe_transport",
+            transport::reading,
+            c"A transport that reads from a pipe, which it owns from now on.",
+        )
+        .many(
+            c"_make_write_pipe_transport",
+            transport::writing,
+            c"A transport that writes to a pipe, which it owns from now on.",
+        )
+        .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
+        .one(
+            c"_wait_writable_for_transport",
+            |this, fd| watch::wait_unchecked(this, Direction::Write, fd),
+            c"_wait_writable for a transport's own socket; the transport cancels it when it is closed.",
+        )
+        .one(
+            c"_unlisten",
+            |this, fd| {
+                this.unwatch_transport(fd.as_i64()? as RawFd, Direction::Read);
+                Ok(())
+            },
+            c"Takes no more connections of a listening socket, given by its number.",
+        )
+        .one(
+            c"_transport_of",
+            |this, fd| Ok(RawFd::try_from(fd.as_i64()?).ok().and_then(|fd| this.transports.of(fd))),
+            c"The open transport that has a descriptor, or None.",
+        )
+        .noargs(
+            c"_open_transports",
+            |this| int(this.transports.len() as i64),
+            c"How many transports are open.",
+        )
+}

@@ -1,0 +1,44 @@
+//! Weak references: whoever has one finds the object as long as somebody else keeps it.
+
+use std::ptr;
+
+use pyo3_ffi as ffi;
+
+use super::error::{Raised, Res};
+use super::object::{Obj, Object};
+
+/// A weak reference to an object.
+#[derive(Clone)]
+pub(crate) struct Weak(Obj);
+
+impl Weak {
+    /// TypeError if the object's class does not allow it.
+    pub(crate) fn to(object: &Object) -> Res<Weak> {
+        // SAFETY: a live object and no callback; new reference or null.
+        Ok(Weak(unsafe { Obj::from_new(ffi::PyWeakref_NewRef(object.as_ptr(), ptr::null_mut()))? }))
+    }
+
+    /// The object, while it lives.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Obj> {
+        let mut object = ptr::null_mut();
+        // SAFETY: a live weak reference; `object` receives a new reference or null. It fails for what is no
+        // weak reference only.
+        unsafe {
+            if ffi::compat::PyWeakref_GetRef(self.0.as_ptr(), &raw mut object) < 0 {
+                Raised.swallow();
+                return None;
+            }
+            Obj::from_new_or_null(object)
+        }
+    }
+
+    pub(crate) fn into_obj(self) -> Obj {
+        self.0
+    }
+
+    /// The weak reference itself.
+    pub(crate) fn as_object(&self) -> &Object {
+        &self.0
+    }
+}

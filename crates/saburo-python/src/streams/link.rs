@@ -1,0 +1,92 @@
+//! What streams ask of their transport and their loop, whoever's these are.
+//!
+//! A transport of ours is called directly, which cannot be replaced or derived from; any other by its methods.
+
+use crate::event_loop::Loop;
+use crate::ffi::{Obj, Object, Raised, Res, builtin, none};
+use crate::names::names;
+use crate::transport::{StreamTransport, stream};
+
+#[inline]
+pub(super) fn pause_reading(transport: &Object) -> Res<()> {
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::pause_reading(ours),
+        None => transport.method(&names().pause_reading, &[]).map(drop),
+    }
+}
+
+#[inline]
+pub(super) fn resume_reading(transport: &Object) -> Res<()> {
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::resume_reading(ours),
+        None => transport.method(&names().resume_reading, &[]).map(drop),
+    }
+}
+
+#[inline]
+pub(super) fn is_closing(transport: &Object) -> Res<bool> {
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => Ok(ours.is_closing()),
+        None => transport.method(&names().is_closing, &[])?.truth(),
+    }
+}
+
+#[inline]
+pub(super) fn write(transport: &Object, data: &Object) -> Res<()> {
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::write(ours, data),
+        None => transport.method(&names().write, &[data]).map(drop),
+    }
+}
+
+#[inline]
+pub(super) fn writelines(transport: &Object, lines: &Object) -> Res<()> {
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::writelines(ours, lines),
+        None => transport.method(&names().writelines, &[lines]).map(drop),
+    }
+}
+
+#[inline]
+pub(super) fn close(transport: &Object) -> Res<Obj> {
+    transport.method(&names().close, &[])
+}
+
+/// Is the connection encrypted?
+#[inline]
+pub(super) fn is_encrypted(transport: &Object) -> Res<bool> {
+    let names = names();
+    Ok(!transport.method(&names.get_extra_info, &[&names.sslcontext])?.is_none())
+}
+
+/// A bare `assert` of asyncio's that does not hold.
+#[cold]
+pub(super) fn refuse<T>() -> Res<T> {
+    Err(Raised::with(builtin::assertion_error().call0()?))
+}
+
+/// The loop that was given, or else the thread's current one.
+pub(super) fn event_loop_or_current(given: Option<&Object>) -> Res<Obj> {
+    match given {
+        Some(event_loop) if !event_loop.is_none() => Ok(event_loop.to_obj()),
+        _ => names().get_event_loop.call0(),
+    }
+}
+
+#[inline]
+pub(super) fn is_in_debug_mode(event_loop: &Object) -> Res<bool> {
+    match event_loop.cast::<Loop>() {
+        Some(native) => Ok(native.debug()),
+        None => event_loop.method(&names().get_debug, &[])?.truth(),
+    }
+}
+
+/// What is put into a field: None empties it.
+pub(super) fn some(value: &Object) -> Option<Obj> {
+    (!value.is_none()).then(|| value.to_obj())
+}
+
+/// What is read from a field: None if it is empty.
+pub(super) fn or_none(value: Option<Obj>) -> Obj {
+    value.unwrap_or_else(none)
+}

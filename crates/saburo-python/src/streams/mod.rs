@@ -1,0 +1,20 @@
+//! Streams: StreamReader, StreamWriter and the protocol between them and a transport.
+//!
+//! A transport tells the protocol what comes, the protocol feeds the reader, and a coroutine that reads looks
+//! at what is there: nothing of Python stands between. How a connection comes about is Python's affair
+//! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
+
+mod draining;
+mod link;
+mod protocol;
+mod reader;
+mod reading;
+mod received;
+mod waiter;
+mod writer;
+
+pub(crate) use draining::WriterCoroutine;
+pub(crate) use protocol::{StreamReaderProtocol, feed};
+pub(crate) use reader::StreamReader;
+pub(crate) use reading::ReaderCoroutine;
+pub(crate) use writer::StreamWriter;

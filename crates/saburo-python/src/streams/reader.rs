@@ -1,0 +1,471 @@
+//! StreamReader: what has been received, and who waits for more.
+//!
+//! A transport's protocol, or anybody by hand, feeds it; one coroutine at a time waits for more. What feeds
+//! it wakes that coroutine through the ready queue, as any future does. Beyond twice the limit it asks
+//! its transport to pause, and below the limit, or when somebody waits, to go on.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use crate::ffi::{
+    Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, builtin, bytes,
+    int, lend, none, raise, string,
+};
+use crate::names::names;
+
+use super::reading::{self, Kind};
+use super::received::Received;
+use super::{link, waiter};
+
+/// Bytes to be read.
+pub(crate) struct StreamReader {
+    event_loop: Slot,
+    pub(super) received: Received,
+    /// The coroutine that waits for more waits for this. None if none does.
+    pub(super) waiter: Slot,
+    /// What reading raises from now on.
+    pub(super) exception: Slot,
+    transport: Slot,
+    source_traceback: Slot,
+    /// The limit as it was given, and as it counts.
+    limit_given: Slot,
+    limit: Cell<usize>,
+    /// Whoever waits takes at most so many bytes, however few they are; 0 if it needs something else.
+    pub(super) takes: Cell<usize>,
+    pub(super) eof: Cell<bool>,
+    /// The transport was asked to pause.
+    paused: Cell<bool>,
+}
+
+const DEFAULT_LIMIT: i64 = 1 << 16;
+
+impl StreamReader {
+    fn blank() -> StreamReader {
+        StreamReader {
+            event_loop: Slot::empty(),
+            received: Received::new(),
+            waiter: Slot::empty(),
+            exception: Slot::empty(),
+            transport: Slot::empty(),
+            source_traceback: Slot::empty(),
+            limit_given: Slot::empty(),
+            limit: Cell::new(0),
+            takes: Cell::new(0),
+            eof: Cell::new(false),
+            paused: Cell::new(false),
+        }
+    }
+
+    #[inline]
+    pub(super) fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
+    #[inline]
+    pub(super) fn event_loop(&self) -> Obj {
+        self.event_loop.get().unwrap_or_else(none)
+    }
+
+    /// Was it made in debug mode?
+    #[inline]
+    pub(super) fn debug(&self) -> bool {
+        self.source_traceback.is_set()
+    }
+
+    #[inline]
+    pub(crate) fn exception(&self) -> Option<Obj> {
+        self.exception.get()
+    }
+
+    pub(super) fn source_traceback(&self) -> Option<Obj> {
+        self.source_traceback.get()
+    }
+}
+
+/// Somebody has received `data`.
+#[inline]
+pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
+    check_not_at_eof(this)?;
+    if data.is_empty() {
+        return Ok(());
+    }
+    if takes(this, data)? {
+        return taken(this, bytes(data)?);
+    }
+    this.received.extend(data)?;
+    wake(this)?;
+    pause_if_too_much(this)
+}
+
+/// Nothing more comes.
+#[inline]
+pub(crate) fn feed_eof(this: &Instance<StreamReader>) -> Res<()> {
+    this.eof.set(true);
+    wake(this)
+}
+
+/// Reading raises this from now on.
+pub(crate) fn set_exception(this: &Instance<StreamReader>, exception: &Object) -> Res<()> {
+    this.exception.set(Some(exception.to_obj()));
+    match this.waiter.take() {
+        Some(waiter) if !waiter::is_cancelled(&waiter)? => waiter::fail(&waiter, exception),
+        _ => Ok(()),
+    }
+}
+
+/// The transport that is paused and resumed.
+pub(super) fn set_transport(this: &Instance<StreamReader>, transport: &Object) -> Res<()> {
+    if this.transport.is_set() {
+        return raise(builtin::assertion_error(), "Transport already set");
+    }
+    this.transport.set(Some(transport.to_obj()));
+    Ok(())
+}
+
+pub(super) fn replace_transport(this: &Instance<StreamReader>, transport: &Object) -> Res<()> {
+    if !this.transport.is_set() {
+        return raise(builtin::assertion_error(), "Transport not set");
+    }
+    this.transport.set(Some(transport.to_obj()));
+    Ok(())
+}
+
+/// The transport goes on if it was paused and little enough is left to read.
+#[inline]
+pub(super) fn resume_if_little(this: &Instance<StreamReader>) -> Res<()> {
+    if this.paused.get() && this.received.len()? <= this.limit() { resume(this) } else { Ok(()) }
+}
+
+/// Somebody is going to wait for more: the future it waits for. RuntimeError if somebody does already.
+#[inline]
+pub(super) fn begin_to_wait(this: &Instance<StreamReader>, function: &str) -> Res<Obj> {
+    if this.waiter.is_set() {
+        return raise(
+            builtin::runtime_error(),
+            &format!("{function}() called while another coroutine is already waiting for incoming data"),
+        );
+    }
+    if this.eof.get() {
+        return raise(builtin::assertion_error(), "_wait_for_data after EOF");
+    }
+    if this.paused.get() {
+        // Nothing would ever come.
+        resume(this)?;
+    }
+    let waiter = waiter::make(&this.event_loop())?;
+    this.waiter.set(Some(waiter.clone()));
+    Ok(waiter)
+}
+
+#[inline]
+fn check_not_at_eof(this: &Instance<StreamReader>) -> Res<()> {
+    if this.eof.get() {
+        return raise(builtin::assertion_error(), "feed_data after feed_eof");
+    }
+    Ok(())
+}
+
+#[inline]
+fn wake(this: &Instance<StreamReader>) -> Res<()> {
+    this.takes.set(0);
+    match this.waiter.take() {
+        Some(waiter) if !waiter::is_cancelled(&waiter)? => waiter::wake(&waiter),
+        _ => Ok(()),
+    }
+}
+
+/// Is it just what somebody waits for, with nothing before it?
+#[inline]
+fn takes(this: &Instance<StreamReader>, data: &[u8]) -> Res<bool> {
+    Ok(data.len() <= this.takes.get() && data.len() <= this.limit() && this.received.is_vacant()?)
+}
+
+/// Whoever waits gets this very object, unless more comes first.
+#[inline]
+fn taken(this: &Instance<StreamReader>, data: Obj) -> Res<()> {
+    this.received.keep(data);
+    wake(this)
+}
+
+#[inline]
+fn pause_if_too_much(this: &Instance<StreamReader>) -> Res<()> {
+    if this.paused.get() || this.received.len()? <= this.limit().saturating_mul(2) {
+        return Ok(());
+    }
+    pause(this)
+}
+
+#[cold]
+fn pause(this: &Instance<StreamReader>) -> Res<()> {
+    let Some(transport) = this.transport.get() else { return Ok(()) };
+    match link::pause_reading(&transport) {
+        Ok(()) => this.paused.set(true),
+        Err(raised) if raised.matches(builtin::not_implemented_error()) => {
+            // One that cannot pause is not asked again: everything is buffered.
+            raised.swallow();
+            this.transport.set(None);
+        }
+        Err(raised) => return Err(raised),
+    }
+    Ok(())
+}
+
+#[cold]
+fn resume(this: &Instance<StreamReader>) -> Res<()> {
+    this.paused.set(false);
+    let transport = this.transport.get().unwrap_or_else(none);
+    link::resume_reading(&transport)
+}
+
+/// `feed_data(data)`
+pub(super) fn feed_data(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
+    if let Some(bytes) = data.as_bytes() {
+        check_not_at_eof(this)?;
+        if !bytes.is_empty() && takes(this, bytes)? {
+            return taken(this, data.to_obj());
+        }
+        return feed(this, bytes);
+    }
+    feed_other(this, data)
+}
+
+/// Whatever a bytearray can be extended by.
+#[cold]
+fn feed_other(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
+    check_not_at_eof(this)?;
+    if !data.truth()? {
+        return Ok(());
+    }
+    let copy = names().bytearray_class.call0()?;
+    copy.method(&names().extend, &[data])?;
+    feed(this, &lend(&copy, <[u8]>::to_vec)?)
+}
+
+/// `StreamReader(limit=65536, loop=None)`
+fn init(this: &Instance<StreamReader>, args: Args<'_>) -> Res<()> {
+    const PARAMS: Params<2> =
+        Params { function: "StreamReader.__init__", names: ["limit", "loop"], required: 0, positional: 2 };
+    let [limit, event_loop] = args.bind(&PARAMS)?;
+    let limit = limit.map_or_else(|| int(DEFAULT_LIMIT), |limit| Ok(limit.to_obj()))?;
+    if limit.is_at_most(&*int(0)?)? {
+        return raise(builtin::value_error(), "Limit cannot be <= 0");
+    }
+    this.limit.set(as_count(&limit)?);
+    this.limit_given.set(Some(limit));
+    let event_loop = link::event_loop_or_current(event_loop)?;
+    if link::is_in_debug_mode(&event_loop)? {
+        this.source_traceback.set(Some(names().extract_stack.call0()?));
+    }
+    this.event_loop.set(Some(event_loop));
+    Ok(())
+}
+
+/// A number of bytes that Python may say in any way: infinite, or larger than there are.
+fn as_count(number: &Object) -> Res<usize> {
+    if number.is_int() {
+        return Ok(match number.as_i64() {
+            Ok(number) => usize::try_from(number).unwrap_or(0),
+            Err(raised) => {
+                raised.swallow();
+                usize::MAX
+            }
+        });
+    }
+    // As far as a double is exact; a larger one is no limit.
+    number.as_f64().map(|number| number as usize)
+}
+
+fn repr(this: &Instance<StreamReader>) -> Res<Obj> {
+    let mut text = "<StreamReader".to_owned();
+    let length = this.received.len()?;
+    if length > 0 {
+        text += &format!(" {length} bytes");
+    }
+    if this.eof.get() {
+        text += " eof";
+    }
+    if let Some(limit) = this.limit_given.get()
+        && !limit.equals(&*int(DEFAULT_LIMIT)?)?
+    {
+        text += &format!(" limit={}", limit.display()?);
+    }
+    for (name, slot) in
+        [("waiter", &this.waiter), ("exception", &this.exception), ("transport", &this.transport)]
+    {
+        if let Some(object) = slot.get()
+            && object.truth()?
+        {
+            text += &format!(" {name}={}", object.repr()?);
+        }
+    }
+    if this.paused.get() {
+        text += " paused";
+    }
+    string(&(text + ">"))
+}
+
+static STREAM_READER: TypeCell = TypeCell::new();
+
+impl Class for StreamReader {
+    type Base = StreamReader;
+    type Dict = Dict;
+    type Inherited = ();
+
+    const NAME: &'static CStr = c"saburo.StreamReader";
+    const DOC: &'static CStr = c"StreamReader(limit=65536, loop=None)
+--
+
+The receiving end of a stream of bytes.
+
+`open_connection` and `start_server` make one for each connection; one that is made by hand is fed by
+`feed_data` and `feed_eof`. One coroutine at a time may wait in it. `limit` is what `readline` and `readuntil`
+return at most, in bytes, and beyond twice as many the sender is slowed down. Belongs to its loop's thread.
+`isinstance(reader, asyncio.StreamReader)` is true. Semantics: asyncio.StreamReader of Python 3.14.
+
+>>> import asyncio, saburo
+>>> async def main():
+...     reader = saburo.StreamReader()
+...     reader.feed_data(b'first\\nsec')
+...     asyncio.get_running_loop().call_soon(reader.feed_data, b'ond\\n')
+...     asyncio.get_running_loop().call_soon(reader.feed_eof)
+...     return [line async for line in reader]
+>>> saburo.run(main())
+[b'first\\n', b'second\\n']";
+
+    fn cell() -> &'static TypeCell {
+        &STREAM_READER
+    }
+
+    fn create() -> StreamReader {
+        StreamReader::blank()
+    }
+
+    fn base(&self) -> &StreamReader {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.event_loop.visit(visit);
+        self.received.visit(visit);
+        self.waiter.visit(visit);
+        self.exception.visit(visit);
+        self.transport.visit(visit);
+        self.source_traceback.visit(visit);
+        self.limit_given.visit(visit);
+    }
+
+    fn clear(&self) {
+        drop((self.event_loop.take(), self.waiter.take(), self.exception.take()));
+        drop((self.transport.take(), self.source_traceback.take(), self.limit_given.take()));
+        self.received.clear();
+    }
+
+    fn describe(builder: Builder<StreamReader>) -> Builder<StreamReader> {
+        let builder = builder
+            .init(init)
+            .repr(repr)
+            .many(
+                c"read",
+                |this, args| reading::with_count(this, args, Kind::Read),
+                c"read(n=-1): at most n bytes, at least one unless the stream has ended; with n < 0 all up to the end.",
+            )
+            .noargs(
+                c"readline",
+                |this| reading::start(this, Kind::ReadLine, None),
+                c"A line with its newline; without one where the stream ends. ValueError if it is longer than the limit.",
+            )
+            .many(
+                c"readuntil",
+                reading::until,
+                c"readuntil(separator=b'\\n'): up to the separator, or the first of a tuple of them, and with it.
+
+Raises IncompleteReadError where the stream ends before, LimitOverrunError where it is farther than the limit.",
+            )
+            .many(
+                c"readexactly",
+                |this, args| reading::with_count(this, args, Kind::ReadExactly),
+                c"readexactly(n): n bytes; IncompleteReadError, which has those there are, where the stream ends before.",
+            )
+            .async_iter(|this| Ok(this.as_object().to_obj()))
+            .async_next(|this| reading::start(this, Kind::Next, None))
+            .one(c"feed_data", feed_data, c"feed_data(data): has been received.")
+            .noargs(c"feed_eof", feed_eof, c"Nothing more comes.")
+            .noargs(
+                c"at_eof",
+                |this| Ok::<_, crate::ffi::Raised>(this.eof.get() && this.received.is_empty()?),
+                c"Has everything been read, and will nothing more come?",
+            )
+            .noargs(c"exception", |this| this.exception.get(), c"What reading raises, None for nothing.")
+            .one(c"set_exception", set_exception, c"set_exception(exc): reading raises it from now on.")
+            .one(c"set_transport", set_transport, c"set_transport(transport): what is paused and resumed.");
+        describe_internals(builder)
+    }
+}
+
+/// What libraries and asyncio's own modules look at.
+fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
+    builder
+        .getter(
+            c"__class__",
+            |_| names().class_stream_reader.clone(),
+            c"asyncio.StreamReader, for isinstance.",
+        )
+        .one(
+            c"_wait_for_data",
+            reading::for_data,
+            c"Waits until something comes, on behalf of this function.",
+        )
+        .noargs(c"_wakeup_waiter", wake, c"Wakes whoever waits.")
+        .noargs(c"_maybe_resume_transport", resume_if_little, c"Resumes the transport if little is left.")
+        .one(c"_replace_transport", replace_transport, c"Another transport takes over.")
+        .getter(c"_buffer", |this| this.received.lend(), c"What has been received, as a bytearray.")
+        .setter(|this, buffer| {
+            if !buffer.is_bytearray() {
+                return raise(builtin::type_error(), "_buffer must be a bytearray");
+            }
+            this.received.replace(buffer);
+            Ok(())
+        })
+        .getter(c"_eof", |this| this.eof.get(), c"Will nothing more come?")
+        .setter(|this, eof| {
+            this.eof.set(eof.truth()?);
+            Ok(())
+        })
+        .getter(c"_exception", |this| this.exception.get(), c"What reading raises.")
+        .setter(|this, exception| {
+            this.exception.set(link::some(exception));
+            Ok(())
+        })
+        .getter(c"_limit", |this| this.limit_given.get(), c"The limit.")
+        .setter(|this, limit| {
+            this.limit.set(as_count(limit)?);
+            this.limit_given.set(Some(limit.to_obj()));
+            Ok(())
+        })
+        .getter(c"_loop", |this| this.event_loop.get(), c"The event loop.")
+        .setter(|this, event_loop| {
+            this.event_loop.set(Some(event_loop.to_obj()));
+            Ok(())
+        })
+        .getter(c"_paused", |this| this.paused.get(), c"Was the transport asked to pause?")
+        .setter(|this, paused| {
+            this.paused.set(paused.truth()?);
+            Ok(())
+        })
+        .getter(
+            c"_source_traceback",
+            |this| this.source_traceback.get(),
+            c"Where it was made, in debug mode.",
+        )
+        .getter(c"_transport", |this| this.transport.get(), c"What is paused and resumed.")
+        .setter(|this, transport| {
+            this.transport.set(link::some(transport));
+            Ok(())
+        })
+        .getter(c"_waiter", |this| this.waiter.get(), c"The future that somebody waits for.")
+        .setter(|this, waiter| {
+            this.takes.set(0);
+            this.waiter.set(link::some(waiter));
+            Ok(())
+        })
+}

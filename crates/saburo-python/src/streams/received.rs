@@ -1,0 +1,180 @@
+//! The bytes a reader has received and nobody has read yet, with two ways around copying them.
+//!
+//! They lie in a [`ReadBuffer`]. But what comes in while somebody waits for no more than that is kept as the
+//! `bytes` object it is going to be; and who asks for asyncio's `_buffer` gets a bytearray that holds them
+//! from then on, so that changing it changes what is read. Either is brought back before anything else is
+//! done. Nothing of Python is called while the buffer is borrowed.
+
+use std::cell::RefCell;
+
+use saburo_core::ReadBuffer;
+
+use crate::ffi::{Obj, Object, Res, Slot, Visit, bytearray, bytes, lend};
+
+pub(super) struct Received {
+    buffer: RefCell<ReadBuffer>,
+    /// Where the bytes are instead: all of them as one `bytes`, or a bytearray that others may have as well.
+    object: Slot,
+}
+
+impl Received {
+    pub(super) const fn new() -> Received {
+        Received { buffer: RefCell::new(ReadBuffer::new()), object: Slot::empty() }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> Res<usize> {
+        self.settle()?;
+        Ok(self.buffer.borrow().len())
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> Res<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Is nothing there, and nobody else's bytearray to be filled?
+    #[inline]
+    pub(super) fn is_vacant(&self) -> Res<bool> {
+        Ok(self.is_empty()? && !self.object.is_set())
+    }
+
+    /// Lends them to `look`, which calls nothing of Python.
+    #[inline]
+    pub(super) fn look<R>(&self, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
+        self.settle()?;
+        Ok(look(self.buffer.borrow().unread()))
+    }
+
+    /// Puts more behind them.
+    #[inline]
+    pub(super) fn extend(&self, data: &[u8]) -> Res<()> {
+        self.settle()?;
+        self.buffer.borrow_mut().extend(data);
+        self.publish()
+    }
+
+    /// Keeps `data`, a `bytes`, as it is, where everything is vacant.
+    #[inline]
+    pub(super) fn keep(&self, data: Obj) {
+        debug_assert!(data.as_bytes().is_some() && !self.object.is_set() && self.buffer.borrow().is_empty());
+        self.object.set(Some(data));
+    }
+
+    /// Takes at most `count` bytes off the start, as `bytes`.
+    #[inline]
+    pub(super) fn take(&self, count: usize) -> Res<Obj> {
+        if let Some(kept) = self.kept(count) {
+            return Ok(kept);
+        }
+        self.settle()?;
+        let taken = {
+            let mut buffer = self.buffer.borrow_mut();
+            let count = count.min(buffer.len());
+            let taken = bytes(&buffer.unread()[..count])?;
+            buffer.consume(count);
+            taken
+        };
+        self.publish()?;
+        Ok(taken)
+    }
+
+    /// Takes at most `count` bytes off the start, to the end of `into`.
+    pub(super) fn pour(&self, count: usize, into: &mut Vec<u8>) -> Res<()> {
+        self.settle()?;
+        {
+            let mut buffer = self.buffer.borrow_mut();
+            let count = count.min(buffer.len());
+            into.extend_from_slice(&buffer.unread()[..count]);
+            buffer.consume(count);
+        }
+        self.publish()
+    }
+
+    /// Forgets the first `count` bytes.
+    pub(super) fn skip(&self, count: usize) -> Res<()> {
+        self.settle()?;
+        {
+            let mut buffer = self.buffer.borrow_mut();
+            let count = count.min(buffer.len());
+            buffer.consume(count);
+        }
+        self.publish()
+    }
+
+    /// Them as a bytearray, which is where they are from now on.
+    pub(super) fn lend(&self) -> Res<Obj> {
+        self.settle()?;
+        if let Some(lent) = self.object.get() {
+            return Ok(lent);
+        }
+        let lent = bytearray(self.buffer.borrow().unread())?;
+        self.object.set(Some(lent.clone()));
+        Ok(lent)
+    }
+
+    /// Makes a bytearray of somebody's what has been received.
+    pub(super) fn replace(&self, given: &Object) {
+        self.object.set(Some(given.to_obj()));
+    }
+
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        self.object.visit(visit);
+    }
+
+    pub(super) fn clear(&self) {
+        self.buffer.borrow_mut().clear();
+        self.object.set(None);
+    }
+
+    /// The `bytes` that were kept, if that is what is there and `count` allows for all of it.
+    #[inline]
+    fn kept(&self, count: usize) -> Option<Obj> {
+        if !self.object.is_set() {
+            return None;
+        }
+        let kept = self.object.get()?;
+        if kept.as_bytes()?.len() > count {
+            return None;
+        }
+        self.object.take()
+    }
+
+    /// Brings the bytes into the buffer, wherever they are.
+    #[inline]
+    fn settle(&self) -> Res<()> {
+        if self.object.is_set() { self.bring_back() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn bring_back(&self) -> Res<()> {
+        let Some(object) = self.object.get() else { return Ok(()) };
+        if let Some(kept) = object.as_bytes() {
+            self.object.set(None);
+            self.buffer.borrow_mut().extend(kept);
+            return Ok(());
+        }
+        lend(&object, |lent| {
+            let mut buffer = self.buffer.borrow_mut();
+            buffer.clear();
+            buffer.extend(lent);
+        })?;
+        if object.references() == 2 {
+            // Ours and the slot's: nobody else has it any more.
+            self.object.set(None);
+        }
+        Ok(())
+    }
+
+    /// What was changed is changed in the bytearray that others have, too.
+    #[inline]
+    fn publish(&self) -> Res<()> {
+        if self.object.is_set() { self.write_back() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn write_back(&self) -> Res<()> {
+        let Some(lent) = self.object.get() else { return Ok(()) };
+        lent.set_bytearray(self.buffer.borrow().unread())
+    }
+}

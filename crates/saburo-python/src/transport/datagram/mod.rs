@@ -1,0 +1,236 @@
+//! DatagramTransport: messages over UDP, a Unix socket, or whatever else keeps their borders.
+//!
+//! A datagram is sent when `sendto()` is called, since the kernel takes each by itself; those it has no room
+//! for wait in a queue. Where an address is one that we can read ourselves no Python runs on the way; any
+//! other is for Python's `socket`, and so are sockets of other families and of classes of somebody's own.
+
+mod end;
+mod open;
+mod receive;
+mod send;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::ops::Deref;
+
+use crate::event_loop::Loop;
+use crate::ffi::{
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+};
+use crate::names::names;
+
+use super::Event;
+use super::address::Family;
+use super::endpoint::Endpoint;
+use super::flow::Flow;
+use super::life::{Life, watched_word};
+
+pub(crate) use open::endpoint;
+
+use send::Datagram;
+
+/// One end of a conversation in datagrams.
+pub(crate) struct DatagramTransport {
+    life: Life,
+    endpoint: Endpoint,
+    /// How we write its addresses; None if only Python's `socket` can.
+    family: Cell<Option<Family>>,
+    /// Where every datagram goes, as `sendto()` is allowed to name it.
+    address: Slot,
+    /// The kernel knows where every datagram goes.
+    connected: Cell<bool>,
+    /// What the kernel had no room for yet, in order.
+    queue: RefCell<VecDeque<Datagram>>,
+    /// The bytes of the queue, each datagram's header included.
+    queued: Cell<usize>,
+    flow: Flow,
+    /// The loop tells when the kernel has room.
+    waiting_for_room: Cell<bool>,
+    /// For how many events more not to ask for a second datagram.
+    lone: Cell<u8>,
+}
+
+/// What each datagram counts in the queue beside its bytes; asyncio's number.
+const HEADER: usize = 8;
+
+impl Deref for DatagramTransport {
+    type Target = Life;
+
+    #[inline]
+    fn deref(&self) -> &Life {
+        &self.life
+    }
+}
+
+/// What has happened to it.
+#[inline]
+pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>, event: Event) -> Res<()> {
+    match event {
+        Event::Readable => this.within(|| receive::readable(event_loop, this)),
+        Event::Writable => this.within(|| send::writable(event_loop, this)),
+        Event::Opened => {
+            let transport = this.as_object();
+            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+        }
+        Event::Lost => this.within(|| end::lost(event_loop, this)),
+        Event::Ended => unreachable!("datagrams have no end"),
+    }
+}
+
+fn set_write_buffer_limits(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<()> {
+    this.flow.set_limits(args)?;
+    match this.open_loop() {
+        Some(event_loop) => send::pause_if_full(&event_loop, this),
+        None => Ok(()),
+    }
+}
+
+fn repr(this: &Instance<DatagramTransport>) -> Res<Obj> {
+    let mut words = this.words(this.as_object())?;
+    if let Some(event_loop) = this.open_loop().filter(|event_loop| !event_loop.is_closed()) {
+        let (reading, writing) = event_loop.watched(this.fd.get());
+        words.push(format!("read={}", watched_word(reading)));
+        words.push(format!("write=<{}, bufsize={}>", watched_word(writing), this.queued.get()));
+    }
+    string(&format!("<{}>", words.join(" ")))
+}
+
+static DATAGRAM_TRANSPORT: TypeCell = TypeCell::new();
+
+impl Class for DatagramTransport {
+    type Base = DatagramTransport;
+    type Dict = Dict;
+    type Inherited = OneSlot;
+
+    const NAME: &'static CStr = c"saburo._saburo.DatagramTransport";
+    const DOC: &'static CStr = c"One end of a conversation in datagrams, as loops make them.
+
+An asyncio.DatagramTransport. A datagram is sent, or refused, when sendto() is called; what the kernel has
+no room for waits. All methods are for the loop's thread.
+
+>>> import asyncio, saburo
+>>> issubclass(saburo._saburo.DatagramTransport, asyncio.DatagramTransport)
+True";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_transport)
+    }
+
+    fn python_mixin() -> Option<&'static Object> {
+        Some(&names().class_datagram_transport)
+    }
+
+    fn cell() -> &'static TypeCell {
+        &DATAGRAM_TRANSPORT
+    }
+
+    fn create() -> DatagramTransport {
+        DatagramTransport {
+            life: Life::new(),
+            endpoint: Endpoint::new(),
+            family: Cell::new(None),
+            address: Slot::empty(),
+            connected: Cell::new(false),
+            queue: RefCell::new(VecDeque::new()),
+            queued: Cell::new(0),
+            flow: Flow::new(),
+            waiting_for_room: Cell::new(false),
+            lone: Cell::new(0),
+        }
+    }
+
+    fn base(&self) -> &DatagramTransport {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.life.visit(visit);
+        self.endpoint.visit(visit);
+        self.address.visit(visit);
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(queue) = self.queue.try_borrow() {
+            queue.iter().for_each(|datagram| datagram.visit(visit));
+        }
+    }
+
+    fn clear(&self) {
+        self.life.clear();
+        self.endpoint.clear();
+        let unsent = std::mem::take(&mut *self.queue.borrow_mut());
+        drop((self.address.take(), unsent));
+    }
+
+    fn wants_finalizer(&self) -> bool {
+        self.is_open()
+    }
+
+    fn finalize(this: &Instance<DatagramTransport>) {
+        end::abandoned(this);
+    }
+
+    fn describe(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
+        let builder = builder
+            .many(
+                c"sendto",
+                send::sendto,
+                c"sendto(data, addr=None): sends a datagram, without blocking; an empty one, too.",
+            )
+            .noargs(c"close", end::close, c"Closes the socket once everything has been sent.")
+            .noargs(c"abort", end::abort, c"Closes the socket at once.")
+            .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
+            .noargs(
+                c"pause_reading",
+                |this| this.pause_reading(this.as_object()),
+                c"Lets what arrives wait, until resume_reading().",
+            )
+            .noargs(
+                c"resume_reading",
+                |this| this.resume_reading(this.as_object()),
+                c"Goes on giving the protocol what arrives.",
+            )
+            .one(
+                c"set_protocol",
+                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                c"Sets the protocol that is called from now on.",
+            )
+            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+            .many(
+                c"get_extra_info",
+                |this, args| this.endpoint.get_extra_info(this, args),
+                c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
+            )
+            .many(
+                c"set_write_buffer_limits",
+                set_write_buffer_limits,
+                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
+            )
+            .noargs(c"get_write_buffer_limits", |this| this.flow.limits(), c"(low, high), in bytes.")
+            .noargs(
+                c"get_write_buffer_size",
+                |this| int(this.queued.get() as i64),
+                c"How many bytes wait to be sent, and eight for each datagram.",
+            )
+            .repr(repr);
+        describe_private(builder)
+    }
+}
+
+/// What asyncio's own parts and some libraries use of its transports.
+fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
+    builder
+        .noargs(c"_leave_socket", end::leave_socket, c"Ends the transport; its socket stays its owner's.")
+        .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
+        .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
+        .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
+        .getter(c"_sock_fd", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
+        .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
+        .getter(c"_address", |this| this.address.get(), c"Where every datagram goes; None if each says.")
+        .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+        .getter(c"_header_size", |_| int(HEADER as i64), c"What each datagram counts beside its bytes.")
+}

@@ -1,0 +1,40 @@
+//! The beginning: a transport for a socket that is bound, connected, or neither.
+
+use crate::event_loop::{Loop, ensure_free};
+use crate::ffi::{Args, Class, Instance, Obj, Params, Res};
+use crate::names::names;
+
+use super::super::Event;
+use super::DatagramTransport;
+
+/// `_make_datagram_transport(sock, protocol, address=None, waiter=None, extra=None)`
+pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<5> = Params {
+        function: "_make_datagram_transport",
+        names: ["sock", "protocol", "address", "waiter", "extra"],
+        required: 2,
+        positional: 5,
+    };
+    let [Some(sock), Some(target), address, waiter, extra] = args.bind(&PARAMS)? else {
+        unreachable!("two are required")
+    };
+    event_loop.check_usable()?;
+    ensure_free(event_loop, sock)?;
+    let transport = Instance::alloc(DatagramTransport::create())?;
+    let fd = transport.endpoint.take_over(sock, extra)?;
+    transport.connected.set(transport.endpoint.has_peer(&transport)?);
+    // A class of somebody's own may send and receive in ways of its own.
+    let is_plain = sock.type_of().is(&names().class_socket);
+    transport.family.set(transport.endpoint.family().filter(|_| is_plain));
+    if let Some(address) = address
+        && address.truth()?
+    {
+        transport.address.set(Some(address.to_obj()));
+    }
+    transport.begin(event_loop, target, waiter)?;
+    // From here on the socket is its own.
+    transport.fd.set(fd);
+    drop(event_loop.transports().enter(fd, transport.as_object().to_obj()));
+    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    Ok(transport.into_obj())
+}

@@ -1,0 +1,110 @@
+//! Receiving: one datagram for each event, as in asyncio; more only where nobody can tell.
+//!
+//! As long as the protocol queues nothing, and nothing else is ready, the next turn would do nothing but come
+//! back here. So it is skipped, and a server whose clients are many polls once for many datagrams.
+
+use std::io::{self, ErrorKind};
+
+use saburo_core::net;
+
+use crate::event_loop::{Loop, os_error};
+use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, int, none};
+use crate::names::names;
+
+use super::super::{address, failure};
+use super::{DatagramTransport, end};
+
+/// Datagrams for one event. Timers and other descriptors wait meanwhile.
+const AT_ONCE: usize = 16;
+/// asyncio's room for a datagram; Python's `socket` is asked for so many bytes.
+const ROOM: i64 = 256 * 1024;
+
+/// After an event that has brought only one, so many are taken to bring only one as well: a client that waits
+/// for each answer costs no call in vain.
+const LONE: u8 = 3;
+
+pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    for count in 0..AT_ONCE {
+        // Paused or closed since the event came, or by what the last one has brought about.
+        if !this.is_reading() {
+            return Ok(());
+        }
+        if !receive(event_loop, this)? {
+            this.lone.set(if count == 1 { LONE } else { 0 });
+            return Ok(());
+        }
+        // In debug mode each is a callback of its own, whose time is taken.
+        if !event_loop.is_otherwise_idle() || event_loop.debug() {
+            return Ok(());
+        }
+        let lone = this.lone.get();
+        if lone > 0 {
+            this.lone.set(lone - 1);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Takes one, and gives it to the protocol; false if there is none, or an error instead.
+#[inline]
+fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<bool> {
+    if this.family.get().is_none() {
+        return receive_by_python(event_loop, this);
+    }
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv_from(this.fd.get(), &mut buffer);
+    let datagram = received.map(|(count, sender)| (bytes(&buffer[..count]), sender));
+    event_loop.put_buffer(buffer);
+    match datagram {
+        Ok((data, sender)) => {
+            let sender = match &sender {
+                Some(sender) => address::to_python(sender)?,
+                None => none(),
+            };
+            received_from(this, &data?, &sender)
+        }
+        Err(error) => failed(this, &error),
+    }
+}
+
+#[inline]
+fn received_from(this: &Instance<DatagramTransport>, data: &Obj, sender: &Obj) -> Res<bool> {
+    let Some(target) = this.protocol.get() else { return Ok(false) };
+    target.method(&names().datagram_received, &[data, sender])?;
+    Ok(true)
+}
+
+#[cold]
+fn failed(this: &Instance<DatagramTransport>, error: &io::Error) -> Res<bool> {
+    if error.kind() == ErrorKind::WouldBlock {
+        return Ok(false);
+    }
+    let raised: Raised = os_error::<()>(error).unwrap_err();
+    end::tell_error(this, raised).map(|()| false)
+}
+
+/// For families, and classes of sockets, that only Python knows.
+#[cold]
+fn receive_by_python(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<bool> {
+    let names = names();
+    let Some(socket) = this.endpoint.python_socket(this)? else { return Ok(false) };
+    let received = socket.method(&names.recvfrom, &[&*int(ROOM)?]).and_then(|pair| pair.to_list());
+    match received {
+        Ok(pair) => match (pair.list_item(0), pair.list_item(1)) {
+            (Some(data), Some(sender)) => received_from(this, &data, &sender),
+            _ => Ok(false),
+        },
+        Err(raised)
+            if raised.matches(&names.blocking_io_error) || raised.matches(&names.interrupted_error) =>
+        {
+            raised.swallow();
+            Ok(false)
+        }
+        Err(raised) if raised.matches(builtin::os_error()) => end::tell_error(this, raised).map(|()| false),
+        Err(raised) if failure::ends_the_run(&raised) => Err(raised),
+        Err(raised) => {
+            end::fatal(event_loop, this, raised, "Fatal read error on datagram transport").map(|()| false)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Sending: at once if the kernel has room, in order after those it had no room for.
+
+use std::io::{self, ErrorKind};
+
+use saburo_core::{Address, net};
+
+use crate::event_loop::{Direction, Loop, os_error};
+use crate::ffi::{
+    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, none, raise,
+};
+use crate::names::names;
+
+use super::super::address;
+use super::super::life::Phase;
+use super::{DatagramTransport, HEADER, end};
+
+/// One that waits.
+pub(super) struct Datagram {
+    data: Bytes,
+    to: To,
+}
+
+/// Where a datagram goes.
+enum To {
+    /// Where the kernel knows that all go.
+    Peer,
+    Address(Address),
+    /// What only Python's `socket` understands.
+    Python(Obj),
+}
+
+/// What has come of a datagram.
+enum Outcome {
+    Sent,
+    /// The kernel has no room.
+    Full,
+    /// It will not be sent: an OSError, which the protocol is told, or a mistake of the program's.
+    Failed(Raised),
+}
+
+impl Datagram {
+    fn counts(&self) -> usize {
+        self.data.as_ref().len() + HEADER
+    }
+
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        if let To::Python(address) = &self.to {
+            visit.object(address);
+        }
+    }
+}
+
+/// `sendto(data, addr=None)`
+pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<()> {
+    const PARAMS: Params<2> =
+        Params { function: "sendto", names: ["data", "addr"], required: 1, positional: 2 };
+    let [Some(data), addr] = args.bind(&PARAMS)? else { unreachable!("one is required") };
+    let exact = Bytes::exact(data);
+    if exact.is_none() && !data.is_bytes_like() {
+        let class = data.type_of().attr(&names().dunder_name)?.repr()?;
+        return raise(
+            builtin::type_error(),
+            &format!("data argument must be a bytes-like object, not {class}"),
+        );
+    }
+    let fixed = this.address.get();
+    let addr = match &fixed {
+        Some(fixed) => {
+            if let Some(addr) = addr
+                && !addr.is_none()
+                && !addr.is(fixed)
+                && !addr.equals(fixed)?
+            {
+                let message = format!("Invalid address: must be None or {}", fixed.display()?);
+                return raise(builtin::value_error(), &message);
+            }
+            Some(&**fixed)
+        }
+        None => addr.filter(|addr| !addr.is_none()),
+    };
+    let phase = this.phase.get();
+    let Some(event_loop) = this.open_loop().filter(|_| phase < Phase::Ending || fixed.is_none()) else {
+        return this.in_vain(1, "socket.send() raised exception.");
+    };
+    let to = destination(this, addr);
+    if this.queue.borrow().is_empty() {
+        let outcome = match &exact {
+            Some(bytes) => attempt(this, bytes.as_ref(), data, &to),
+            None => match lend(data, |bytes| attempt_native(this, bytes, &to)) {
+                Ok(Some(done)) => outcome(done),
+                Ok(None) => attempt_by_python(this, data, &to),
+                Err(raised) => Outcome::Failed(raised),
+            },
+        };
+        match outcome {
+            Outcome::Sent => return Ok(()),
+            Outcome::Failed(raised) if raised.matches(builtin::os_error()) => {
+                return end::tell_error(this, raised);
+            }
+            Outcome::Failed(raised) => {
+                return end::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
+            }
+            // It is about to be closed: nobody would send it.
+            Outcome::Full if phase >= Phase::Ending => return Ok(()),
+            Outcome::Full if !this.waiting_for_room.get() => {
+                event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+                this.waiting_for_room.set(true);
+            }
+            Outcome::Full => {}
+        }
+    }
+    let data = match exact {
+        Some(bytes) => bytes,
+        // What waits must not change.
+        None => copied(data)?,
+    };
+    let datagram = Datagram { data, to };
+    this.queued.set(this.queued.get() + datagram.counts());
+    this.queue.borrow_mut().push_back(datagram);
+    pause_if_full(&event_loop, this)
+}
+
+fn copied(data: &Object) -> Res<Bytes> {
+    let copy = lend(data, bytes)??;
+    Ok(Bytes::exact(&copy).expect("a bytes was made"))
+}
+
+#[inline]
+fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
+    if this.connected.get() {
+        return To::Peer;
+    }
+    let native = this.family.get().zip(addr).and_then(|(family, addr)| address::from_python(family, addr));
+    match native {
+        Some(address) => To::Address(address),
+        None => To::Python(addr.map_or_else(none, Object::to_obj)),
+    }
+}
+
+#[inline]
+fn attempt(this: &DatagramTransport, bytes: &[u8], data: &Object, to: &To) -> Outcome {
+    match attempt_native(this, bytes, to) {
+        Some(done) => outcome(done),
+        None => attempt_by_python(this, data, to),
+    }
+}
+
+/// None if it is for Python to send. Runs no Python.
+#[inline]
+fn attempt_native(this: &DatagramTransport, bytes: &[u8], to: &To) -> Option<io::Result<()>> {
+    this.family.get()?;
+    match to {
+        To::Peer => Some(net::send(this.fd.get(), bytes).map(drop)),
+        To::Address(address) => Some(net::send_to(this.fd.get(), bytes, address)),
+        To::Python(_) => None,
+    }
+}
+
+#[inline]
+fn outcome(done: io::Result<()>) -> Outcome {
+    match done {
+        Ok(()) => Outcome::Sent,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Outcome::Full,
+        Err(error) => Outcome::Failed(os_error::<()>(&error).unwrap_err()),
+    }
+}
+
+#[cold]
+fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcome {
+    let names = names();
+    let sent = match (this.endpoint.python_socket(this), to) {
+        (Ok(Some(socket)), To::Python(address)) => socket.method(&names.sendto, &[data, address]),
+        (Ok(Some(socket)), _) => socket.method(&names.send, &[data]),
+        (Ok(None), _) => return Outcome::Sent,
+        (Err(raised), _) => Err(raised),
+    };
+    match sent {
+        Ok(_) => Outcome::Sent,
+        Err(raised)
+            if raised.matches(&names.blocking_io_error) || raised.matches(&names.interrupted_error) =>
+        {
+            raised.swallow();
+            Outcome::Full
+        }
+        Err(raised) => Outcome::Failed(raised),
+    }
+}
+
+/// The kernel has room again.
+pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    while this.waiting_for_room.get() && this.phase.get() < Phase::Ending {
+        let next = this.queue.borrow_mut().pop_front();
+        let Some(datagram) = next else {
+            return drained(event_loop, this);
+        };
+        this.queued.set(this.queued.get() - datagram.counts());
+        match attempt(this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
+            Outcome::Sent => {}
+            Outcome::Full => {
+                this.queued.set(this.queued.get() + datagram.counts());
+                this.queue.borrow_mut().push_front(datagram);
+                return resume_if_drained(event_loop, this);
+            }
+            // The rest has another event.
+            Outcome::Failed(raised) if raised.matches(builtin::os_error()) => {
+                return end::tell_error(this, raised);
+            }
+            Outcome::Failed(raised) => {
+                return end::fatal(event_loop, this, raised, "Fatal write error on datagram transport");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is left to send.
+fn drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    resume_if_drained(event_loop, this)?;
+    // The protocol may have gone on to send, or have closed it.
+    if !this.queue.borrow().is_empty() || this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    this.stop_writing(event_loop);
+    if this.phase.get() == Phase::Closing {
+        this.phase.set(Phase::Ending);
+        return end::lost(event_loop, this);
+    }
+    Ok(())
+}
+
+pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, this.queued.get())
+}
+
+fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, this.queued.get())
+}
+
+impl DatagramTransport {
+    pub(super) fn stop_writing(&self, event_loop: &Loop) {
+        if self.waiting_for_room.replace(false) {
+            event_loop.unwatch_transport(self.fd.get(), Direction::Write);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What goes wrong with a connection, and who is told.
+
+use crate::event_loop::Loop;
+use crate::ffi::{Instance, Object, Raised, Res, aside, builtin, string};
+use crate::names::names;
+
+/// Is it meant for whoever runs the loop, and for nobody before?
+pub(super) fn ends_the_run(raised: &Raised) -> bool {
+    raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
+}
+
+/// What a protocol has raised, or the kernel: a debug message for an OSError, else the exception handler.
+#[cold]
+pub(super) fn report(
+    event_loop: &Instance<Loop>,
+    transport: &Object,
+    exception: &Object,
+    message: &str,
+) -> Res<()> {
+    event_loop
+        .as_object()
+        .method(&names().report_transport, &[transport, exception, &*string(message)?])
+        .map(drop)
+}
+
+/// Something is wrong beyond repair: it is reported as `message`, and then `end` ends the transport.
+#[cold]
+pub(super) fn fatal(
+    event_loop: &Instance<Loop>,
+    transport: &Object,
+    raised: Raised,
+    message: &str,
+    end: impl FnOnce(&Object) -> Res<()>,
+) -> Res<()> {
+    if ends_the_run(&raised) {
+        return Err(raised);
+    }
+    let exception = raised.take();
+    let reported = report(event_loop, transport, &exception, message);
+    let ended = aside(|| end(&exception));
+    reported.and(ended)
+}
+
+/// What a callback of the loop has raised, as the loop reports it; passes on what ends the run.
+#[cold]
+pub(super) fn report_callback(event_loop: &Instance<Loop>, transport: &Object, raised: Raised) -> Res<()> {
+    if ends_the_run(&raised) {
+        return Err(raised);
+    }
+    let exception = raised.take();
+    event_loop.as_object().method(&names().report_callback, &[transport, &*exception]).map(drop)
+}
+
+/// Reading from a pipe has failed.
+#[cold]
+pub(super) fn report_read_pipe(
+    event_loop: &Instance<Loop>,
+    transport: &Object,
+    exception: &Object,
+) -> Res<()> {
+    event_loop.as_object().method(&names().report_read_pipe, &[transport, exception]).map(drop)
+}
+
+/// A line in asyncio's log, in debug mode, that the other end of a pipe was closed.
+pub(super) fn closed_by_peer(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
+    if !event_loop.debug() {
+        return Ok(());
+    }
+    event_loop.as_object().method(&names().log_closed_by_peer, &[transport]).map(drop)
+}
+
+/// A line in asyncio's log, in debug mode: `words` about the transport.
+#[inline]
+pub(super) fn debug(event_loop: &Instance<Loop>, transport: &Object, words: &str) -> Res<()> {
+    if !event_loop.debug() {
+        return Ok(());
+    }
+    event_loop.as_object().method(&names().debug_transport, &[transport, &*string(words)?]).map(drop)
+}

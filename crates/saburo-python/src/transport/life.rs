@@ -1,0 +1,265 @@
+//! The life of a transport: it is made, its protocol is told, it closes, its protocol is told once more.
+//!
+//! Every class of transports has this part and derefs to it. The rule: `connection_lost` is called exactly
+//! once, and the descriptor is closed right after it, whatever it has raised.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+use crate::event_loop::{Direction, Loop};
+use crate::ffi::{Context, Instance, Object, Own, Res, Slot, Visit, aside, inside, none, string};
+use crate::future::{self, Future};
+use crate::names::names;
+
+use super::{Event, failure, protocol};
+
+/// Where a transport stands, and who is told.
+pub(crate) struct Life {
+    /// None once the connection is gone and told so.
+    pub(super) event_loop: Slot<Own<Loop>>,
+    pub(super) protocol: Slot,
+    pub(super) phase: Cell<Phase>,
+    pub(super) fd: Cell<RawFd>,
+    /// pause_reading() was called.
+    pub(super) paused: Cell<bool>,
+    /// What callbacks run in.
+    pub(super) context: Slot<Context>,
+    /// Was the context given, for all callbacks? Else the last one runs in that of whoever ends the
+    /// connection, as in asyncio.
+    pub(super) context_given: Cell<bool>,
+    /// Whoever waits for the connection to be made: a future, or the listener that took it.
+    pub(super) waiter: Slot,
+    /// What ended the connection, until it is told.
+    pub(super) cause: Slot,
+    /// Writes since the connection was gone.
+    in_vain: Cell<u32>,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+pub(super) enum Phase {
+    Open,
+    /// close() was called, and there are bytes to send yet.
+    Closing,
+    /// The protocol is about to be told that the connection is gone.
+    Ending,
+    /// It has been told, and the descriptor is closed.
+    Closed,
+}
+
+impl Life {
+    pub(super) const fn new() -> Life {
+        Life {
+            event_loop: Slot::empty(),
+            protocol: Slot::empty(),
+            phase: Cell::new(Phase::Open),
+            fd: Cell::new(-1),
+            paused: Cell::new(false),
+            context: Slot::empty(),
+            context_given: Cell::new(false),
+            waiter: Slot::empty(),
+            cause: Slot::empty(),
+            in_vain: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase.get() != Phase::Open
+    }
+
+    /// Is the descriptor open, and ours?
+    pub(super) fn is_open(&self) -> bool {
+        self.phase.get() != Phase::Closed && self.fd.get() >= 0
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        !self.is_closing() && !self.paused.get()
+    }
+
+    /// The loop, as long as the connection is not gone.
+    pub(super) fn open_loop(&self) -> Option<Own<Loop>> {
+        self.event_loop.get()
+    }
+
+    pub(super) fn pause_reading(&self, transport: &Object) -> Res<()> {
+        if !self.is_reading() {
+            return Ok(());
+        }
+        self.paused.set(true);
+        let Some(event_loop) = self.open_loop() else { return Ok(()) };
+        event_loop.unwatch_transport(self.fd.get(), Direction::Read);
+        failure::debug(&event_loop, transport, "pauses reading")
+    }
+
+    pub(super) fn resume_reading(&self, transport: &Object) -> Res<()> {
+        if self.is_closing() || !self.paused.get() {
+            return Ok(());
+        }
+        self.paused.set(false);
+        let Some(event_loop) = self.open_loop() else { return Ok(()) };
+        event_loop.watch_transport(self.fd.get(), Direction::Read, transport)?;
+        failure::debug(&event_loop, transport, "resumes reading")
+    }
+
+    /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the caller's
+    /// context.
+    pub(super) fn begin(
+        &self,
+        event_loop: &Instance<Loop>,
+        protocol: &Object,
+        waiter: Option<&Object>,
+    ) -> Res<()> {
+        self.event_loop.set(Some(event_loop.to_own()));
+        self.protocol.set(Some(protocol.to_obj()));
+        self.waiter.set(waiter.filter(|waiter| !waiter.is_none()).map(Object::to_obj));
+        self.context.set(Some(event_loop.contexts().copy_current()?));
+        Ok(())
+    }
+
+    /// Runs what an event brings about, in the transport's context.
+    #[inline]
+    pub(super) fn within(&self, body: impl FnOnce() -> Res<()>) -> Res<()> {
+        match self.context.get() {
+            Some(context) => inside(context.as_object(), body),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts reading, unless the protocol did by pausing and resuming, or wants none.
+    pub(super) fn start_reading(&self, event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
+        if self.is_reading() && !event_loop.is_watched_for(self.fd.get(), Direction::Read, transport) {
+            return event_loop.watch_transport(self.fd.get(), Direction::Read, transport);
+        }
+        Ok(())
+    }
+
+    /// Tells the protocol, starts reading, and lets whoever waits for the connection go on: three calls in a
+    /// row in asyncio's queue, of which none fails another.
+    pub(super) fn opened(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        start: impl FnOnce() -> Res<()>,
+    ) -> Res<()> {
+        let waiter = self.waiter.take();
+        let (Some(target), Some(context)) = (self.protocol.get(), self.context.get()) else {
+            return Ok(());
+        };
+        let own = match self.context_given.get() {
+            true => context,
+            // What is set there stays there, as in a callback of its own.
+            false => context.copied()?,
+        };
+        let report = |raised| failure::report_callback(event_loop, transport, raised);
+        let made = protocol::call(own.as_object(), &target, &names().connection_made, &[transport]);
+        let told = made.map(drop).or_else(report);
+        let started = aside(|| start().or_else(report));
+        let woken = aside(|| waiter.map_or(Ok(()), |waiter| set_result(&waiter)));
+        told.and(started).and(woken)
+    }
+
+    /// The protocol will be told in the next turn that the connection is gone.
+    pub(super) fn schedule_lost(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        cause: Option<&Object>,
+    ) -> Res<()> {
+        self.phase.set(Phase::Ending);
+        self.cause.set(cause.map(Object::to_obj));
+        if !self.context_given.get() {
+            self.context.set(Some(event_loop.contexts().copy_current()?));
+        }
+        event_loop.tell_later(transport, Event::Lost)
+    }
+
+    /// Tells the protocol now. Whoever calls this is within the context, and closes the descriptor next.
+    pub(super) fn tell_lost(&self) -> Res<()> {
+        let Some(target) = self.protocol.get() else { return Ok(()) };
+        let cause = self.cause.take().unwrap_or_else(none);
+        target.method(&names().connection_lost, &[&cause]).map(drop)
+    }
+
+    /// Something was written that nobody will get; a program that goes on with it is told. How the connection
+    /// was lost counts for as many of `losses`.
+    #[cold]
+    pub(super) fn in_vain(&self, losses: u32, words: &str) -> Res<()> {
+        let before = self.in_vain.get();
+        self.in_vain.set(before.saturating_add(1));
+        if before.saturating_add(losses) >= IN_VAIN {
+            let names = names();
+            names.logger.method(&names.warning, &[&*string(words)?])?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the loop and the protocol, once the descriptor is closed.
+    pub(super) fn part(&self, event_loop: &Instance<Loop>, transport: &Object) {
+        drop(event_loop.transports().leave(self.fd.get(), transport));
+        drop((self.protocol.take(), self.event_loop.take(), self.context.take(), self.waiter.take()));
+    }
+
+    /// The last reference is gone: has nobody closed it? Then says so, and the caller closes the descriptor.
+    #[cold]
+    pub(super) fn was_left_open(&self, transport: &Object) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        if let Err(raised) = warn_unclosed(transport) {
+            raised.unraisable(transport);
+        }
+        self.phase.set(Phase::Closed);
+        true
+    }
+
+    /// The words that a repr begins with.
+    pub(super) fn words(&self, transport: &Object) -> Res<Vec<String>> {
+        let mut words = vec![transport.type_of().attr(&names().dunder_name)?.display()?];
+        match self.phase.get() {
+            Phase::Open => {}
+            Phase::Closed => words.push("closed".to_owned()),
+            _ => words.push("closing".to_owned()),
+        }
+        words.push(format!("fd={}", self.fd.get()));
+        Ok(words)
+    }
+
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        self.event_loop.visit(visit);
+        self.context.visit(visit);
+        for slot in [&self.protocol, &self.waiter, &self.cause] {
+            slot.visit(visit);
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        drop((self.event_loop.take(), self.context.take()));
+        drop((self.protocol.take(), self.waiter.take(), self.cause.take()));
+    }
+}
+
+/// From so many writes in vain on, each is logged; asyncio's number.
+const IN_VAIN: u32 = 5;
+
+/// A word for whether the loop watches a descriptor, in a repr.
+pub(super) fn watched_word(watched: bool) -> &'static str {
+    if watched { "polling" } else { "idle" }
+}
+
+fn warn_unclosed(transport: &Object) -> Res<()> {
+    let names = names();
+    let message = string(&format!("unclosed transport {}", transport.repr()?))?;
+    let args = [&*message, &*names.resource_warning, transport];
+    names.warn.call_with_names(&args, Some(&names.kw_source)).map(drop)
+}
+
+/// `future.set_result(None)`, unless it is done.
+pub(super) fn set_result(waiter: &Object) -> Res<()> {
+    if let Some(native) = waiter.cast::<Future>() {
+        return if native.is_done() { Ok(()) } else { future::resolve(native, none()) };
+    }
+    if waiter.method(&names().cancelled, &[])?.truth()? {
+        return Ok(());
+    }
+    waiter.method(&names().set_result, &[&none()]).map(drop)
+}

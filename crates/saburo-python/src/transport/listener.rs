@@ -1,0 +1,233 @@
+//! Listener: takes connections as long as some wait, and makes a transport of each.
+//!
+//! A client's error never ends it, and neither does a lack of descriptors: then it pauses for a second.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::io::{self, ErrorKind};
+use std::os::fd::{IntoRawFd, RawFd};
+
+use saburo_core::net;
+
+use crate::event_loop::{Direction, Loop, os_error};
+use crate::ffi::{
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, float,
+    inside, int, mapping, none, string,
+};
+use crate::names::names;
+
+use super::stream;
+
+/// A socket that listens.
+pub(crate) struct Listener {
+    event_loop: Slot<Own<Loop>>,
+    socket: Slot,
+    fd: Cell<RawFd>,
+    factory: Slot,
+    server: Slot,
+    /// For TLS: called with each connection's socket, its peer's name and its context.
+    accept_tls: Slot,
+    /// Each connection runs in a copy of it.
+    context: Slot<Context>,
+    /// How many connections to take for one event.
+    backlog: Cell<usize>,
+    /// It lacked a descriptor the last time; said once.
+    starved: Cell<bool>,
+}
+
+/// Seconds until it tries again; asyncio's number.
+const RETRY_DELAY: f64 = 1.0;
+
+/// `_listen(sock, protocol_factory, server, backlog, accept_tls, context)`
+pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
+    const PARAMS: Params<6> = Params {
+        function: "_listen",
+        names: ["sock", "protocol_factory", "server", "backlog", "accept_tls", "context"],
+        required: 6,
+        positional: 6,
+    };
+    let [Some(sock), Some(factory), Some(server), Some(backlog), Some(accept_tls), Some(context)] =
+        args.bind(&PARAMS)?
+    else {
+        unreachable!("all are required")
+    };
+    event_loop.check_usable()?;
+    let given = |value: &Object| (!value.is_none()).then(|| value.to_obj());
+    let fd = sock.method(&names().fileno, &[])?.as_i64()? as RawFd;
+    // Connections inherit it, however the listening socket was made.
+    let _ = net::set_nodelay(fd);
+    let listener = Instance::alloc(Listener {
+        event_loop: Slot::new(Some(event_loop.to_own())),
+        socket: Slot::new(Some(sock.to_obj())),
+        fd: Cell::new(fd),
+        factory: Slot::new(Some(factory.to_obj())),
+        server: Slot::new(given(server)),
+        accept_tls: Slot::new(given(accept_tls)),
+        context: Slot::new(Some(match given(context) {
+            Some(context) => Context::from_obj(context),
+            None => event_loop.contexts().copy_current()?,
+        })),
+        backlog: Cell::new(backlog.as_i64()?.max(0) as usize),
+        starved: Cell::new(false),
+    })?;
+    start(event_loop, &listener)
+}
+
+fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
+    event_loop.watch_transport(this.fd.get(), Direction::Read, this.as_object())
+}
+
+/// Connections have come in.
+pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
+    for _ in 0..=this.backlog.get() {
+        // Stopped since the event came, or by what an accepted connection has called.
+        if !event_loop.is_watched_for(this.fd.get(), Direction::Read, this.as_object()) {
+            return Ok(());
+        }
+        let (descriptor, peer) = match net::accept(this.fd.get()) {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if net::is_out_of_resources(&error) => return pause(event_loop, this, &error),
+            Err(error) => return os_error(&error),
+        };
+        this.starved.set(false);
+        let Some(context) = this.context.get() else { return Ok(()) };
+        let context = context.copied()?;
+        if let Some(accept_tls) = this.accept_tls.get() {
+            let peer = match &peer {
+                Some(peer) => super::address::to_python(peer)?,
+                None => none(),
+            };
+            let fd = int(i64::from(descriptor.into_raw_fd()))?;
+            accept_tls.call(&[&fd, &peer, context.as_object()])?;
+            continue;
+        }
+        let transport = stream::accepted(event_loop, this, descriptor, peer, context)?;
+        event_loop.accept_later(transport)?;
+    }
+    Ok(())
+}
+
+/// The kernel would report the same connection again and again: it may wait for a while.
+#[cold]
+fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    let names = names();
+    let retry = this.as_object().attr(&names.retry)?;
+    event_loop.as_object().method(&names.call_later, &[&*float(RETRY_DELAY)?, &retry])?;
+    if this.starved.replace(true) {
+        return Ok(());
+    }
+    let raised = os_error::<()>(error).unwrap_err();
+    let exception = raised.take();
+    let Some(socket) = this.socket.get() else { return Ok(()) };
+    let socket = names.class_transport_socket.call(&[&socket])?;
+    let message = string("socket.accept() out of system resource")?;
+    let context = mapping(&[
+        (&*names.message, &*message),
+        (&*names.exception, &*exception),
+        (&*names.socket, &*socket),
+    ])?;
+    event_loop.as_object().method(&names.call_exception_handler, &[&context]).map(drop)
+}
+
+/// Tries again, unless the socket was closed meanwhile.
+fn retry(this: &Instance<Listener>) -> Res<()> {
+    let (Some(event_loop), Some(socket)) = (this.event_loop.get(), this.socket.get()) else { return Ok(()) };
+    if socket.method(&names().fileno, &[])?.as_i64()? != i64::from(this.fd.get()) {
+        return Ok(());
+    }
+    start(&event_loop, this)
+}
+
+/// In debug mode, what kept a connection from becoming one.
+#[cold]
+pub(super) fn report_failed(
+    event_loop: &Instance<Loop>,
+    transport: &Object,
+    target: Option<&Object>,
+    exception: &Object,
+) -> Res<()> {
+    let names = names();
+    let message = string("Error on transport creation for incoming connection")?;
+    let mut entries: Vec<(&Object, &Object)> =
+        vec![(&names.message, &message), (&names.exception, exception)];
+    if let Some(target) = target {
+        entries.push((&names.protocol, target));
+        entries.push((&names.transport, transport));
+    }
+    event_loop.as_object().method(&names.call_exception_handler, &[&*mapping(&entries)?]).map(drop)
+}
+
+impl Listener {
+    /// The protocol of a new connection, made in its context.
+    pub(super) fn make_protocol(&self, context: &Context) -> Res<Obj> {
+        match self.factory.get() {
+            Some(factory) => inside(context.as_object(), || factory.call0()),
+            None => Ok(none()),
+        }
+    }
+
+    pub(super) fn server(&self) -> Option<Obj> {
+        self.server.get()
+    }
+}
+
+static LISTENER: TypeCell = TypeCell::new();
+
+impl Class for Listener {
+    type Base = Listener;
+    type Dict = ();
+    type Inherited = ();
+
+    const NAME: &'static CStr = c"saburo._saburo.Listener";
+    const DOC: &'static CStr = c"A listening socket, as servers have them.
+
+>>> import saburo
+>>> saburo._saburo.Listener.__name__
+'Listener'";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+
+    fn cell() -> &'static TypeCell {
+        &LISTENER
+    }
+
+    fn create() -> Listener {
+        Listener {
+            event_loop: Slot::empty(),
+            socket: Slot::empty(),
+            fd: Cell::new(-1),
+            factory: Slot::empty(),
+            server: Slot::empty(),
+            accept_tls: Slot::empty(),
+            context: Slot::empty(),
+            backlog: Cell::new(0),
+            starved: Cell::new(false),
+        }
+    }
+
+    fn base(&self) -> &Listener {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.event_loop.visit(visit);
+        self.context.visit(visit);
+        for slot in [&self.socket, &self.factory, &self.server, &self.accept_tls] {
+            slot.visit(visit);
+        }
+    }
+
+    fn clear(&self) {
+        drop((self.event_loop.take(), self.context.take()));
+        for slot in [&self.socket, &self.factory, &self.server, &self.accept_tls] {
+            drop(slot.take());
+        }
+    }
+
+    fn describe(builder: Builder<Listener>) -> Builder<Listener> {
+        builder.noargs(c"_retry", retry, c"Takes connections again, after a lack of descriptors.")
+    }
+}

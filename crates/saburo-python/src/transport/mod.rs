@@ -1,0 +1,83 @@
+//! Transports: bytes between a socket or a pipe and a protocol, without Python in between.
+//!
+//! A transport's descriptor is watched by the loop with the transport itself as the handle; this file
+//! sends its events to the class they are for. The rule all of them keep: what the kernel has said is
+//! copied out and every borrow has ended before a protocol is called, since it may do anything.
+
+mod address;
+mod datagram;
+mod endpoint;
+mod failure;
+mod flow;
+mod life;
+mod listener;
+mod piece;
+mod pipe;
+mod protocol;
+pub(crate) mod stream;
+mod table;
+
+pub(crate) use datagram::{DatagramTransport, endpoint};
+pub(crate) use listener::{Listener, listen};
+pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
+pub(crate) use stream::{StreamTransport, accept_now, connected, write};
+pub(crate) use table::Transports;
+
+use crate::event_loop::Loop;
+use crate::ffi::{Instance, Object, Res};
+use crate::tls::{self, TlsProtocol};
+
+/// What has happened to a transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    /// Its descriptor is readable.
+    Readable,
+    /// Its descriptor is writable.
+    Writable,
+    /// It is time to tell the protocol that the connection is there.
+    Opened,
+    /// It is time to tell the protocol that the other end of a pipe was closed.
+    Ended,
+    /// It is time to tell the protocol that the connection is gone.
+    Lost,
+}
+
+/// Tells a transport. Whatever is raised, except what ends the run, has been reported.
+#[inline]
+pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event) -> Res<()> {
+    let told = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        stream::tell(event_loop, stream, event)
+    } else if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
+        datagram::tell(event_loop, datagrams, event)
+    } else if let Some(pipe) = transport.cast_exact::<ReadPipeTransport>() {
+        pipe::tell_reader(event_loop, pipe, event)
+    } else if let Some(pipe) = transport.cast_exact::<WritePipeTransport>() {
+        pipe::tell_writer(event_loop, pipe, event)
+    } else if let Some(listener) = transport.cast_exact::<Listener>() {
+        listener::accept(event_loop, listener)
+    } else {
+        unreachable!("only transports are watched for as such")
+    };
+    told.or_else(|raised| failure::report_callback(event_loop, transport, raised))
+}
+
+/// Sends what a transport has gathered in this turn.
+pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
+    let flushed = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        stream::flush(event_loop, stream)
+    } else if let Some(protocol) = transport.cast_exact::<TlsProtocol>() {
+        // What it has encrypted goes to a transport, which has its turn after this.
+        tls::flush(protocol)
+    } else {
+        Ok(())
+    };
+    flushed.or_else(|raised| failure::report_callback(event_loop, transport, raised))
+}
+
+/// Has `close()` been called, or is the connection gone? Asked by whoever wants the descriptor.
+pub(crate) fn is_closing(transport: &Object) -> bool {
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        return stream.is_closing();
+    }
+    transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
+}

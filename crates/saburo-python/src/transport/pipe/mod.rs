@@ -1,0 +1,91 @@
+//! One end of a pipe: a FIFO, a terminal or another device of characters, or a socket that is used as one.
+//!
+//! A pipe belongs to the Python object it came in, which is closed with the transport. Bytes are written when
+//! `write()` is called and not when the turn is over, as those of a connection are: others may write to the
+//! same pipe, and a line that leaves in one call arrives in one piece.
+
+mod read;
+mod write;
+
+pub(in crate::transport) use read::tell as tell_reader;
+pub(crate) use read::{ReadPipeTransport, reading};
+pub(in crate::transport) use write::tell as tell_writer;
+pub(crate) use write::{WritePipeTransport, writing};
+
+use std::os::fd::RawFd;
+
+use saburo_core::pipe::{self, Kind};
+
+use crate::event_loop::os_error;
+use crate::ffi::{Args, Obj, Object, Params, Res, Slot, builtin, mapping, raise, string};
+use crate::names::names;
+
+use super::life::{Life, Phase, watched_word};
+
+/// What a maker was given: `(pipe, protocol, waiter=None, extra=None)`.
+struct Given<'a> {
+    pipe: &'a Object,
+    protocol: &'a Object,
+    waiter: Option<&'a Object>,
+    extra: Option<&'a Object>,
+}
+
+impl<'a> Given<'a> {
+    fn bind(args: Args<'a>, function: &'static str) -> Res<Given<'a>> {
+        let params =
+            Params { function, names: ["pipe", "protocol", "waiter", "extra"], required: 2, positional: 4 };
+        let [Some(pipe), Some(protocol), waiter, extra] = args.bind(&params)? else {
+            unreachable!("two are required")
+        };
+        Ok(Given { pipe, protocol, waiter, extra })
+    }
+
+    /// The descriptor and what it is; ValueError with these words if no pipe can be that.
+    fn open(&self, refusal: &str) -> Res<(RawFd, Kind)> {
+        let fd = self.pipe.method(&names().fileno, &[])?.as_i64()?;
+        let fd = RawFd::try_from(fd).unwrap_or(-1);
+        let kind = pipe::kind(fd).or_else(|error| os_error(&error))?;
+        if kind == Kind::Other {
+            return raise(builtin::value_error(), refusal);
+        }
+        pipe::set_nonblocking(fd).or_else(|error| os_error(&error))?;
+        Ok((fd, kind))
+    }
+
+    /// What `get_extra_info()` knows, for the field that asyncio's class has for it.
+    fn extra(&self) -> Res<Obj> {
+        let extra = mapping(&[])?;
+        if let Some(given) = self.extra.filter(|given| !given.is_none()) {
+            extra.method(&names().update, &[given])?;
+        }
+        extra.dict_set(&names().pipe, self.pipe)?;
+        Ok(extra)
+    }
+}
+
+/// Closes the pipe, once.
+fn close(pipe: &Slot) -> Res<()> {
+    match pipe.take() {
+        Some(pipe) => pipe.method(&names().close, &[]).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// `<ReadPipeTransport fd=7 polling>`, and more words about one that is open.
+fn repr(
+    life: &Life,
+    transport: &Object,
+    watched: fn((bool, bool)) -> bool,
+    more: Option<String>,
+) -> Res<Obj> {
+    let mut words = life.words(transport)?;
+    match life.open_loop() {
+        Some(event_loop) if !event_loop.is_closed() => {
+            words.push(watched_word(watched(event_loop.watched(life.fd.get()))).to_owned());
+            words.extend(more);
+        }
+        _ if life.phase.get() != Phase::Closed => words.push("open".to_owned()),
+        _ => words.push("closed".to_owned()),
+    }
+    string(&format!("<{}>", words.join(" ")))
+}

@@ -1,0 +1,232 @@
+//! ReadPipeTransport: the end of a pipe that is read. One system call for each event.
+
+use std::ffi::CStr;
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
+
+use saburo_core::pipe;
+
+use crate::event_loop::{Direction, Loop, os_error};
+use crate::ffi::{
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell, Visit,
+    aside, bytes, inside, int,
+};
+use crate::names::names;
+
+use super::super::Event;
+use super::super::failure;
+use super::super::life::{Life, Phase};
+use super::Given;
+
+/// The reading end of a pipe.
+pub(crate) struct ReadPipeTransport {
+    life: Life,
+    /// What the pipe came in.
+    pipe: Slot,
+}
+
+impl Deref for ReadPipeTransport {
+    type Target = Life;
+
+    #[inline]
+    fn deref(&self) -> &Life {
+        &self.life
+    }
+}
+
+/// `_make_read_pipe_transport(pipe, protocol, waiter=None, extra=None)`
+pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let given = Given::bind(args, "_make_read_pipe_transport")?;
+    event_loop.check_usable()?;
+    let (fd, _) = given.open("Pipe transport is for pipes/sockets only.")?;
+    let transport = Instance::alloc(ReadPipeTransport::create())?;
+    transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
+    transport.begin(event_loop, given.protocol, given.waiter)?;
+    transport.pipe.set(Some(given.pipe.to_obj()));
+    // From here on the pipe is its own.
+    transport.fd.set(fd);
+    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    Ok(transport.into_obj())
+}
+
+/// What has happened to it.
+pub(in crate::transport) fn tell(
+    event_loop: &Instance<Loop>,
+    this: &Instance<ReadPipeTransport>,
+    event: Event,
+) -> Res<()> {
+    match event {
+        Event::Readable => this.within(|| readable(event_loop, this)),
+        Event::Writable => unreachable!("only reading is watched for"),
+        Event::Opened => {
+            let transport = this.as_object();
+            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+        }
+        Event::Ended => tell_ended(this),
+        Event::Lost => this.within(|| lost(event_loop, this)),
+    }
+}
+
+fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+    // Paused or closed since the event came.
+    if !this.is_reading() {
+        return Ok(());
+    }
+    let Some(target) = this.protocol.get() else { return Ok(()) };
+    let mut buffer = event_loop.take_buffer();
+    let read = pipe::read(this.fd.get(), &mut buffer);
+    let data = read.map(|count| (count, bytes(&buffer[..count])));
+    event_loop.put_buffer(buffer);
+    match data {
+        Ok((0, _)) => ended(event_loop, this),
+        Ok((_, data)) => target.method(&names().data_received, &[&*data?]).map(drop),
+        Err(error) => failed(event_loop, this, &error),
+    }
+}
+
+/// Nobody writes to it any more: the protocol is told that in the next turn, and then that it is closed.
+#[cold]
+fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+    failure::closed_by_peer(event_loop, this.as_object())?;
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    // First, so that both find the same context.
+    event_loop.tell_later(this.as_object(), Event::Ended)?;
+    this.schedule_lost(event_loop, this.as_object(), None)
+}
+
+fn tell_ended(this: &Instance<ReadPipeTransport>) -> Res<()> {
+    let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
+    // What is set there stays there, as in a callback of its own.
+    let own = context.copied()?;
+    inside(own.as_object(), || target.method(&names().eof_received, &[]).map(drop))
+}
+
+#[cold]
+fn failed(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, error: &io::Error) -> Res<()> {
+    if error.kind() == ErrorKind::WouldBlock {
+        return Ok(());
+    }
+    let raised: Raised = os_error::<()>(error).unwrap_err();
+    let exception = raised.take();
+    let reported = failure::report_read_pipe(event_loop, this.as_object(), &exception);
+    let ended = aside(|| end(event_loop, this, Some(&exception)));
+    reported.and(ended)
+}
+
+fn close(this: &Instance<ReadPipeTransport>) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) if !this.is_closing() => end(&event_loop, this, None),
+        _ => Ok(()),
+    }
+}
+
+fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: Option<&Object>) -> Res<()> {
+    if this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    this.schedule_lost(event_loop, this.as_object(), cause)
+}
+
+/// Tells the protocol, and closes the pipe.
+fn lost(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+    if this.phase.get() == Phase::Closed {
+        return Ok(());
+    }
+    let told = this.tell_lost();
+    let closed = aside(|| {
+        this.phase.set(Phase::Closed);
+        let closed = super::close(&this.pipe);
+        this.part(event_loop, this.as_object());
+        closed
+    });
+    told.and(closed)
+}
+
+static READ_PIPE_TRANSPORT: TypeCell = TypeCell::new();
+
+impl Class for ReadPipeTransport {
+    type Base = ReadPipeTransport;
+    type Dict = Dict;
+    type Inherited = OneSlot;
+
+    const NAME: &'static CStr = c"saburo._saburo.ReadPipeTransport";
+    const DOC: &'static CStr = c"The reading end of a pipe, as loops make them.
+
+An asyncio.ReadTransport. All methods are for the loop's thread.
+
+>>> import asyncio, saburo
+>>> issubclass(saburo._saburo.ReadPipeTransport, asyncio.ReadTransport)
+True";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_read_transport)
+    }
+
+    fn cell() -> &'static TypeCell {
+        &READ_PIPE_TRANSPORT
+    }
+
+    fn create() -> ReadPipeTransport {
+        ReadPipeTransport { life: Life::new(), pipe: Slot::empty() }
+    }
+
+    fn base(&self) -> &ReadPipeTransport {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.life.visit(visit);
+        self.pipe.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.life.clear();
+        drop(self.pipe.take());
+    }
+
+    fn wants_finalizer(&self) -> bool {
+        self.is_open()
+    }
+
+    fn finalize(this: &Instance<ReadPipeTransport>) {
+        if this.was_left_open(this.as_object())
+            && let Err(raised) = super::close(&this.pipe)
+        {
+            raised.unraisable(this.as_object());
+        }
+    }
+
+    fn describe(builder: Builder<ReadPipeTransport>) -> Builder<ReadPipeTransport> {
+        builder
+            .noargs(c"close", close, c"Closes the pipe.")
+            .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
+            .noargs(
+                c"pause_reading",
+                |this| this.pause_reading(this.as_object()),
+                c"Lets what arrives wait, until resume_reading().",
+            )
+            .noargs(
+                c"resume_reading",
+                |this| this.resume_reading(this.as_object()),
+                c"Goes on giving the protocol what arrives.",
+            )
+            .one(
+                c"set_protocol",
+                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                c"Sets the protocol that is called from now on.",
+            )
+            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+            .getter(c"_pipe", |this| this.pipe.get(), c"The pipe, None once it is closed.")
+            .getter(c"_fileno", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+            .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
+            .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
+            .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .getter(c"_paused", |this| this.paused.get(), c"Was pause_reading() called?")
+            .repr(|this| super::repr(this, this.as_object(), |(reading, _)| reading, None))
+    }
+}

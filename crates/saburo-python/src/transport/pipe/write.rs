@@ -1,0 +1,360 @@
+//! WritePipeTransport: the end of a pipe that is written to.
+//!
+//! Pipes and sockets say that their reader has gone by becoming readable; that is why a writing end is watched
+//! for reading.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::io::ErrorKind;
+use std::ops::Deref;
+
+use saburo_core::pipe::Kind;
+use saburo_core::{WriteQueue, pipe};
+
+use crate::event_loop::{Direction, Loop, os_error};
+use crate::ffi::{
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell,
+    Visit, aside, int, lend, raise,
+};
+use crate::names::names;
+
+use super::super::flow::Flow;
+use super::super::life::{Life, Phase};
+use super::super::piece::{self, Piece};
+use super::super::{Event, failure};
+use super::Given;
+
+/// The writing end of a pipe.
+pub(crate) struct WritePipeTransport {
+    life: Life,
+    /// What the pipe came in.
+    pipe: Slot,
+    kind: Cell<Kind>,
+    /// What there was no room for yet.
+    queue: RefCell<WriteQueue<Piece>>,
+    flow: Flow,
+    /// The loop tells when there is room.
+    waiting_for_room: Cell<bool>,
+    /// Writing has failed.
+    broken: Cell<bool>,
+}
+
+impl Deref for WritePipeTransport {
+    type Target = Life;
+
+    #[inline]
+    fn deref(&self) -> &Life {
+        &self.life
+    }
+}
+
+/// `_make_write_pipe_transport(pipe, protocol, waiter=None, extra=None)`
+pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    let given = Given::bind(args, "_make_write_pipe_transport")?;
+    event_loop.check_usable()?;
+    let (fd, kind) = given.open("Pipe transport is only for pipes, sockets and character devices")?;
+    let transport = Instance::alloc(WritePipeTransport::create())?;
+    transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
+    transport.begin(event_loop, given.protocol, given.waiter)?;
+    transport.kind.set(kind);
+    transport.pipe.set(Some(given.pipe.to_obj()));
+    // From here on the pipe is its own.
+    transport.fd.set(fd);
+    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    Ok(transport.into_obj())
+}
+
+/// What has happened to it.
+pub(in crate::transport) fn tell(
+    event_loop: &Instance<Loop>,
+    this: &Instance<WritePipeTransport>,
+    event: Event,
+) -> Res<()> {
+    match event {
+        Event::Readable => this.within(|| reader_has_gone(event_loop, this)),
+        Event::Writable => this.within(|| writable(event_loop, this)),
+        Event::Opened => this.opened(event_loop, this.as_object(), || watch_reader(event_loop, this)),
+        Event::Ended => unreachable!("a reader that goes ends the transport"),
+        Event::Lost => this.within(|| lost(event_loop, this)),
+    }
+}
+
+fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+    if this.phase.get() >= Phase::Ending || !this.kind.get().tells_of_reader() {
+        return Ok(());
+    }
+    event_loop.watch_transport(this.fd.get(), Direction::Read, this.as_object())
+}
+
+/// What has not been written will not be. A socket may also have received something: asyncio ends it as well.
+fn reader_has_gone(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+    if this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    failure::closed_by_peer(event_loop, this.as_object())?;
+    if this.queue.borrow().is_empty() {
+        return end(event_loop, this, None);
+    }
+    let broken = names().broken_pipe_error.call0()?;
+    end(event_loop, this, Some(&broken))
+}
+
+fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
+    let exact = Bytes::exact(data);
+    if exact.is_none() && !data.is_bytes_like() {
+        return raise(&names().assertion_error, &data.repr()?);
+    }
+    if exact.as_ref().is_some_and(|bytes| bytes.as_ref().is_empty()) || (exact.is_none() && !data.truth()?) {
+        return Ok(());
+    }
+    let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else {
+        let losses = u32::from(this.broken.get());
+        return this.in_vain(losses, "pipe closed by peer or os.write(pipe, data) raised exception.");
+    };
+    let written = match exact {
+        Some(bytes) => write_bytes(this, bytes),
+        None => write_copy(this, data),
+    };
+    if let Err(raised) = written {
+        return failed(&event_loop, this, raised);
+    }
+    let waiting = this.queue.borrow().len();
+    if waiting == 0 {
+        return Ok(());
+    }
+    if !this.waiting_for_room.get() {
+        event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+        this.waiting_for_room.set(true);
+    }
+    this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
+}
+
+/// Writes what there is room for, unless something waits already; the rest is queued.
+#[inline]
+fn write_bytes(this: &WritePipeTransport, bytes: Bytes) -> Res<()> {
+    let mut queue = this.queue.borrow_mut();
+    let is_first = queue.is_empty();
+    piece::push(&mut queue, bytes);
+    if !is_first {
+        return Ok(());
+    }
+    // Bytes are let go of in there, which runs no code.
+    queue.flush_pipe(this.fd.get(), drop).or_else(|error| os_error(&error))
+}
+
+/// The same for what the program may change later: only the rest is copied.
+fn write_copy(this: &WritePipeTransport, data: &Object) -> Res<()> {
+    let written = lend(data, |bytes| {
+        let mut queue = this.queue.borrow_mut();
+        let written = if queue.is_empty() { pipe::write(this.fd.get(), bytes) } else { Ok(0) };
+        let written = match written {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            result => result?,
+        };
+        if written < bytes.len() {
+            piece::copy(&mut queue, &bytes[written..]);
+        }
+        Ok(())
+    })?;
+    written.or_else(|error: std::io::Error| os_error(&error))
+}
+
+#[cold]
+fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, raised: Raised) -> Res<()> {
+    if failure::ends_the_run(&raised) {
+        return Err(raised);
+    }
+    this.broken.set(true);
+    failure::fatal(event_loop, this.as_object(), raised, "Fatal write error on pipe transport", |exception| {
+        end(event_loop, this, Some(exception))
+    })
+}
+
+/// There is room again.
+fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+    if !this.waiting_for_room.get() || this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    let flushed = this.queue.borrow_mut().flush_pipe(this.fd.get(), drop);
+    if let Err(error) = flushed {
+        return failed(event_loop, this, os_error::<()>(&error).unwrap_err());
+    }
+    if !this.queue.borrow().is_empty() {
+        return Ok(());
+    }
+    this.stop_writing(event_loop);
+    // Not before all is written, as in asyncio. The protocol may go on to write, or close it.
+    this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
+    if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+        this.phase.set(Phase::Ending);
+        return lost(event_loop, this);
+    }
+    Ok(())
+}
+
+/// Closes it after what was written; what close() does as well.
+fn write_eof(this: &Instance<WritePipeTransport>) -> Res<()> {
+    let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else { return Ok(()) };
+    this.phase.set(Phase::Closing);
+    if this.queue.borrow().is_empty() { end(&event_loop, this, None) } else { Ok(()) }
+}
+
+fn abort(this: &Instance<WritePipeTransport>) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) => end(&event_loop, this, None),
+        None => Ok(()),
+    }
+}
+
+/// Ends it without waiting; what is queued is lost.
+fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: Option<&Object>) -> Res<()> {
+    if this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    this.stop_writing(event_loop);
+    if this.kind.get().tells_of_reader() {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    }
+    let unsent = this.queue.borrow_mut().take();
+    drop(unsent);
+    this.schedule_lost(event_loop, this.as_object(), cause)
+}
+
+/// Tells the protocol, and closes the pipe.
+fn lost(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+    if this.phase.get() == Phase::Closed {
+        return Ok(());
+    }
+    let told = this.tell_lost();
+    let closed = aside(|| {
+        this.phase.set(Phase::Closed);
+        let closed = super::close(&this.pipe);
+        this.part(event_loop, this.as_object());
+        closed
+    });
+    told.and(closed)
+}
+
+fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) -> Res<()> {
+    this.flow.set_limits(args)?;
+    let waiting = this.queue.borrow().len();
+    match this.open_loop() {
+        Some(event_loop) => this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting),
+        None => Ok(()),
+    }
+}
+
+impl WritePipeTransport {
+    fn stop_writing(&self, event_loop: &Loop) {
+        if self.waiting_for_room.replace(false) {
+            event_loop.unwatch_transport(self.fd.get(), Direction::Write);
+        }
+    }
+}
+
+static WRITE_PIPE_TRANSPORT: TypeCell = TypeCell::new();
+
+impl Class for WritePipeTransport {
+    type Base = WritePipeTransport;
+    type Dict = Dict;
+    type Inherited = OneSlot;
+
+    const NAME: &'static CStr = c"saburo._saburo.WritePipeTransport";
+    const DOC: &'static CStr = c"The writing end of a pipe, as loops make them.
+
+An asyncio.WriteTransport, and, as asyncio's own, an asyncio.Transport. All methods are for the loop's thread.
+
+>>> import asyncio, saburo
+>>> issubclass(saburo._saburo.WritePipeTransport, asyncio.WriteTransport)
+True";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_transport)
+    }
+
+    fn cell() -> &'static TypeCell {
+        &WRITE_PIPE_TRANSPORT
+    }
+
+    fn create() -> WritePipeTransport {
+        WritePipeTransport {
+            life: Life::new(),
+            pipe: Slot::empty(),
+            kind: Cell::new(Kind::Other),
+            queue: RefCell::new(WriteQueue::new()),
+            flow: Flow::new(),
+            waiting_for_room: Cell::new(false),
+            broken: Cell::new(false),
+        }
+    }
+
+    fn base(&self) -> &WritePipeTransport {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.life.visit(visit);
+        // The queue holds bytes, which hold nothing.
+        self.pipe.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.life.clear();
+        drop(self.pipe.take());
+    }
+
+    fn wants_finalizer(&self) -> bool {
+        self.is_open()
+    }
+
+    fn finalize(this: &Instance<WritePipeTransport>) {
+        if this.was_left_open(this.as_object())
+            && let Err(raised) = super::close(&this.pipe)
+        {
+            raised.unraisable(this.as_object());
+        }
+    }
+
+    fn describe(builder: Builder<WritePipeTransport>) -> Builder<WritePipeTransport> {
+        builder
+            .one(c"write", write, c"write(data): writes bytes, without blocking.")
+            .noargs(c"write_eof", write_eof, c"Closes the pipe after what was written.")
+            .noargs(c"can_write_eof", |_| true, c"True.")
+            .noargs(c"close", write_eof, c"Closes the pipe once everything has been written.")
+            .noargs(c"abort", abort, c"Closes the pipe at once.")
+            .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .one(
+                c"set_protocol",
+                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                c"Sets the protocol that is called from now on.",
+            )
+            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+            .many(
+                c"set_write_buffer_limits",
+                set_write_buffer_limits,
+                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
+            )
+            .noargs(c"get_write_buffer_limits", |this| this.flow.limits(), c"(low, high), in bytes.")
+            .noargs(
+                c"get_write_buffer_size",
+                |this| {
+                    let waiting = this.queue.borrow().len();
+                    int(waiting as i64)
+                },
+                c"How many bytes wait to be written.",
+            )
+            .getter(c"_pipe", |this| this.pipe.get(), c"The pipe, None once it is closed.")
+            .getter(c"_fileno", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+            .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
+            .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
+            .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .repr(|this| {
+                let size = format!("bufsize={}", this.queue.borrow().len());
+                super::repr(this, this.as_object(), |(_, writing)| writing, Some(size))
+            })
+    }
+}

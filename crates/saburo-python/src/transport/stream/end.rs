@@ -1,0 +1,135 @@
+//! The end of a connection, which the protocol is told exactly once.
+
+use crate::event_loop::{Direction, Loop};
+use crate::ffi::{Instance, Object, Raised, Res, aside, string};
+use crate::names::names;
+
+use super::{Phase, StreamTransport, failure, write};
+
+pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
+    if this.is_closing() {
+        return Ok(());
+    }
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    this.phase.set(Phase::Closing);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    if this.waiting_for_room.get() {
+        // Writable events send the rest, and end it.
+        return Ok(());
+    }
+    write::flush(&event_loop, this)
+}
+
+/// Ends the connection without waiting. What was written in this turn before is tried once: on asyncio it
+/// would have left with the call that wrote it.
+pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
+    if let Some(event_loop) = this.open_loop() {
+        write::send_gathered(&event_loop, this)?;
+        force_close(&event_loop, this, None)?;
+    }
+    Ok(())
+}
+
+/// The same, but the socket is its owner's again, and stays open.
+pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    abort(this)?;
+    this.endpoint.leave(this, &event_loop, this.as_object());
+    Ok(())
+}
+
+/// `_force_close(exception)`
+pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) => force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none())),
+        None => Ok(()),
+    }
+}
+
+/// Something is wrong beyond repair: it is reported, and the connection ends.
+#[cold]
+pub(super) fn fatal(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    raised: Raised,
+    message: &str,
+) -> Res<()> {
+    failure::fatal(event_loop, this.as_object(), raised, message, |exception| {
+        force_close(event_loop, this, Some(exception))
+    })
+}
+
+fn force_close(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    cause: Option<&Object>,
+) -> Res<()> {
+    if this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    let unsent = this.queue.borrow_mut().take();
+    drop(unsent);
+    if this.waiting_for_room.replace(false) {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+    }
+    if this.phase.get() == Phase::Open {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    }
+    this.schedule_lost(event_loop, this.as_object(), cause)
+}
+
+/// Tells the protocol, and closes the descriptor.
+pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    if this.phase.get() == Phase::Closed {
+        return Ok(());
+    }
+    let told = this.within(|| this.tell_lost());
+    aside(|| release(event_loop, this))?;
+    told
+}
+
+/// Closes a connection that no protocol has been told of.
+pub(super) fn discard(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    release(event_loop, this)
+}
+
+/// Closes the descriptor and lets go of everything.
+fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    this.phase.set(Phase::Closed);
+    let server = this.server.take();
+    let waiter = this.empty_waiter.take();
+    // With a waiter there is a sendfile(), which may wait by itself.
+    if waiter.is_some()
+        && let Err(raised) = event_loop.cancel_wait_for_room(this.fd.get())
+    {
+        raised.unraisable(this.as_object());
+    }
+    let closed = this.endpoint.close(this);
+    this.part(event_loop, this.as_object());
+    if let Some(server) = server {
+        server.method(&names().detach, &[this.as_object()])?;
+    }
+    if let Some(waiter) = waiter
+        && !waiter.method(&names().done, &[])?.truth()?
+    {
+        let error = names().connection_error.call(&[&*string("Connection is closed by peer")?])?;
+        waiter.method(&names().set_exception, &[&error])?;
+    }
+    closed
+}
+
+/// The last reference is gone.
+#[cold]
+pub(super) fn abandoned(this: &Instance<StreamTransport>) {
+    if !this.was_left_open(this.as_object()) {
+        return;
+    }
+    let server = this.server.take();
+    let detached = this
+        .endpoint
+        .close(this)
+        .and_then(|()| server.map(|server| server.method(&names().detach, &[this.as_object()])).transpose());
+    if let Err(raised) = detached {
+        raised.unraisable(this.as_object());
+    }
+}

@@ -1,0 +1,268 @@
+//! StreamTransport: one connection over TCP or a Unix socket.
+//!
+//! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
+//! it is more than the high-water mark. Whoever could tell the difference, as `close()`, `abort()`,
+//! `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
+
+mod end;
+mod open;
+mod read;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::ops::Deref;
+
+use saburo_core::WriteQueue;
+
+use crate::event_loop::Loop;
+use crate::ffi::{
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+};
+use crate::names::names;
+
+use super::endpoint::Endpoint;
+use super::flow::Flow;
+use super::life::{Life, Phase, watched_word};
+use super::piece::Piece;
+use super::protocol::{self, Kind};
+use super::{Event, failure};
+
+pub(in crate::transport) use open::accepted;
+pub(crate) use open::{accept_now, connected};
+pub(in crate::transport) use write::flush;
+pub(crate) use write::{write, writelines};
+
+/// A connection.
+pub(crate) struct StreamTransport {
+    life: Life,
+    endpoint: Endpoint,
+    /// How the protocol takes bytes.
+    kind: Cell<Kind>,
+    /// The server it came in by; told when it is gone.
+    server: Slot,
+
+    queue: RefCell<WriteQueue<Piece>>,
+    flow: Flow,
+    /// It stands in the loop's list of those that have something to send when the turn is over.
+    gathering: Cell<bool>,
+    /// The kernel has no room: the loop tells when it has.
+    waiting_for_room: Cell<bool>,
+    /// write_eof() was called.
+    eof: Cell<Eof>,
+    /// A future done when all has been sent; while there is one, nothing may be written.
+    empty_waiter: Slot,
+}
+
+impl Deref for StreamTransport {
+    type Target = Life;
+
+    #[inline]
+    fn deref(&self) -> &Life {
+        &self.life
+    }
+}
+
+/// What the peer knows about the end of what we send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Eof {
+    None,
+    /// To be sent after the last byte.
+    Promised,
+    Sent,
+}
+
+/// What has happened to it.
+#[inline]
+pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, event: Event) -> Res<()> {
+    match event {
+        Event::Readable => read::readable(event_loop, this),
+        Event::Writable => write::writable(event_loop, this),
+        Event::Opened => {
+            let transport = this.as_object();
+            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+        }
+        Event::Lost => end::lost(event_loop, this),
+        Event::Ended => unreachable!("a stream's end is told as it is read"),
+    }
+}
+
+pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.pause_reading(this.as_object())
+}
+
+pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.resume_reading(this.as_object())
+}
+
+fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
+    this.kind.set(protocol::kind(protocol)?);
+    this.protocol.set(Some(protocol.to_obj()));
+    Ok(())
+}
+
+fn set_write_buffer_limits(this: &Instance<StreamTransport>, args: Args<'_>) -> Res<()> {
+    this.flow.set_limits(args)?;
+    match this.open_loop() {
+        Some(event_loop) => write::pause_if_full(&event_loop, this),
+        None => Ok(()),
+    }
+}
+
+fn repr(this: &Instance<StreamTransport>) -> Res<Obj> {
+    let mut words = this.words(this.as_object())?;
+    if let Some(event_loop) = this.open_loop().filter(|event_loop| !event_loop.is_closed()) {
+        let (reading, writing) = event_loop.watched(this.fd.get());
+        let waiting = this.queue.borrow().len();
+        words.push(format!("read={}", watched_word(reading)));
+        words.push(format!("write=<{}, bufsize={waiting}>", watched_word(writing)));
+    }
+    string(&format!("<{}>", words.join(" ")))
+}
+
+static STREAM_TRANSPORT: TypeCell = TypeCell::new();
+
+impl Class for StreamTransport {
+    type Base = StreamTransport;
+    type Dict = Dict;
+    type Inherited = OneSlot;
+
+    const NAME: &'static CStr = c"saburo._saburo.StreamTransport";
+    const DOC: &'static CStr = c"One connection over TCP or a Unix socket, as loops make them.
+
+An asyncio.Transport. What is written during a turn of the loop leaves in one system call when the turn
+is over, or at once when it is more than the high-water mark. All methods are for the loop's thread.
+
+>>> import asyncio, saburo
+>>> issubclass(saburo._saburo.StreamTransport, asyncio.Transport)
+True";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_transport)
+    }
+
+    fn cell() -> &'static TypeCell {
+        &STREAM_TRANSPORT
+    }
+
+    fn create() -> StreamTransport {
+        StreamTransport {
+            life: Life::new(),
+            endpoint: Endpoint::new(),
+            kind: Cell::new(Kind::Plain),
+            server: Slot::empty(),
+            queue: RefCell::new(WriteQueue::new()),
+            flow: Flow::new(),
+            gathering: Cell::new(false),
+            waiting_for_room: Cell::new(false),
+            eof: Cell::new(Eof::None),
+            empty_waiter: Slot::empty(),
+        }
+    }
+
+    fn base(&self) -> &StreamTransport {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.life.visit(visit);
+        self.endpoint.visit(visit);
+        // The queue holds bytes, which hold nothing.
+        self.server.visit(visit);
+        self.empty_waiter.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.life.clear();
+        self.endpoint.clear();
+        drop((self.server.take(), self.empty_waiter.take()));
+    }
+
+    fn wants_finalizer(&self) -> bool {
+        self.is_open()
+    }
+
+    fn finalize(this: &Instance<StreamTransport>) {
+        end::abandoned(this);
+    }
+
+    fn describe(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
+        let builder = builder
+            .one(
+                c"write",
+                write::write,
+                c"write(data): sends bytes, without blocking; those of one turn together.",
+            )
+            .one(c"writelines", write::writelines, c"writelines(list_of_data): sends several pieces in one go.")
+            .noargs(c"write_eof", write::write_eof, c"Sends an end of stream after what was written.")
+            .noargs(c"can_write_eof", |_| true, c"True: either direction of a connection can end by itself.")
+            .noargs(c"close", end::close, c"Closes the connection once everything written has been sent.")
+            .noargs(c"abort", end::abort, c"Closes the connection at once.")
+            .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
+            .noargs(
+                c"pause_reading",
+                pause_reading,
+                c"Lets what arrives wait, until resume_reading().",
+            )
+            .noargs(
+                c"resume_reading",
+                resume_reading,
+                c"Goes on giving the protocol what arrives.",
+            )
+            .one(c"set_protocol", set_protocol, c"Sets the protocol that is called from now on.")
+            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+            .many(
+                c"get_extra_info",
+                |this, args| this.endpoint.get_extra_info(this, args),
+                c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
+            )
+            .many(
+                c"set_write_buffer_limits",
+                set_write_buffer_limits,
+                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
+            )
+            .noargs(
+                c"get_write_buffer_limits",
+                |this| this.flow.limits(),
+                c"(low, high), in bytes.",
+            )
+            .noargs(
+                c"get_write_buffer_size",
+                write::buffer_size,
+                c"How many bytes the kernel has not taken yet.",
+            )
+            .repr(repr);
+        describe_private(builder)
+    }
+}
+
+/// What asyncio's own parts and some libraries use of its transports.
+fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
+    builder
+        .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")
+        .noargs(c"_reset_empty_waiter", |this| this.empty_waiter.set(None), c"Lets the protocol write again.")
+        .noargs(c"_leave_socket", end::leave_socket, c"Ends the connection; its socket stays its owner's.")
+        .one(c"_force_close", end::force_close_with, c"Ends the connection at once, because of an exception.")
+        .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
+        .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
+        .getter(c"_sock_fd", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
+        .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
+        .getter(c"_server", |this| this.server.get(), c"The server it came in by.")
+        .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+        .getter(
+            c"_protocol_paused",
+            |this| this.flow.is_paused(),
+            c"Was the protocol told to pause writing, and not to resume since?",
+        )
+        .getter(c"_start_tls_compatible", |_| true, c"It can be given to start_tls().")
+        .getter(
+            c"_sendfile_compatible",
+            |_| names().sendfile_mode.attr(&names().try_native),
+            c"sendfile() may use the system call.",
+        )
+}

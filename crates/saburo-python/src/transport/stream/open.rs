@@ -1,0 +1,110 @@
+//! The beginning of a connection: the transport is made, the protocol is told, reading starts.
+
+use std::os::fd::OwnedFd;
+
+use saburo_core::{Address, net};
+
+use crate::event_loop::Loop;
+use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside};
+use crate::names::names;
+
+use super::super::{Listener, listener};
+use super::{Event, StreamTransport, end, failure, set_protocol};
+
+/// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
+pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<6> = Params {
+        function: "_make_socket_transport",
+        names: ["sock", "protocol", "waiter", "extra", "server", "context"],
+        required: 2,
+        positional: 3,
+    };
+    let [Some(sock), Some(target), waiter, extra, server, context] = args.bind(&PARAMS)? else {
+        unreachable!("two are required")
+    };
+    event_loop.check_usable()?;
+    let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
+    let transport = made(event_loop)?;
+    let fd = transport.endpoint.take_over(sock, extra)?;
+    transport.fd.set(fd);
+    set_protocol(&transport, target)?;
+    transport.waiter.set(given(waiter));
+    if transport.endpoint.is_inet() {
+        // Refused by what is no TCP, which has nothing to delay.
+        let _ = net::set_nodelay(fd);
+    }
+    match given(context) {
+        Some(context) => {
+            transport.context_given.set(true);
+            transport.context.set(Some(Context::from_obj(context)));
+        }
+        None => transport.context.set(Some(event_loop.contexts().copy_current()?)),
+    }
+    enter(event_loop, &transport, given(server))?;
+    Ok(transport.into_obj())
+}
+
+/// A transport for a connection that a listener has taken. Its protocol is made in the next turn, as in
+/// asyncio, where a task begins then.
+pub(in crate::transport) fn accepted(
+    event_loop: &Instance<Loop>,
+    listener: &Instance<Listener>,
+    descriptor: OwnedFd,
+    peer: Option<Address>,
+    context: Context,
+) -> Res<Own<StreamTransport>> {
+    let transport = made(event_loop)?;
+    transport.fd.set(transport.endpoint.take_over_descriptor(descriptor, peer));
+    transport.context_given.set(true);
+    transport.context.set(Some(context));
+    transport.waiter.set(Some(listener.as_object().to_obj()));
+    Ok(transport)
+}
+
+/// The turn after: makes the protocol, and lets it be told in the next.
+pub(crate) fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    let Some(waiter) = this.waiter.take() else { return Ok(()) };
+    let listener = waiter.cast_exact::<Listener>().expect("a listener waits for its own connections");
+    let failed = match begin(event_loop, this, listener) {
+        Ok(()) => return Ok(()),
+        Err(raised) if failure::ends_the_run(&raised) => Err(raised),
+        Err(raised) => Ok(raised.take()),
+    };
+    // Nobody has seen the connection but the factory; it is closed without a word.
+    let target = this.protocol.take();
+    aside(|| end::discard(event_loop, this))?;
+    let exception = failed?;
+    if event_loop.debug() {
+        let target = target.as_deref();
+        listener::report_failed(event_loop, this.as_object(), target, &exception)?;
+    }
+    Ok(())
+}
+
+fn begin(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    listener: &Instance<Listener>,
+) -> Res<()> {
+    let Some(context) = this.context.get() else { return Ok(()) };
+    let target = listener.make_protocol(&context)?;
+    set_protocol(this, &target)?;
+    enter(event_loop, this, listener.server())
+}
+
+/// A transport that the loop knows nothing of yet.
+fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
+    let transport = Instance::alloc(StreamTransport::create())?;
+    transport.event_loop.set(Some(event_loop.to_own()));
+    Ok(transport)
+}
+
+/// Makes it known to its server and its loop; the protocol is told in the next turn.
+fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: Option<Obj>) -> Res<()> {
+    if let Some(server) = server {
+        server.method(&names().attach, &[this.as_object()])?;
+        this.server.set(Some(server));
+    }
+    drop(event_loop.transports().enter(this.fd.get(), this.as_object().to_obj()));
+    event_loop.tell_later(this.as_object(), Event::Opened)
+}

@@ -1,0 +1,171 @@
+//! Reading: one system call for each event, and the protocol gets what it brought.
+
+use std::io::ErrorKind;
+
+use saburo_core::net;
+
+use crate::event_loop::{Direction, Loop, os_error};
+use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, inside, int, lend_mut, raise};
+use crate::names::names;
+use crate::streams::{self, StreamReaderProtocol};
+use crate::tls::{self, TlsProtocol};
+
+use super::super::protocol::Kind;
+use super::{StreamTransport, end, failure, protocol};
+
+pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    // Paused or closed since the event came.
+    if !this.is_reading() {
+        return Ok(());
+    }
+    let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
+    match this.kind.get() {
+        Kind::Plain => plain(event_loop, this, &target, &context),
+        Kind::Buffered => buffered(event_loop, this, &target, &context),
+        Kind::Tls => encrypted(event_loop, this, &target, &context),
+        Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {
+            // Somebody may have put a data_received of his own in there.
+            Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream, &context),
+            _ => plain(event_loop, this, &target, &context),
+        },
+    }
+}
+
+/// From the kernel's buffer into the reader's.
+#[inline]
+fn streamed(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Instance<StreamReaderProtocol>,
+    context: &Context,
+) -> Res<()> {
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = match received {
+        Ok(count) if count > 0 => inside(context.as_object(), || streams::feed(target, &buffer[..count])),
+        _ => Ok(()),
+    };
+    event_loop.put_buffer(buffer);
+    match received {
+        Ok(0) => return ended(event_loop, this, &target.as_object().to_obj(), context),
+        Ok(_) => {}
+        Err(error) => return failed(event_loop, this, &error),
+    }
+    fed.or_else(|raised| {
+        end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed.")
+    })
+}
+
+#[inline]
+fn plain(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let data = received.map(|count| (count, bytes(&buffer[..count])));
+    event_loop.put_buffer(buffer);
+    let data = match data {
+        Ok((0, _)) => return ended(event_loop, this, target, context),
+        Ok((_, data)) => data?,
+        Err(error) => return failed(event_loop, this, &error),
+    };
+    protocol::call(context.as_object(), target, &names().data_received, &[&data]).map(drop).or_else(
+        |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed."),
+    )
+}
+
+/// TLS takes what it needs out of the loop's buffer, which is nobody else's meanwhile.
+fn encrypted(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    let protocol = target.cast_exact::<TlsProtocol>().expect("asked for when it was set");
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = received.map(|count| match count {
+        0 => None,
+        count => Some(inside(context.as_object(), || tls::feed(protocol, &buffer[..count]))),
+    });
+    event_loop.put_buffer(buffer);
+    match fed {
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(raised))) => {
+            end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed.")
+        }
+        Ok(None) => ended(event_loop, this, target, context),
+        Err(error) => failed(event_loop, this, &error),
+    }
+}
+
+fn buffered(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    let names = names();
+    let buffer =
+        protocol::call(context.as_object(), target, &names.get_buffer, &[&*int(-1)?]).and_then(|buffer| {
+            match buffer.len()? {
+                0 => raise(builtin::runtime_error(), "get_buffer() returned an empty buffer"),
+                _ => Ok(buffer),
+            }
+        });
+    let buffer = match buffer {
+        Ok(buffer) => buffer,
+        Err(raised) => {
+            return end::fatal(event_loop, this, raised, "Fatal error: protocol.get_buffer() call failed.");
+        }
+    };
+    let received = match lend_mut(&buffer, |room| net::recv(this.fd.get(), room)) {
+        Ok(received) => received,
+        Err(raised) => {
+            return end::fatal(event_loop, this, raised, "Fatal read error on socket transport");
+        }
+    };
+    let count = match received {
+        Ok(0) => return ended(event_loop, this, target, context),
+        Ok(count) => int(count as i64)?,
+        Err(error) => return failed(event_loop, this, &error),
+    };
+    protocol::call(context.as_object(), target, &names.buffer_updated, &[&count]).map(drop).or_else(
+        |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed."),
+    )
+}
+
+/// The peer sends nothing more.
+#[cold]
+fn ended(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    failure::debug(event_loop, this.as_object(), "received EOF")?;
+    let answer = protocol::call(context.as_object(), target, &names().eof_received, &[]);
+    match answer.and_then(|keep_open| keep_open.truth()) {
+        Ok(true) => {
+            // There is nothing more to read, but the protocol may write.
+            event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+            Ok(())
+        }
+        Ok(false) => end::close(this),
+        Err(raised) => {
+            end::fatal(event_loop, this, raised, "Fatal error: protocol.eof_received() call failed.")
+        }
+    }
+}
+
+#[cold]
+fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: &std::io::Error) -> Res<()> {
+    if error.kind() == ErrorKind::WouldBlock {
+        return Ok(());
+    }
+    os_error(error)
+        .or_else(|raised| end::fatal(event_loop, this, raised, "Fatal read error on socket transport"))
+}

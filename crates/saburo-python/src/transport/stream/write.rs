@@ -1,0 +1,252 @@
+//! Writing: pieces gather in a queue and leave together.
+
+use saburo_core::net;
+
+use crate::event_loop::{Direction, Loop, new_future, os_error};
+use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise};
+use crate::names::names;
+
+use super::super::life::set_result;
+use super::super::piece::{self, Piece};
+use super::{Eof, Phase, StreamTransport, end};
+
+pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
+    let exact = Bytes::exact(data);
+    if exact.is_none() && !data.is_bytes_like() {
+        let class = data.type_of().attr(&names().dunder_name)?.repr()?;
+        let message = format!("data argument must be a bytes, bytearray, or memoryview object, not {class}");
+        return raise(builtin::type_error(), &message);
+    }
+    check_writable(this, "write", "write")?;
+    if exact.as_ref().is_some_and(|bytes| bytes.as_ref().is_empty()) || (exact.is_none() && !data.truth()?) {
+        return Ok(());
+    }
+    let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < Phase::Ending) else {
+        return in_vain(this);
+    };
+    match exact {
+        Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
+        None => {
+            if let Err(raised) = push_copy(&event_loop, this, data) {
+                return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
+            }
+        }
+    }
+    gather(&event_loop, this)
+}
+
+pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
+    check_writable(this, "writelines", "writelines")?;
+    if !list.truth()? {
+        return Ok(());
+    }
+    // Looked at one by one: an iterator may do anything, this connection included.
+    let pieces = list.to_list()?;
+    if this.phase.get() >= Phase::Ending {
+        return in_vain(this);
+    }
+    for index in 0.. {
+        let Some(data) = pieces.list_item(index) else { break };
+        match Bytes::exact(&data) {
+            Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
+            None => {
+                let copied = lend(&data, <[u8]>::to_vec)?;
+                this.queue.borrow_mut().push(Piece::Copied(copied));
+            }
+        }
+    }
+    match this.open_loop() {
+        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this),
+        _ => Ok(()),
+    }
+}
+
+fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
+    if this.eof.get() != Eof::None {
+        return raise(builtin::runtime_error(), &format!("Cannot call {method}() after write_eof()"));
+    }
+    if this.empty_waiter.is_set() {
+        return raise(builtin::runtime_error(), &format!("unable to {verb}; sendfile is in progress"));
+    }
+    Ok(())
+}
+
+/// Nobody will get it. The loss of the connection itself counts as one.
+#[cold]
+fn in_vain(this: &StreamTransport) -> Res<()> {
+    this.in_vain(1, "socket.send() raised exception.")
+}
+
+/// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
+/// that only the rest is copied.
+fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
+    let large = lend(data, |bytes| bytes.len() > this.flow.high.get())?;
+    if large && !this.waiting_for_room.get() {
+        flush(event_loop, this)?;
+        if this.phase.get() >= Phase::Ending {
+            return Ok(());
+        }
+    }
+    let failed = lend(data, |bytes| {
+        let mut queue = this.queue.borrow_mut();
+        let mut rest = bytes;
+        if large && queue.is_empty() {
+            match net::send(this.fd.get(), bytes) {
+                Ok(sent) => rest = &bytes[sent..],
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Some(error),
+            }
+        }
+        piece::copy(&mut queue, rest);
+        None
+    })?;
+    match failed {
+        Some(error) => Err(os_error::<()>(&error).unwrap_err()),
+        None => Ok(()),
+    }
+}
+
+/// Something is in the queue: it leaves when the turn is over, or now.
+#[inline]
+fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    if this.waiting_for_room.get() {
+        return pause_if_full(event_loop, this);
+    }
+    if this.queue.borrow().len() > this.flow.high.get() || !event_loop.gathers() {
+        return flush(event_loop, this);
+    }
+    if !this.gathering.replace(true) {
+        event_loop.flush_later(this.as_object().to_obj());
+    }
+    Ok(())
+}
+
+/// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
+/// and lets a protocol that was paused go on.
+pub(in crate::transport) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    this.gathering.set(false);
+    if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
+        return Ok(());
+    }
+    send(event_loop, this, false)
+}
+
+/// The kernel has room again.
+pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    if this.phase.get() >= Phase::Ending || !this.waiting_for_room.get() {
+        return Ok(());
+    }
+    send(event_loop, this, true)
+}
+
+fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
+    // Bytes are let go of in there, which runs no code.
+    let sent = this.queue.borrow_mut().flush(this.fd.get(), drop);
+    if let Err(error) = sent {
+        return failed(event_loop, this, &error);
+    }
+    if from_event {
+        // There is room, so what is written by whoever goes on now need not wait for an event.
+        let waiting = this.queue.borrow().len();
+        this.waiting_for_room.set(waiting > 0);
+        let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
+        if this.waiting_for_room.get() {
+            return resumed;
+        }
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+        if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
+            // Over, or to leave when the turn is over.
+            return resumed;
+        }
+        resumed?;
+        return drained(event_loop, this, from_event);
+    }
+    if this.queue.borrow().is_empty() {
+        return drained(event_loop, this, from_event);
+    }
+    if !this.waiting_for_room.replace(true) {
+        event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+    }
+    pause_if_full(event_loop, this)
+}
+
+/// Nothing is left to send.
+#[inline]
+fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
+    if this.waiting_for_room.replace(false) {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+    }
+    if let Some(waiter) = this.empty_waiter.get() {
+        set_result(&waiter)?;
+    }
+    match this.phase.get() {
+        Phase::Closing if from_event => {
+            this.phase.set(Phase::Ending);
+            end::lost(event_loop, this)
+        }
+        Phase::Closing => this.schedule_lost(event_loop, this.as_object(), None),
+        _ if this.eof.get() == Eof::Promised => {
+            this.eof.set(Eof::Sent);
+            net::shutdown_write(this.fd.get()).or_else(|error| os_error(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: &std::io::Error) -> Res<()> {
+    let raised: Raised = os_error::<()>(error).unwrap_err();
+    let exception = raised.take();
+    let waiter = this.empty_waiter.get();
+    end::fatal(event_loop, this, Raised::with(exception.clone()), "Fatal write error on socket transport")?;
+    match waiter {
+        Some(waiter) => waiter.method(&names().set_exception, &[&exception]).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Tells the protocol to stop writing, if more than the high-water mark waits.
+#[inline]
+pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    let waiting = this.queue.borrow().len();
+    this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, waiting)
+}
+
+/// What was written in this turn is sent before anything else happens to the connection.
+pub(super) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    if this.gathering.get() { flush(event_loop, this) } else { Ok(()) }
+}
+
+pub(super) fn write_eof(this: &Instance<StreamTransport>) -> Res<()> {
+    if this.is_closing() || this.eof.get() != Eof::None {
+        return Ok(());
+    }
+    this.eof.set(Eof::Promised);
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    if this.waiting_for_room.get() { Ok(()) } else { flush(&event_loop, this) }
+}
+
+pub(super) fn buffer_size(this: &Instance<StreamTransport>) -> Res<Obj> {
+    if let Some(event_loop) = this.open_loop() {
+        send_gathered(&event_loop, this)?;
+    }
+    let waiting = this.queue.borrow().len();
+    int(waiting as i64)
+}
+
+/// A future done when all has been sent: what sendfile() waits for before it takes the descriptor.
+pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
+    if this.empty_waiter.is_set() {
+        return raise(builtin::runtime_error(), "Empty waiter is already set");
+    }
+    let Some(event_loop) = this.open_loop() else {
+        return raise(builtin::runtime_error(), "Transport is closing");
+    };
+    send_gathered(&event_loop, this)?;
+    let waiter = new_future(&event_loop)?.into_obj();
+    this.empty_waiter.set(Some(waiter.clone()));
+    if this.queue.borrow().is_empty() {
+        set_result(&waiter)?;
+    }
+    Ok(waiter)
+}

@@ -1,0 +1,429 @@
+"""create_connection, create_unix_connection and connect_accepted_socket.
+
+The rule: whoever opens a socket closes it. One that is opened here is closed if anything goes wrong
+before its transport is handed over; one that was given stays with its owner if the call is
+cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import itertools
+import os
+import socket
+
+from ._happy_eyeballs import race
+from ._report import logger
+from ._sock import Sockets, _refuse_tls
+from ._transports import Transports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import Callable
+    from typing import Any, TypeAlias, TypeVar
+
+    from ._happy_eyeballs import _Outcome
+    from ._resolve import _AddressInfo
+
+    _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
+    _Tls: TypeAlias = bool | ssl_module.SSLContext | None
+
+
+class Connecting(Sockets, Transports):
+    """Semantics: asyncio of Python 3.15, on every version."""
+
+    async def create_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        host: str | None = None,
+        port: int | str | None = None,
+        *,
+        ssl: _Tls = None,
+        family: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+        sock: socket.socket | None = None,
+        local_addr: tuple[str, int] | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        happy_eyeballs_delay: float | None = None,
+        interleave: int | None = None,
+        all_errors: bool = False,
+    ) -> tuple[asyncio.Transport, _ProtocolT]:
+        """Connects to `host` and `port`, or takes `sock`, which is connected; with TLS if `ssl`.
+
+        Returns the transport and the protocol that `protocol_factory()` made, whose
+        `connection_made` has been called. The addresses of a host are tried in turn; with
+        `happy_eyeballs_delay`, in seconds, the next one beside those that have not answered by
+        then. `interleave` is how many addresses of the first family come before one of the other.
+        Times are in seconds.
+
+        Raises the OSError of the attempt, or one that holds the texts of all; with `all_errors` an
+        ExceptionGroup of them. Raises `socket.gaierror` for an unknown host, `ssl.SSLError` or
+        ConnectionError for a failed handshake, and ValueError for arguments that do not go
+        together. A `sock` stays open if the call is cancelled.
+
+        >>> import asyncio, saburo
+        >>> class Greeter(asyncio.Protocol):
+        ...     def connection_made(self, transport):
+        ...         transport.write(b"tea is ready")
+        ...         transport.close()
+        >>> class Guest(asyncio.Protocol):
+        ...     def connection_made(self, transport):
+        ...         self.heard = asyncio.get_running_loop().create_future()
+        ...     def data_received(self, data):
+        ...         self.heard.set_result(data)
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     async with await loop.create_server(Greeter, "127.0.0.1", 0) as server:
+        ...         address = server.sockets[0].getsockname()
+        ...         transport, guest = await loop.create_connection(Guest, *address)
+        ...         heard = await guest.heard
+        ...         transport.close()
+        ...         return heard
+        >>> saburo.run(main())
+        b'tea is ready'
+        """
+        if server_hostname is not None and not ssl:
+            raise ValueError("server_hostname is only meaningful with ssl")
+        if server_hostname is None and ssl:
+            # An empty name, given on purpose, turns the check of the certificate's name off.
+            if not host:
+                raise ValueError("You must set server_hostname when using ssl without a host")
+            server_hostname = host
+        _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        if sock is not None:
+            _refuse_tls(sock)
+
+        if host is not None or port is not None:
+            if sock is not None:
+                raise ValueError("host/port and sock can not be specified at the same time")
+            if interleave is None and happy_eyeballs_delay is not None:
+                interleave = 1
+            infos = await self._known_addresses((host, port), family, proto, flags)
+            local_infos = None
+            if local_addr is not None:
+                local_infos = await self._known_addresses(local_addr, family, proto, flags)
+            if interleave:
+                infos = _interleaved(infos, interleave)
+            connected = await self._connect_to_any(infos, local_infos, happy_eyeballs_delay)
+            if isinstance(connected, list):
+                try:
+                    raise _failure(connected, all_errors)
+                finally:
+                    # What is raised leads back to here by its traceback.
+                    del connected
+        else:
+            if sock is None:
+                raise ValueError("host and port was not specified and no sock specified")
+            _check_stream(sock)
+            connected = sock
+
+        transport, protocol = await self._make_connection(
+            connected,
+            protocol_factory,
+            ssl,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            is_given=sock is not None,
+        )
+        if self.get_debug():
+            logger.debug(
+                "%r connected to %s:%r: (%r, %r)",
+                transport.get_extra_info("socket"),
+                host,
+                port,
+                transport,
+                protocol,
+            )
+        return transport, protocol
+
+    async def create_unix_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        path: str | bytes | os.PathLike[str] | None = None,
+        *,
+        ssl: _Tls = None,
+        sock: socket.socket | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> tuple[asyncio.Transport, _ProtocolT]:
+        """Connects to the Unix socket at `path`, or takes `sock`; as `create_connection` does.
+
+        Raises the OSError of the attempt and ValueError for arguments that do not go together.
+        With `ssl` there must be a `server_hostname`, which may be empty.
+
+        >>> import asyncio, os, saburo, tempfile
+        >>> class Greeter(asyncio.Protocol):
+        ...     def connection_made(self, transport):
+        ...         transport.close()
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     with tempfile.TemporaryDirectory() as folder:
+        ...         path = os.path.join(folder, "socket")
+        ...         async with await loop.create_unix_server(Greeter, path):
+        ...             transport, _ = await loop.create_unix_connection(asyncio.Protocol, path)
+        ...             transport.close()
+        ...             return os.path.basename(transport.get_extra_info("peername"))
+        >>> saburo.run(main())
+        'socket'
+        """
+        assert server_hostname is None or isinstance(server_hostname, str)
+        if ssl and server_hostname is None:
+            raise ValueError("you have to pass server_hostname when using ssl")
+        if not ssl and server_hostname is not None:
+            raise ValueError("server_hostname is only meaningful with ssl")
+        _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+
+        if path is not None:
+            if sock is not None:
+                raise ValueError("path and sock can not be specified at the same time")
+            connected = await self._connect_to_path(os.fspath(path))
+        else:
+            if sock is None:
+                raise ValueError("no path and sock were specified")
+            _check_unix_stream(sock)
+            connected = sock
+        return await self._make_connection(
+            connected,
+            protocol_factory,
+            ssl,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            is_given=sock is not None,
+        )
+
+    async def connect_accepted_socket(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        sock: socket.socket,
+        *,
+        ssl: _Tls = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> tuple[asyncio.Transport, _ProtocolT]:
+        """Takes a connection that was accepted elsewhere; with `ssl`, as its server.
+
+        Raises ValueError for a socket that is no stream and for arguments that do not go together.
+        `sock` stays open if the call is cancelled.
+
+        >>> import asyncio, saburo, socket
+        >>> async def main():
+        ...     loop = asyncio.get_running_loop()
+        ...     here, there = socket.socketpair()
+        ...     with there:
+        ...         transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, here)
+        ...         transport.write(b"tea")
+        ...         transport.close()
+        ...         await asyncio.sleep(0)
+        ...         return there.recv(10)
+        >>> saburo.run(main())
+        b'tea'
+        """
+        _check_stream(sock)
+        _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        _refuse_tls(sock)
+        transport, protocol = await self._make_connection(
+            sock,
+            protocol_factory,
+            ssl,
+            "",
+            server_side=True,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            is_given=True,
+        )
+        if self.get_debug():
+            handled = transport.get_extra_info("socket")
+            logger.debug("%r handled: (%r, %r)", handled, transport, protocol)
+        return transport, protocol
+
+    async def _known_addresses(
+        self, address: Any, family: int, proto: int, flags: int
+    ) -> list[_AddressInfo]:
+        infos = await self._addresses(
+            address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
+        )
+        if not infos:
+            raise OSError("getaddrinfo() returned empty list")
+        return infos
+
+    async def _connect_to_any(
+        self,
+        infos: list[_AddressInfo],
+        local_infos: list[_AddressInfo] | None,
+        happy_eyeballs_delay: float | None,
+    ) -> _Outcome:
+        attempts = (functools.partial(self._attempt, info, local_infos) for info in infos)
+        if happy_eyeballs_delay is not None:
+            return await race(self, attempts, happy_eyeballs_delay)  # type: ignore[arg-type]
+        errors: list[OSError] = []
+        for attempt in attempts:
+            outcome = await attempt()
+            if not isinstance(outcome, list):
+                return outcome
+            errors += outcome
+        return errors
+
+    async def _attempt(
+        self, info: _AddressInfo, local_infos: list[_AddressInfo] | None
+    ) -> _Outcome:
+        """A socket connected to this address, or what went wrong on the way to it.
+
+        What is not an OSError is raised.
+        """
+        family, type_, proto, _, address = info
+        errors: list[OSError] = []
+        try:
+            sock = socket.socket(family=family, type=type_, proto=proto)
+        except OSError as error:
+            return [error]
+        try:
+            sock.setblocking(False)
+            if local_infos is not None:
+                _bind_to_any(sock, family, local_infos, errors)
+            await self.sock_connect(sock, address)
+            return sock
+        except OSError as error:
+            sock.close()
+            return [*errors, error]
+        except BaseException:
+            # What close() has to say matters less than why the socket is closed.
+            with contextlib.suppress(OSError):
+                sock.close()
+            raise
+        finally:
+            # The errors' tracebacks lead back to here.
+            del errors
+
+    async def _connect_to_path(self, path: str | bytes) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await self.sock_connect(sock, path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _make_connection(
+        self,
+        sock: socket.socket,
+        protocol_factory: Callable[[], _ProtocolT],
+        ssl: _Tls,
+        server_hostname: str | None,
+        *,
+        is_given: bool,
+        server_side: bool = False,
+        ssl_handshake_timeout: float | None,
+        ssl_shutdown_timeout: float | None,
+    ) -> tuple[asyncio.Transport, _ProtocolT]:
+        """A transport over `sock` and its protocol, once they are connected."""
+        # Before anything else, because what follows closes the socket if it fails.
+        self._ensure_fd_no_transport(sock)
+        context = contextvars.copy_context()
+        try:
+            sock.setblocking(False)
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            if ssl:
+                transport = self._make_ssl_transport(
+                    sock,
+                    protocol,
+                    None if isinstance(ssl, bool) else ssl,
+                    waiter,
+                    server_side=server_side,
+                    server_hostname=server_hostname,
+                    ssl_handshake_timeout=ssl_handshake_timeout,
+                    ssl_shutdown_timeout=ssl_shutdown_timeout,
+                    context=context,
+                )
+            else:
+                transport = self._make_socket_transport(sock, protocol, waiter, context=context)
+        except BaseException:
+            # Also one that was given: so asyncio does.
+            sock.close()
+            raise
+        try:
+            await waiter
+        except BaseException:
+            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception()
+            if is_given and not has_failed:
+                self._leave_socket(sock)
+            else:
+                transport.close()
+            # A handshake's error would keep its own waiter.
+            del waiter
+            raise
+        return transport, protocol
+
+
+def _check_tls_times(
+    ssl: _Tls, handshake_timeout: float | None, shutdown_timeout: float | None
+) -> None:
+    if handshake_timeout is not None and not ssl:
+        raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
+    if shutdown_timeout is not None and not ssl:
+        raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
+
+
+def _check_stream(sock: socket.socket) -> None:
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
+
+
+def _check_unix_stream(sock: socket.socket) -> None:
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
+
+
+def _interleaved(infos: list[_AddressInfo], first: int) -> list[_AddressInfo]:
+    """The families in turn, `first` addresses of the first one before one of the next."""
+    families: dict[int, list[_AddressInfo]] = {}
+    for info in infos:
+        families.setdefault(info[0], []).append(info)
+    queues = list(families.values())
+    ahead = max(first - 1, 0)
+    head, queues[0] = queues[0][:ahead], queues[0][ahead:]
+    turns = itertools.zip_longest(*queues)
+    return head + [info for turn in turns for info in turn if info is not None]
+
+
+def _bind_to_any(
+    sock: socket.socket, family: int, local_infos: list[_AddressInfo], errors: list[OSError]
+) -> None:
+    """Binds to the first local address that is free; raises the last error if none is.
+
+    The others are put to `errors`.
+    """
+    mine = [info[4] for info in local_infos if info[0] == family]
+    if not mine:
+        raise OSError(f"no matching local address with {family=} found")
+    for address in mine:
+        try:
+            sock.bind(address)
+            return
+        except OSError as error:
+            text = f"error while attempting to bind on address {address!r}: {str(error).lower()}"
+            errors.append(OSError(error.errno, text))
+    raise errors.pop()
+
+
+def _failure(errors: list[OSError], all_errors: bool) -> Exception:
+    """What is to be raised for the errors of all attempts."""
+    if all_errors:
+        return ExceptionGroup("create_connection failed", errors)
+    texts = [str(error) for error in errors]
+    if len(set(texts)) == 1:
+        return errors[0]
+    if errors:
+        return OSError("Multiple exceptions: {}".format(", ".join(texts)))
+    return TimeoutError("create_connection failed")

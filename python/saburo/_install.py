@@ -1,0 +1,116 @@
+"""install(): saburo under asyncio's own names, and back.
+
+The rule: what is replaced works for every loop. Under one that is not saburo's it is asyncio's own
+function again, so that a program with several loops does not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import events, streams
+
+from . import _streams
+from ._compat import policies
+from ._run import new_event_loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+
+def install() -> Installation:
+    """Puts saburo in the place of asyncio's own functions, for the whole process.
+
+    From now on `asyncio.run`, `asyncio.Runner` and `asyncio.new_event_loop` make saburo loops, and
+    `asyncio.open_connection`, `start_server`, `open_unix_connection` and `start_unix_server` make
+    saburo's streams on them. Loops that are there already, and others' loops, are not touched.
+
+    Called again it does nothing. `uninstall()` takes it back. In a `with` statement it holds for
+    the block, if it did not hold before. For programs: a library has no business doing this.
+
+    >>> import asyncio, saburo
+    >>> with saburo.install():
+    ...     with asyncio.Runner() as runner:
+    ...         type(runner.get_loop())
+    <class 'saburo.Loop'>
+    >>> asyncio.new_event_loop is saburo.new_event_loop
+    False
+    """
+    return Installation(did=_put_everywhere())
+
+
+def uninstall() -> None:
+    """Puts asyncio's own functions back; without a call of `install` before it does nothing.
+
+    Where somebody else has replaced a function since, that one stays.
+
+    >>> import asyncio, saburo
+    >>> theirs = asyncio.open_connection
+    >>> installation = saburo.install()
+    >>> asyncio.open_connection is theirs
+    False
+    >>> saburo.uninstall()
+    >>> asyncio.open_connection is theirs
+    True
+    """
+    while _replaced:
+        _replaced.pop().restore()
+
+
+class Installation:
+    """What `install()` returns: leaving its `with` block takes back what that call has done."""
+
+    def __init__(self, did: bool) -> None:
+        self._did = did
+
+    def __enter__(self) -> None:
+        """`install()` has done it."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._did:
+            uninstall()
+
+
+class _Replaced:
+    """One attribute that was replaced."""
+
+    def __init__(self, owner: object, name: str, ours: object) -> None:
+        self.owner = owner
+        self.name = name
+        self.ours = ours
+        self.theirs = vars(owner).get(name, _ABSENT)
+        setattr(owner, name, ours)
+
+    def restore(self) -> None:
+        if vars(self.owner).get(self.name) is not self.ours:
+            return
+        if self.theirs is _ABSENT:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.theirs)
+
+
+_ABSENT = object()
+# In the order in which they were replaced; empty while saburo is not installed.
+_replaced: list[_Replaced] = []
+
+
+def _put_everywhere() -> bool:
+    if _replaced:
+        return False
+    _replaced.extend(_Replaced(owner, name, ours) for owner, name, ours in _places())
+    return True
+
+
+def _places() -> Iterator[tuple[object, str, object]]:
+    for owner in (asyncio, events, *policies()):
+        yield owner, "new_event_loop", new_event_loop
+    for name in ("open_connection", "start_server", "open_unix_connection", "start_unix_server"):
+        for module in (asyncio, streams):
+            yield module, name, getattr(_streams, name)

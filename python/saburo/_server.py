@@ -1,0 +1,237 @@
+"""Server: listening sockets, and the connections that came in through them.
+
+The rule: a server is over when it is closed and its last connection is gone, in whichever order
+that happens. How connections are accepted is the loop's affair (`_start_serving`,
+`_stop_serving`), which tells of each transport that comes and goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import stat
+import weakref
+from asyncio import trsock
+
+from ._report import logger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    import ssl as ssl_module
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._transports import Transports
+
+
+class Server(asyncio.Server):
+    """What `create_server` and `create_unix_server` return.
+
+    Semantics: `asyncio.Server` of Python 3.15, on every version. `async with` closes it at the end
+    and waits until it is over. To be used on the loop's thread.
+
+    >>> import asyncio, saburo
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+    ...         print(server.is_serving(), len(server.sockets))
+    ...     print(server.is_serving(), len(server.sockets))
+    >>> saburo.run(main())
+    True 1
+    False 0
+    """
+
+    __module__ = "saburo"
+
+    def __init__(
+        self,
+        loop: Transports,
+        sockets: list[socket.socket],
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        ssl_context: ssl_module.SSLContext | None,
+        backlog: int,
+        ssl_handshake_timeout: float | None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        self._loop = loop
+        # None once the server is closed.
+        self._sockets: list[socket.socket] | None = sockets
+        # Weakly, so that a transport that nobody keeps is found out.
+        self._clients: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        # Who waits for the end; None once it has come.
+        self._waiters: list[asyncio.Future[None]] | None = []
+        # Set while serve_forever() waits on it.
+        self._serving_forever_fut: asyncio.Future[None] | None = None
+        self._serving = False
+        # What is to be removed from the file system.
+        self._socket_file: SocketFile | None = None
+        # Connections are served in copies of it.
+        self._context = contextvars.copy_context()
+        self._options = (protocol_factory, ssl_context, backlog)
+        self._ssl_timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets, as `asyncio.trsock.TransportSocket`; none once it is closed."""
+        return tuple(trsock.TransportSocket(sock) for sock in self._sockets or ())
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the server belongs to."""
+        loop: Any = self._loop
+        found: asyncio.AbstractEventLoop = loop
+        return found
+
+    def is_serving(self) -> bool:
+        """Does it accept connections?"""
+        return self._serving
+
+    async def start_serving(self) -> None:
+        """Starts to accept connections, if it has not; for `create_server(start_serving=False)`.
+
+        Raises OSError if a socket cannot be made to listen.
+        """
+        self._start_serving()
+        await asyncio.sleep(0)
+
+    async def serve_forever(self) -> None:
+        """Accepts connections until it is cancelled or the server is closed.
+
+        When it is cancelled it closes the server and its connections, and waits until they are
+        gone. Raises RuntimeError if the server is closed or somebody waits here already.
+        """
+        if self._serving_forever_fut is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if self._sockets is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        self._start_serving()
+        self._serving_forever_fut = self._loop.create_future()
+        try:
+            await self._serving_forever_fut
+        except asyncio.CancelledError:
+            self.close()
+            self.close_clients()
+            await self.wait_closed()
+            raise
+        finally:
+            self._serving_forever_fut = None
+
+    def close(self) -> None:
+        """Stops to listen; connections that are open stay so. A second call does nothing.
+
+        A `serve_forever()` under way is cancelled. The socket of a Unix server is removed from the
+        file system, unless another has taken its place.
+        """
+        sockets, self._sockets = self._sockets, None
+        if sockets is None:
+            return
+        for sock in sockets:
+            self._loop._stop_serving(sock)
+        if self._socket_file is not None:
+            self._socket_file.remove()
+        self._serving = False
+        if self._serving_forever_fut is not None:
+            self._serving_forever_fut.cancel()
+            self._serving_forever_fut = None
+        self._end_if_over()
+
+    def close_clients(self) -> None:
+        """Closes the connections; what they have still to send is sent first."""
+        for transport in list(self._clients):
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Closes the connections at once, without sending what they have still to send."""
+        for transport in list(self._clients):
+            transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Waits until the server is closed and its last connection is gone."""
+        if self._waiters is None:
+            return
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _start_serving(self) -> None:
+        if self._serving:
+            return
+        if self._sockets is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        self._serving = True
+        protocol_factory, ssl_context, backlog = self._options
+        for sock in self._sockets:
+            sock.listen(backlog)
+            self._loop._start_serving(
+                protocol_factory,
+                sock,
+                ssl_context,
+                self,
+                backlog,
+                *self._ssl_timeouts,
+                context=self._context,
+            )
+
+    def _attach(self, transport: asyncio.Transport) -> None:
+        """A connection has come in."""
+        assert self._sockets is not None
+        self._clients.add(transport)
+
+    def _detach(self, transport: asyncio.Transport) -> None:
+        """It is gone."""
+        self._clients.discard(transport)
+        if self._sockets is None:
+            self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._clients or self._waiters is None:
+            return
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class SocketFile:
+    """The file that a Unix socket was bound to, to be removed if it is still the same."""
+
+    def __init__(self, path: str | bytes) -> None:
+        """Raises FileNotFoundError if it is gone already."""
+        # The program may be in another folder when the time comes.
+        self._path = os.path.abspath(path)
+        self._identity = _identity(self._path)
+
+    def remove(self) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if _identity(self._path) == self._identity:
+                    os.unlink(self._path)
+        except OSError as error:
+            logger.error("Unable to clean up listening UNIX socket %r: %r", self._path, error)
+
+
+def remove_stale_socket(path: str | bytes) -> None:
+    """Removes the socket that a program before us has left at `path`, if there is one."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.remove(path)
+    except OSError as error:
+        # The folder may be one in which sockets can be made but not looked at.
+        logger.error("Unable to check or remove stale UNIX socket %r: %r", path, error)
+
+
+def is_in_file_system(path: str | bytes) -> bool:
+    """Abstract sockets, whose name begins with a zero byte, and unnamed ones are not."""
+    first = os.fsencode(path)[:1]
+    return first not in (b"", b"\0")
+
+
+def _identity(path: str | bytes) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
