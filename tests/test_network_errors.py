@@ -28,7 +28,7 @@ TLS = {"ssl": True}
 DISCARD = "ignore:coroutine .* was never awaited:RuntimeWarning"
 # asyncio's pipe transports stumble over attributes they have not set yet.
 HALF_MADE = (
-    "ignore:Exception ignored in. <function _Unix.*PipeTransport.__del__"
+    "ignore:Exception ignored .*<function _Unix.*PipeTransport.__del__"
     ":pytest.PytestUnraisableExceptionWarning"
 )
 

@@ -34,10 +34,11 @@ class Children(Signals):
         child = Child(process, exited)
         self._children.add(child)
         if child.pidfd is not None:
-            # OSError: the kernel watches no more descriptors. This one still serves for signals.
-            with contextlib.suppress(OSError):
+            try:
                 _saburo.Loop.add_reader(self, child.pidfd, self._child_ended, child)
                 return child
+            except OSError:
+                pass  # the kernel watches no more descriptors; this one still serves for signals
         if self._lookout is None:
             self._lookout = Lookout(self, self._child_ended)
         self._lookout.add(child)

@@ -190,6 +190,7 @@ pub(super) fn call_soon(
 
 /// The transport below is connected: the handshake begins.
 pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> Res<()> {
+    this.engine()?;
     this.lower.set(Some(lower.to_obj()));
     handshake::begin(this)
 }

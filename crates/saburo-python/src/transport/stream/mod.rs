@@ -255,6 +255,11 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")
         .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
         .getter(
+            c"_paused",
+            |this| this.paused.get(),
+            c"Was pause_reading() called, and not resume_reading()?",
+        )
+        .getter(
             c"_protocol_paused",
             |this| this.flow.is_paused(),
             c"Was the protocol told to pause writing, and not to resume since?",
