@@ -492,14 +492,10 @@ def test_the_descriptor_is_for_the_transport_alone(run: Run, kind: Kind) -> None
         sock = bare()
         transport, _ = await endpoint(sock=sock)
         message = re.escape(f"File descriptor {sock.fileno()!r} is used by transport {transport!r}")
-        for call in (
-            lambda: loop.add_reader(sock.fileno(), print),
-            lambda: loop.remove_reader(sock.fileno()),
-            lambda: loop.add_writer(sock.fileno(), print),
-            lambda: loop.remove_writer(sock.fileno()),
-        ):
+        for method in ("add_reader", "remove_reader", "add_writer", "remove_writer"):
+            args = [print] if method.startswith("add") else []
             with pytest.raises(RuntimeError, match=message):
-                call()
+                getattr(loop, method)(sock.fileno(), *args)
         with pytest.raises(RuntimeError, match="is used by transport"):
             await loop.sock_recvfrom(sock, 10)
         if kind.is_saburo or sys.version_info >= (3, 12):
