@@ -15,7 +15,7 @@ PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo bench test test-rust test-python test-behaviour test-stdlib test-downstream \
+.PHONY: help demo bench soak test test-rust test-python test-behaviour test-stdlib test-downstream \
 	lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
+	@echo "make soak           a server is after long work what it was before; SOAK='--seconds 10' for options"
 	@echo "make wheel          a wheel in dist/"
 	@echo "make install-check  pip install of the checkout and of the wheel, into environments of their own"
 	@echo
@@ -43,13 +44,25 @@ test: test-rust test-python
 # Options of `python -m benches`; see benches/README.md.
 BENCH ?=
 
-bench: $(BUILT)
+bench: $(BUILT) $(BIN)/saburo-load
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benches $(BENCH)
 
+# Options of `python -m benches.soak`, which are those of its --help.
+SOAK ?=
+
+soak: $(BUILT) $(BIN)/saburo-load
+	$(BIN)/python -m benches.soak $(SOAK)
+
+# The other end of the network benchmarks, beside the interpreter. It is linked to the C library of whoever
+# builds it: hence a folder for each environment.
+$(BIN)/saburo-load: $(READY) Cargo.toml Cargo.lock $(shell find benches/load -name '*.rs' -o -name Cargo.toml)
+	cargo install --quiet --locked --path benches/load --root $(VENV) --target-dir $(VENV)/load
+	touch $@
+
 # Each configuration in a folder of its own: sharing one would rebuild it every time.
 test-rust:
-	cargo test -p saburo-core
+	cargo test -p saburo-core -p saburo-load
 	RUSTFLAGS="--cfg saburo_polling" cargo test -p saburo-core --target-dir target/polling
 	RUSTFLAGS="--cfg loom" cargo test -p saburo-core --no-default-features --test loom_inbox \
 		--target-dir target/loom

@@ -152,7 +152,7 @@ def coroutine_case(
     """
 
     def register(body: Callable[[int], Coroutine[Any, Any, int]]) -> None:
-        case = CoroutineCase(**_head(body, title), group=group, body=body, **options)
+        case = CoroutineCase(**head(body, title), group=group, body=body, **options)
         CASES[case.name] = case
         if with_idle_socket:
             twin = replace(
@@ -169,7 +169,7 @@ def factory_case(
     """Register a function that is given the loop's factory."""
 
     def register(body: Callable[[int, LoopFactory], int]) -> None:
-        case = FactoryCase(**_head(body, title), group=group, body=body, **options)
+        case = FactoryCase(**head(body, title), group=group, body=body, **options)
         CASES[case.name] = case
 
     return register
@@ -181,14 +181,14 @@ def process_case(
     """Register a function that starts processes and returns what they used."""
 
     def register(body: Callable[[int, Contender], Sample]) -> Callable[[int, Contender], Sample]:
-        case = ProcessCase(**_head(body, title), group=group, body=body, **options)
+        case = ProcessCase(**head(body, title), group=group, body=body, **options)
         CASES[case.name] = case
         return body
 
     return register
 
 
-def _head(body: Callable[..., Any], title: str) -> dict[str, Any]:
+def head(body: Callable[..., Any], title: str) -> dict[str, Any]:
     about = " ".join((body.__doc__ or "").split())
     assert about, f"{body.__name__} must say what it measures"
     assert body.__name__ not in CASES, f"two cases are called {body.__name__}"

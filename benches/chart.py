@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from benches import units
+from benches import table, units
 from benches.loops import SUBJECT, YARDSTICK
 from benches.report import Report
 from benches.rows import Row, Verdict
@@ -169,7 +169,7 @@ def _row(row: Row, y: float, scale: Scale) -> Iterator[str]:
         yield _rival_mark(scale.x(rival), middle, row.best_rival)
     if (goal := _goal_ratio(row)) is not None:
         yield _goal_mark(scale.x(goal), middle, str(row.goal))
-    result = "failed" if SUBJECT in row.failed else units.ratio(ratio)
+    result = table.absence(row, SUBJECT) or units.ratio(ratio)
     yield _text(BARS_END + 62, y, result, "end")
     words = [row.verdict.value] if row.verdict is not Verdict.NO_GOAL else []
     yield _text(BARS_END + 74, y, ", ".join(words + ["behind"] * row.behind), "quiet")

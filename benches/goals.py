@@ -18,19 +18,22 @@ BEST_RIVAL = "best rival"
 class Goal:
     """What one measure of one case must reach."""
 
-    # Exactly one of these two: a factor, or seconds.
+    # Exactly one of these three: a factor, seconds, or bytes.
     times: float | None = None
     plus: float | None = None
+    at_most: float | None = None
     # In seconds, and for the worst round rather than the typical one.
     never_over: float | None = None
     of: str = YARDSTICK
 
     def __post_init__(self) -> None:
-        assert (self.times is None) != (self.plus is None), self
+        assert [self.times, self.plus, self.at_most].count(None) == 2, self
         assert self.of == BEST_RIVAL or self.of in CONTENDERS, self
 
     def __str__(self) -> str:
         of = "" if self.of == YARDSTICK else f" {self.of}"
+        if self.at_most is not None:
+            return f"at most {units.quantity(self.at_most, Measure.MEMORY)}"
         if self.plus is not None:
             text = f"{self.of} + {units.seconds(self.plus)}"
         elif self.times == 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from benches.case import CASES, Case
+from benches.case import CASES, Case, Group
 from benches.loops import CONTENDERS, Contender
 
 
@@ -25,6 +25,8 @@ class Options:
     only_list: bool
     json: Path | None
     record: bool
+    # Only these groups of cases; empty for all.
+    groups: list[Group]
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -37,6 +39,14 @@ def parse(arguments: Sequence[str] | None) -> Options:
     add("--scale", type=float, default=1.0, metavar="F", help="times the work of a sample (1)")
     add("--only", nargs="+", metavar="NAME", help="these cases; a NAME may be a pattern: 'wait*'")
     add(
+        "--groups",
+        nargs="+",
+        default=[],
+        metavar="GROUP",
+        choices=list(dict.fromkeys(case.group for case in CASES.values())),
+        help="these groups of cases: %(choices)s",
+    )
+    add(
         "--loops",
         nargs="+",
         metavar="LOOP",
@@ -46,13 +56,21 @@ def parse(arguments: Sequence[str] | None) -> Options:
     add("--slow", action="store_true", help="also the cases that take minutes and gigabytes")
     add("--list", action="store_true", help="list the cases and their goals, measure nothing")
     add("--json", type=Path, metavar="PATH", help="write everything, each sample too, to PATH")
-    add("--record", action="store_true", help="write benches/record/DATE-PYTHON.{json,md,svg}")
+    add(
+        "--record",
+        action="store_true",
+        help="write benches/record/DATE-PYTHON[-GROUPS].{json,md,svg}",
+    )
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above 0")
     if options.record and options.only:
-        parser.error("a record is of all cases: --record and --only exclude each other")
-    names = _chosen(options.only, parser)
+        parser.error("a record is of whole groups: --record and --only exclude each other")
+    names = [
+        name
+        for name in _chosen(options.only, parser)
+        if not options.groups or CASES[name].group in options.groups
+    ]
     left_out = {name: why for name in names if (why := CASES[name].obstacle()) is not None}
     if not options.only and not options.slow and not options.list:
         left_out |= {name: "only with --slow" for name in names if CASES[name].slow}
@@ -66,6 +84,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         only_list=options.list,
         json=options.json,
         record=options.record,
+        groups=options.groups,
     )
 
 

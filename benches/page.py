@@ -59,12 +59,14 @@ def _lines(report: Report, chart: str | None) -> Iterator[str]:
 
 def _losses(report: Report) -> Iterator[str]:
     losses = report.losses()
-    if not losses and not report.failures:
+    if not losses and not report.failures and not report.lacks:
         yield "None."
     for (case, loop), reason in report.failures.items():
         yield f"- `{case}` **failed** on {loop}: {reason}"
+    for (case, loop), reason in report.lacks.items():
+        yield f"- `{case}` needs what {loop} **lacks**: {reason}"
     if losses:
-        if report.failures:
+        if report.failures or report.lacks:
             yield ""
         yield from _table(table.ratios(losses, report.loops))
 

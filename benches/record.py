@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import chart, page
+from benches.case import Group
 from benches.environment import python_name
 from benches.report import Report
 from benches.rows import Mean, Row
@@ -16,10 +17,10 @@ from benches.rows import Mean, Row
 FOLDER = Path(__file__).with_name("record")
 
 
-def keep(report: Report, folder: Path = FOLDER) -> list[Path]:
-    """Write the record of the day, in place of an earlier one of the same day and Python."""
+def keep(report: Report, groups: Sequence[Group] = (), folder: Path = FOLDER) -> list[Path]:
+    """Write the record of the day, in place of one of the same day, Python and groups."""
     folder.mkdir(exist_ok=True)
-    stem = f"{report.environment.date.split()[0]}-{python_name()}"
+    stem = "-".join((report.environment.date.split()[0], python_name(), *groups))
     data, text, picture = (folder / f"{stem}.{ending}" for ending in ("json", "md", "svg"))
     data.write_text(as_json(report), "utf-8")
     text.write_text(page.markdown(report, chart=picture.name), "utf-8")
@@ -42,6 +43,10 @@ def as_json(report: Report) -> str:
         "failures": [
             {"case": case, "loop": loop, "reason": reason}
             for (case, loop), reason in report.failures.items()
+        ],
+        "lacks": [
+            {"case": case, "loop": loop, "reason": reason}
+            for (case, loop), reason in report.lacks.items()
         ],
     }
     return json.dumps(tale, indent=1, ensure_ascii=False) + "\n"

@@ -22,6 +22,8 @@ class Report:
     means: list[Mean]
     # What failed, and why, by case and loop.
     failures: dict[tuple[str, str], str]
+    # What a loop does not have, likewise.
+    lacks: dict[tuple[str, str], str]
 
     def groups(self) -> dict[Group, list[Row]]:
         """The rows by group, both in their order."""
@@ -44,7 +46,7 @@ class Report:
         return [
             row
             for row in self.rows
-            if row.behind or row.verdict is Verdict.MISSED or SUBJECT in row.failed
+            if row.behind or row.verdict is Verdict.MISSED or SUBJECT in row.failed | row.lacking
         ]
 
     def summary(self) -> str:
@@ -55,6 +57,7 @@ class Report:
             f"{verdicts.count(Verdict.MET)} goals met, {verdicts.count(Verdict.MISSED)} missed; "
             f"a rival is better in {behind} of {len(self.rows)} rows"
             + (f"; {len(self.failures)} failures" if self.failures else "")
+            + (f"; {len(self.lacks)} cells empty for want of a feature" if self.lacks else "")
         )
 
 
@@ -70,4 +73,6 @@ def compile_report(
 ) -> Report:
     found = list(rows(cases, loops, cells, goals))
     failures = {key: cell.failure for key, cell in cells.items() if cell.failure is not None}
-    return Report(environment, rounds, scale, loops, found, list(means(found, goals)), failures)
+    lacks = {key: cell.lacking for key, cell in cells.items() if cell.lacking is not None}
+    found_means = list(means(found, goals))
+    return Report(environment, rounds, scale, loops, found, found_means, failures, lacks)

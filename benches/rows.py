@@ -41,10 +41,16 @@ class Cell:
 
     samples: list[Sample] = field(default_factory=list)
     failure: str | None = None
+    # What the loop says that it does not have. It is no failure to have less than asyncio.
+    lacking: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.failure is not None or self.lacking is not None
 
     def figures(self, measure: Measure) -> list[float]:
         """Empty if it failed in any round: such a loop has no figure at all."""
-        if self.failure is not None:
+        if self.empty:
             return []
         return [value for sample in self.samples if (value := sample.of(measure)) is not None]
 
@@ -61,6 +67,7 @@ class Row:
     # A figure for each round, of the loops that have them.
     figures: dict[str, list[float]]
     failed: frozenset[str]
+    lacking: frozenset[str] = frozenset()
 
     @property
     def title(self) -> str:
@@ -105,6 +112,8 @@ class Row:
         """The most an operation may take, by the goal and this run's figures."""
         if self.goal is None:
             return None
+        if self.goal.at_most is not None:
+            return self.goal.at_most
         of = self.best_rival if self.goal.of == BEST_RIVAL else self.goal.of
         theirs = self.value(of) if of else None
         if theirs is None:
@@ -128,10 +137,14 @@ class Row:
     @property
     def reached(self) -> str:
         """The number that the verdict is about, where it is not the ratio to the yardstick."""
-        if self.goal is None or self.verdict is Verdict.UNKNOWN or self.goal.of == YARDSTICK:
+        if self.goal is None or self.verdict is Verdict.UNKNOWN:
             return ""
         ours = self.value(SUBJECT)
         assert ours is not None
+        if self.goal.at_most is not None:
+            return units.quantity(ours, self.measure)
+        if self.goal.of == YARDSTICK:
+            return ""
         if self.goal.plus is not None:
             theirs = self.value(self.goal.of)
             assert theirs is not None
@@ -156,6 +169,7 @@ def rows(cases: Sequence[Case], loops: Sequence[str], cells: Cells, goals: Goals
                 goals.of.get((case.name, measure)),
                 {loop: numbers for loop, numbers in figures.items() if numbers},
                 frozenset(loop for loop in loops if cells[case.name, loop].failure is not None),
+                frozenset(loop for loop in loops if cells[case.name, loop].lacking is not None),
             )
 
 

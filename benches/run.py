@@ -9,15 +9,16 @@ from contextlib import ExitStack
 from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
 import benches.cases  # noqa: F401  (fills CASES)
-from benches import environment, goals, record, terminal
+from benches import environment, folder, goals, record, terminal
 from benches.case import CASES
+from benches.child import Failure, Lacking
 from benches.goals import Goals
 from benches.interleave import turns
 from benches.loops import Contender
 from benches.options import Options, parse
 from benches.report import Report, compile_report
 from benches.rows import Cell, Cells
-from benches.worker import Failure, Greeting, Worker
+from benches.worker import Greeting, Worker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, why in options.left_out.items():
         print(f"left out: {name}, {why}", file=sys.stderr)
     try:
-        report = measure(options, wanted)
+        with folder.made():
+            report = measure(options, wanted)
     except KeyboardInterrupt:
         return 130
     if report is None:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(record.as_json(report), "utf-8")
     if options.record:
-        print("recorded in", *record.keep(report))
+        print("recorded in", *record.keep(report, options.groups))
     return 1 if report.failures else 0
 
 
@@ -92,12 +94,14 @@ def sample(options: Options, workers: dict[str, Worker]) -> Cells:
     with tqdm(schedule, mininterval=interval, unit="sample", leave=False) as progress:
         for turn in progress:
             cell = cells[turn.case.name, turn.loop]
-            if cell.failure is not None:
+            if cell.empty:
                 continue
             progress.set_description(f"{turn.case.name} on {turn.loop}", refresh=False)
             try:
                 operations = turn.case.scaled(options.scale)
                 cell.samples.append(workers[turn.loop].sample(turn.case, operations))
+            except Lacking as lacking:
+                cell.lacking = str(lacking)
             except Failure as failure:
                 cell.failure = str(failure)
     return cells

@@ -10,6 +10,7 @@ from benches.loops import SUBJECT, YARDSTICK
 from benches.rows import Mean, Row
 
 FAILED = "failed"
+LACKS = "lacks"
 
 MEAN = "geometric mean"
 FIGURE = "per operation"
@@ -33,10 +34,7 @@ def figures(rows: Iterable[Row], loops: Sequence[str]) -> Table:
     """What one operation took on every loop."""
     lines = [
         [row.title]
-        + [
-            FAILED if loop in row.failed else units.quantity(row.value(loop), row.measure)
-            for loop in loops
-        ]
+        + [absence(row, loop) or units.quantity(row.value(loop), row.measure) for loop in loops]
         for row in rows
     ]
     return Table([FIGURE, *loops], lines)
@@ -48,6 +46,13 @@ def geometric_means(means: Iterable[Mean], loops: Sequence[str]) -> Table:
     return Table(heading, [_mean_line(mean, others) for mean in means])
 
 
+def absence(row: Row, loop: str) -> str:
+    """Why the loop has no figure, in a word."""
+    if loop in row.failed:
+        return FAILED
+    return LACKS if loop in row.lacking else ""
+
+
 def _others(loops: Sequence[str]) -> list[str]:
     """The subject last, beside its spread and verdict."""
     others = [loop for loop in loops if loop not in (YARDSTICK, SUBJECT)]
@@ -56,9 +61,10 @@ def _others(loops: Sequence[str]) -> list[str]:
 
 def _ratio_line(row: Row, others: Iterable[str]) -> list[str]:
     def cell(loop: str) -> str:
-        return FAILED if loop in row.failed else units.ratio(row.ratio(loop))
+        return absence(row, loop) or units.ratio(row.ratio(loop))
 
-    base = FAILED if YARDSTICK in row.failed else units.quantity(row.value(YARDSTICK), row.measure)
+    figure = units.quantity(row.value(YARDSTICK), row.measure)
+    base = absence(row, YARDSTICK) or figure
     goal = "" if row.goal is None else str(row.goal)
     return [row.title, base, *map(cell, others), _spread(row), _rival(row), goal, _verdict(row)]
 

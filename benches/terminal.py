@@ -35,6 +35,8 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[str]:
             yield paint(line, _colour(line) if index else DIM)
     for (case, loop), reason in report.failures.items():
         yield paint(f"FAILED {case} on {loop}: {reason}", RED)
+    for (case, loop), reason in report.lacks.items():
+        yield paint(f"lacking for {case} on {loop}: {reason}", DIM)
     if report.means:
         yield ""
         for index, line in enumerate(_aligned(table.geometric_means(report.means, report.loops))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 TESTS_ON = os.environ.get("SABURO_TESTS_ON", "both")
@@ -44,6 +46,15 @@ class Kind:
             names = {"asyncio": asyncio}
         loop: asyncio.AbstractEventLoop = eval(self.factory, names)
         return loop
+
+    @property
+    def streams(self) -> Any:
+        """The module that has StreamReader, open_connection and the like."""
+        if self.is_saburo:
+            import saburo
+
+            return saburo
+        return asyncio
 
     def script(self, source: str) -> str:
         """`source` as a program in which `new_loop()` makes a loop of this kind."""
@@ -104,6 +115,17 @@ KINDS = [
 def finished(command: list[str], options: dict[str, Any]) -> Finished:
     options = {"capture_output": True, "text": True, "timeout": PATIENCE * 2, **options}
     return subprocess.run(command, check=False, **options)
+
+
+def children() -> set[int]:
+    """The child processes that nobody has waited for yet: those that run, and zombies."""
+    found: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        # The thread may have ended.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            listed = Path(f"/proc/self/task/{thread}/children").read_text()
+            found.update(map(int, listed.split()))
+    return found
 
 
 def turn(loop: asyncio.AbstractEventLoop, count: int = 1) -> None:

@@ -1,7 +1,7 @@
 """Fixtures of the behaviour tests, and the rules every one of them is held to.
 
-A test that asks for `kind`, `new_loop`, `loop` or `run` runs once per loop. Modules marked
-`every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
+A test that asks for `kind`, `new_loop`, `loop`, `streams` or `run` runs once per loop. Modules
+marked `every_task_kind` run a third time, on a saburo loop that makes the standard library's tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript
+from both_loops import KINDS, PATIENCE, TESTS_ON, Kind, StartScript, children
 
 HERE = Path(__file__).parent
 HELD = (HERE, HERE / "downstream")
@@ -45,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "every_task_kind: also run on a saburo loop with the standard library's tasks"
     )
     config.addinivalue_line("markers", "saburo_only: says where saburo differs from asyncio")
+    config.addinivalue_line(
+        "markers", "as_since(major, minor): saburo does as asyncio from that version of Python on"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,6 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     kinds = KINDS if metafunc.definition.get_closest_marker("every_task_kind") else KINDS[:2]
     if metafunc.definition.get_closest_marker("saburo_only"):
+        kinds = [kind for kind in kinds if kind.is_saburo]
+    newer = metafunc.definition.get_closest_marker("as_since")
+    if newer is not None and sys.version_info < newer.args:
         kinds = [kind for kind in kinds if kind.is_saburo]
     not_built = pytest.mark.skip(reason="SABURO_TESTS_ON=asyncio")
     metafunc.parametrize(
@@ -90,11 +96,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test leaves a descriptor, a thread, a hook or a running loop to the next one."""
+    """No test leaves a descriptor, a thread, a child, a hook or a running loop to the next one."""
     if request.path.parent not in HELD:
         yield
         return
     descriptors, threads = open_descriptors(), set(threading.enumerate())
+    processes = children()
     faulthandler.dump_traceback_later(STUCK_AFTER, exit=True, file=_stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -106,6 +113,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not thread.is_alive(), f"{thread} is left"
     new = {d: target for d, target in open_descriptors().items() if descriptors.get(d) != target}
     assert not new, f"descriptors are left: {new}"
+    assert children() <= processes, "child processes are left"
     assert asyncio._get_running_loop() is None
     assert signal.set_wakeup_fd(-1) == -1
     assert sys.get_asyncgen_hooks() == (None, None)
@@ -135,6 +143,12 @@ def loop(kind: Kind) -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+@pytest.fixture
+def streams(kind: Kind) -> Any:
+    """The module that has StreamReader, open_connection and the like: asyncio or saburo."""
+    return kind.streams
 
 
 @pytest.fixture

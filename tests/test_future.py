@@ -61,7 +61,7 @@ def test_repeated_results_do_not_pile_up_tracebacks(loop: Loop) -> None:
     future.set_exception(ValueError())
     lengths = []
     for _ in range(3):
-        with pytest.raises(ValueError) as caught:  # noqa: PT011
+        with pytest.raises(ValueError) as caught:
             future.result()
         lengths.append(len(caught.traceback))
     assert lengths[0] == lengths[1] == lengths[2]

@@ -283,6 +283,33 @@ def dead(*refs: Any) -> bool:
     return all(ref() is None for ref in refs)
 
 
+@pytest.mark.saburo_only
+def test_a_loop_with_a_running_child_is_collected(kind: Kind) -> None:
+    """The child is killed, and its transport says that nobody has closed it. asyncio loses the
+    pidfd, and up to 3.13 closes pipes by means of the loop that is gone."""
+
+    class Protocol(asyncio.SubprocessProtocol):
+        transport: Any
+        loop: Any
+
+    def cycle() -> tuple[int, list[Any]]:
+        loop = kind.new_loop()
+        protocol = Protocol()
+        transport, _ = loop.run_until_complete(
+            loop.subprocess_exec(lambda: protocol, "sleep", "3600")
+        )
+        protocol.transport, protocol.loop = transport, loop
+        refs: list[Any] = [weakref.ref(loop), weakref.ref(transport), weakref.ref(protocol)]
+        return transport.get_pid(), refs
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        pid, refs = cycle()
+        assert dead(*refs)
+    with contextlib.suppress(ChildProcessError):  # Popen has waited for it
+        assert os.waitpid(pid, 0) == (pid, 9)
+
+
 # --- Cycles while the loop lives on. ---
 
 

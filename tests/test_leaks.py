@@ -208,6 +208,100 @@ def sockets(loop: Loop) -> None:
     two.close()
 
 
+def streams_of(loop: Loop) -> Any:
+    if type(loop).__module__ == "saburo":
+        import saburo
+
+        return saburo
+    return asyncio
+
+
+def readers(loop: Loop) -> None:
+    async def main() -> None:
+        reader = streams_of(loop).StreamReader(loop=loop)
+        reader.witness = witness
+        reader.feed_data(b"one\ntwo;")
+        assert await reader.readline() == b"one\n"
+        assert await reader.readuntil(b";") == b"two;"
+        for read in (reader.read, reader.readline, reader.readexactly):
+            task = asyncio.create_task(read(*([9] if read != reader.readline else [])))
+            await asyncio.sleep(0)
+            repr(reader)
+            reader.feed_data(b"12345678\n")
+            assert len(await task) == 9
+        for _ in range(2):
+            task = asyncio.create_task(reader.readexactly(9))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        reader.readline().close()
+        reader._buffer.extend(b"unread")
+        reader.feed_eof()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await reader.readexactly(9)
+        reader.set_exception(LookupError(witness))
+        with pytest.raises(LookupError):
+            await reader.read()
+
+    loop.run_until_complete(main())
+
+
+def connections(loop: Loop) -> None:
+    streams = streams_of(loop)
+
+    async def echo(reader: Any, writer: Any) -> None:
+        writer.witness = witness
+        writer.write(await reader.readline())
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        async with await streams.start_server(echo, "127.0.0.1", 0) as server:
+            reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
+            writer.witness = witness
+            writer.write(b"line\n")
+            assert await reader.read() == b"line\n"
+            writer.close()
+            await writer.wait_closed()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+
+
+class WithWitness(asyncio.SubprocessProtocol):
+    def __init__(self, ended: asyncio.Event) -> None:
+        self.witness = witness
+        self.ended = ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+
+def subprocesses(loop: Loop) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+        transport, _ = await loop.subprocess_exec(lambda: WithWitness(ended), "true")
+        await ended.wait()
+        transport.close()
+        process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+        assert (await process.communicate(b"x"))[0] == b"x"
+        ended.clear()
+        transport, _ = await loop.subprocess_exec(lambda: WithWitness(ended), "cat")
+        transport.close()
+        await ended.wait()
+        with pytest.raises(FileNotFoundError):
+            await loop.subprocess_exec(lambda: WithWitness(ended), "/no/such/program")
+        start = asyncio.create_task(loop.subprocess_exec(lambda: WithWitness(ended), "cat"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ended.clear()
+        start.cancel()
+        await asyncio.wait([start])
+        await ended.wait()
+
+    loop.run_until_complete(main())
+
+
 def generators(loop: Loop) -> None:
     async def generate() -> Any:
         yield witness
@@ -269,6 +363,9 @@ WORK: list[Callable[[Loop], None]] = [
     wrong_calls,
     threads,
     sockets,
+    readers,
+    connections,
+    subprocesses,
     generators,
     factories,
     handlers,
@@ -329,7 +426,7 @@ def test_loops_come_and_go(new_loop: Any) -> None:
     assert after[0] - before[0] < 50
 
 
-@pytest.mark.parametrize("work", [call_soon, tasks, combinators, cancelled_tasks, sockets])
+@pytest.mark.parametrize("work", [call_soon, tasks, combinators, cancelled_tasks, sockets, readers])
 def test_memory_does_not_grow(loop: Loop, work: Callable[[Loop], None]) -> None:
     """Also what the collector cannot see: names, buffers, slots of queues."""
     loop.set_exception_handler(lambda _loop, _context: None)

@@ -9,3 +9,12 @@ from benches.cases import timers  # noqa: F401
 from benches.cases import primitives  # noqa: F401
 from benches.cases import processes  # noqa: F401
 from benches.cases import threads  # noqa: F401
+from benches.cases import protocols  # noqa: F401
+from benches.cases import streams  # noqa: F401
+from benches.cases import sockets  # noqa: F401
+from benches.cases import bulk  # noqa: F401
+from benches.cases import idle  # noqa: F401
+from benches.cases import clients  # noqa: F401
+from benches.cases import tls  # noqa: F401
+from benches.cases import subprocesses  # noqa: F401
+from benches.cases import programs  # noqa: F401

@@ -30,6 +30,7 @@ from ._saburo import (
     TimerHandle,
     __version__,
 )
+from ._server import Server
 from ._streams import open_connection, open_unix_connection, start_server, start_unix_server
 
 # Not the one from `typing`, here and in the other files: importing that takes longer than all of
@@ -43,6 +44,7 @@ __all__ = (
     "Handle",
     "InternalError",
     "Loop",
+    "Server",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",

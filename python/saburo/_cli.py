@@ -21,7 +21,6 @@ from . import __version__
 from ._compat import main_names
 from ._install import install
 from ._traceback import show_without_us
-from ._unavailable import Unavailable
 
 _T = TypeVar("_T")
 
@@ -209,6 +208,7 @@ def _versions() -> Iterator[str]:
     yield f"saburo {__version__}"
     yield f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     yield platform.platform()
-    yield "features: tasks, futures, timers, executors, signals, sock_*, debug mode, tasks='stdlib'"
-    missing = sorted(name for name in vars(Unavailable) if not name.startswith("_"))
-    yield f"not yet: {', '.join(missing)}"
+    yield (
+        "features: tasks, futures, timers, executors, signals, sock_*, transports, servers, "
+        "streams, TLS, pipes, subprocesses, debug mode, install(), tasks='stdlib'"
+    )

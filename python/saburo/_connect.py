@@ -266,12 +266,16 @@ class Connecting(Sockets, Transports):
         if happy_eyeballs_delay is not None:
             return await race(self, attempts, happy_eyeballs_delay)  # type: ignore[arg-type]
         errors: list[OSError] = []
-        for attempt in attempts:
-            outcome = await attempt()
-            if not isinstance(outcome, list):
-                return outcome
-            errors += outcome
-        return errors
+        try:
+            for attempt in attempts:
+                outcome = await attempt()
+                if not isinstance(outcome, list):
+                    return outcome
+                errors += outcome
+            return errors
+        finally:
+            # The errors' tracebacks may lead back to here.
+            outcome = errors = []
 
     async def _attempt(
         self, info: _AddressInfo, local_infos: list[_AddressInfo] | None
@@ -327,8 +331,6 @@ class Connecting(Sockets, Transports):
         ssl_shutdown_timeout: float | None,
     ) -> tuple[asyncio.Transport, _ProtocolT]:
         """A transport over `sock` and its protocol, once they are connected."""
-        # Before anything else, because what follows closes the socket if it fails.
-        self._ensure_fd_no_transport(sock)
         context = contextvars.copy_context()
         try:
             sock.setblocking(False)
@@ -349,13 +351,14 @@ class Connecting(Sockets, Transports):
             else:
                 transport = self._make_socket_transport(sock, protocol, waiter, context=context)
         except BaseException:
-            # Also one that was given: so asyncio does.
-            sock.close()
+            # Also one that was given, as asyncio does; but not under a transport that has it.
+            if self._is_free(sock):
+                sock.close()
             raise
         try:
             await waiter
         except BaseException:
-            has_failed = waiter.done() and not waiter.cancelled()
+            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception()
             if is_given and not has_failed:
                 self._leave_socket(sock)
             else:
@@ -364,6 +367,15 @@ class Connecting(Sockets, Transports):
             del waiter
             raise
         return transport, protocol
+
+    def _is_free(self, sock: socket.socket) -> bool:
+        try:
+            self._ensure_fd_no_transport(sock)
+        except RuntimeError:
+            return False
+        except ValueError:
+            pass  # no descriptor, no transport
+        return True
 
 
 def _check_tls_times(

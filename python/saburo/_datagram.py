@@ -110,7 +110,6 @@ class Datagrams(Sockets, Transports):
                 reuse_port=bool(reuse_port),
                 allow_broadcast=bool(allow_broadcast),
             )
-        self._ensure_fd_no_transport(endpoint)
         try:
             protocol = protocol_factory()
             waiter = self.create_future()

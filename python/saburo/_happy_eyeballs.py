@@ -76,12 +76,16 @@ async def _winner(
 
 
 async def _end_others(started: list[_Task], winner: _Task | None) -> None:
-    others = [task for task in started if task is not winner]
-    for task in others:
-        task.cancel()
-        # A callback, which is called also if the wait below is cancelled.
-        task.add_done_callback(_close_late)
-    running = [task for task in others if not task.done()]
+    running = []
+    for task in started:
+        if task.done():
+            if task is not winner:
+                _close_late(task)
+        else:
+            task.cancel()
+            # A callback, which is called also if the wait below is cancelled.
+            task.add_done_callback(_close_late)
+            running.append(task)
     if running:
         await asyncio.wait(running)
 

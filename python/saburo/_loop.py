@@ -22,9 +22,8 @@ from ._registry import remember
 from ._report import logger
 from ._sendfile_transport import SendingThroughTransports
 from ._serve import Serving
-from ._signals import Signals
 from ._start_tls import StartingTls
-from ._unavailable import Unavailable
+from ._subprocess import Subprocesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,15 +44,13 @@ class Loop(
     Pipes,
     StartingTls,
     SendingThroughTransports,
-    Signals,
-    Unavailable,
+    Subprocesses,
     _saburo.Loop,
     asyncio.AbstractEventLoop,
 ):
     """An asyncio event loop.
 
     Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
-    Subprocesses raise NotImplementedError for now.
 
     `tasks="stdlib"` makes `create_task` and `create_future` return asyncio's own classes, for tools
     that look inside of them, such as `python -m asyncio ps`.
@@ -79,6 +76,7 @@ class Loop(
     def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
         self._asyncgens = weakref.WeakSet()
         self._signal_handlers = {}
+        self._children = set()
         if tasks not in ("native", "stdlib"):
             # Closed, so that the half-made loop does not complain of not having been.
             self._close()
@@ -180,6 +178,7 @@ class Loop(
             self._release_signals()
         finally:
             self._close()
+            self._let_children_go()
             self._let_pools_go()
 
     def set_debug(self, enabled: bool) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 
 from ._sock import Sockets, _refuse_tls
 
@@ -78,13 +79,14 @@ class SendingFiles(Sockets):
             raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
         try:
             source = file.fileno()
-            size = os.fstat(source).st_size
+            status = os.fstat(source)
         except (AttributeError, OSError):
             # io.UnsupportedOperation, from an object in memory, is an OSError.
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
-        block = count or size
-        if not block:
-            return 0
+        if not stat.S_ISREG(status.st_mode):
+            raise asyncio.SendfileNotAvailableError("not a regular file")
+        # Files below /proc have no size, but bytes.
+        block = count or status.st_size or _MOST
         sent = 0
         try:
             while count is None or sent < count:
@@ -107,7 +109,7 @@ class SendingFiles(Sockets):
     async def _send_by_hand(
         self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
     ) -> int:
-        seekable = hasattr(file, "seek")
+        seekable = is_seekable(file)
         if seekable:
             file.seek(offset)
         buffer = bytearray(min(count, _CHUNK) if count else _CHUNK)
@@ -125,6 +127,13 @@ class SendingFiles(Sockets):
         finally:
             if sent > 0 and seekable:
                 file.seek(offset + sent)
+
+
+def is_seekable(file: Any) -> bool:
+    """A pipe has a position to seek just as little as an object without seek(): it is read on."""
+    if hasattr(file, "seekable"):
+        return bool(file.seekable())
+    return hasattr(file, "seek")
 
 
 def _read_into(file: Any, view: memoryview) -> int | None:

@@ -11,7 +11,7 @@ import asyncio
 import functools
 from asyncio import constants
 
-from ._sendfile import SendingFiles, _check_parameters, _read_into
+from ._sendfile import SendingFiles, _check_parameters, _read_into, is_seekable
 from ._transports import Transports
 
 TYPE_CHECKING = False
@@ -115,7 +115,7 @@ class SendingThroughTransports(SendingFiles, Transports):
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
         """Through the transport's buffer, at the pace of its flow control."""
-        seekable = hasattr(file, "seek")
+        seekable = is_seekable(file)
         if seekable:
             file.seek(offset)
         sent = 0

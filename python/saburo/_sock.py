@@ -1,4 +1,6 @@
-"""sock_recv … sock_accept: a program's own sockets, awaited.
+"""sock_recvfrom … sock_accept: a program's own sockets, awaited.
+
+`sock_recv`, `sock_recv_into` and `sock_sendall` are native; here is what they leave to Python.
 
 The rule: try the operation; if the kernel says "not yet", wait until the descriptor is ready and
 try again. The wait itself reads nothing, so a cancelled call has lost no byte and left no
@@ -36,21 +38,8 @@ class Sockets(Resolving):
     per socket at a time. `sock` must be non-blocking.
     """
 
-    async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
-        """Receives up to `nbytes` bytes; `b""` means the other side has finished.
-
-        >>> import asyncio, saburo, socket
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     left, right = socket.socketpair()
-        ...     with left, right:
-        ...         left.setblocking(False)
-        ...         right.setblocking(False)
-        ...         await loop.sock_sendall(left, b"tea")
-        ...         return await loop.sock_recv(right, 1024)
-        >>> saburo.run(main())
-        b'tea'
-        """
+    async def _any_sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
+        """`sock_recv` of what is not plainly a socket, and in debug mode."""
         self._check_socket(sock)
         while True:
             try:
@@ -58,20 +47,8 @@ class Sockets(Resolving):
             except _NOT_YET:
                 await self._wait_readable(sock)
 
-    async def sock_recv_into(self, sock: socket.socket, buf: WriteableBuffer) -> int:
-        """Receives into `buf`; returns how many bytes, 0 when the other side has finished.
-
-        >>> import asyncio, saburo, socket
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     left, right = socket.socketpair()
-        ...     with left, right:
-        ...         left.send(b"tea")
-        ...         right.setblocking(False)
-        ...         return await loop.sock_recv_into(right, bytearray(1024))
-        >>> saburo.run(main())
-        3
-        """
+    async def _any_sock_recv_into(self, sock: socket.socket, buf: WriteableBuffer) -> int:
+        """`sock_recv_into`, likewise."""
         self._check_socket(sock)
         while True:
             try:
@@ -130,22 +107,8 @@ class Sockets(Resolving):
             except _NOT_YET:
                 await self._wait_readable(sock)
 
-    async def sock_sendall(self, sock: socket.socket, data: ReadableBuffer) -> None:
-        """Sends all of `data`.
-
-        After an error or a cancellation nobody can say how much of it has arrived.
-
-        >>> import asyncio, saburo, socket
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     left, right = socket.socketpair()
-        ...     with left, right:
-        ...         left.setblocking(False)
-        ...         await loop.sock_sendall(left, b"tea")
-        ...         return right.recv(1024)
-        >>> saburo.run(main())
-        b'tea'
-        """
+    async def _any_sock_sendall(self, sock: socket.socket, data: ReadableBuffer) -> None:
+        """`sock_sendall`, likewise, and of what is not `bytes`."""
         self._check_socket(sock)
         try:
             sent = sock.send(data)

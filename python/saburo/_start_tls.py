@@ -72,6 +72,8 @@ class StartingTls(Transports):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
             call_connection_made=False,
         )
+        upgraded = tls._app_transport
+        assert upgraded is not None
         # Nothing may come in before `connection_made` below.
         plain.pause_reading()
         if server_side:
@@ -88,7 +90,6 @@ class StartingTls(Transports):
             # A handshake's error would keep its own waiter.
             del waiter
             raise
-        upgraded: asyncio.Transport = tls._app_transport
         return upgraded
 
 
@@ -97,5 +98,5 @@ def _hand_over_what_was_read(protocol: asyncio.BaseProtocol, tls: Any) -> None:
     if isinstance(protocol, asyncio.StreamReaderProtocol):
         reader: Any = getattr(protocol, "_stream_reader", None)
         if reader is not None and reader._buffer:
-            tls._incoming.write(reader._buffer)
+            tls._feed_early(reader._buffer)
             reader._buffer.clear()

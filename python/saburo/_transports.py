@@ -1,7 +1,7 @@
 """The cold side of a loop's native transports: listening, and what is said of what goes wrong.
 
-The transports themselves are native (`_saburo.StreamTransport` and its like), and so is accepting; Python is
-asked where TLS begins, where something fails, and in debug mode.
+The transports themselves are native (`_saburo.StreamTransport` and its like), and so is accepting;
+Python is asked where TLS begins, where something fails, and in debug mode.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import socket
 
 from ._report import logger
-from ._standins import StandIns
+from ._tls import TransportLayerSecurity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     _ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
 
 
-class Transports(StandIns):
+class Transports(TransportLayerSecurity):
     """Listening, and the loop's reports about its transports."""
 
     def _start_serving(
@@ -144,7 +144,7 @@ class Transports(StandIns):
         )
 
     def _report_read_pipe(self, transport: asyncio.ReadTransport, exc: OSError) -> None:
-        """Reading has failed. A terminal's answer when its other end is closed is nothing special."""
+        """Reading has failed. A terminal whose other end is closed answers so, too."""
         message = "Fatal read error on pipe transport"
         if exc.errno == errno.EIO:
             if self.get_debug():

@@ -15,7 +15,7 @@ from typing import Any
 
 PATH = Path(__file__).with_name("expected_differences.toml")
 
-KINDS = frozenset({"white-box", "transports", "design", "no loop", "platform"})
+KINDS = frozenset({"white-box", "design", "no loop", "platform"})
 
 
 @dataclass(frozen=True)

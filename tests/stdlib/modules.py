@@ -11,7 +11,7 @@ PACKAGE = "test.test_asyncio"
 
 # The loop under test and its classes.
 FULL = "full"
-# Our Future and Task on CPython's loops, for programs that bring their own loop.
+# Our classes on CPython's loops, for programs that bring their own loop.
 FOREIGN = "foreign"
 
 RUN: dict[str, tuple[str, ...]] = {
@@ -24,7 +24,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_free_threading": (FULL,),
     "test_ssl": (FULL,),
     "test_sendfile": (FULL,),
-    "test_streams": (FULL,),
+    "test_streams": (FULL, FOREIGN),
     "test_server": (FULL,),
     "test_server_context": (FULL,),
     "test_sslproto": (FULL,),
@@ -33,6 +33,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "test_events": (FULL,),
     "test_base_events": (FULL,),
     "test_unix_events": (FULL,),
+    "test_subprocess": (FULL,),
     "test_runners": (FULL,),
     "test_timeouts": (FULL,),
     "test_waitfor": (FULL,),

@@ -43,6 +43,8 @@ class Implementation:
     handles: tuple[type, type] | None
     # What tells the accelerated futures who waits for them, by the names tests know it by.
     waiters: dict[str, Callable[[Any, Any], None]]
+    # Streams: the classes, and the functions that make them, by the names they have in asyncio.
+    streams: dict[str, object]
     # The package whose modules are to share names with asyncio's, or None where it is asyncio.
     package: str | None
 
@@ -53,6 +55,17 @@ def under_test() -> str:
     if name not in ("saburo", "asyncio"):
         raise SystemExit(f"SABURO_STDLIB_ON is {name!r}; it can be saburo or asyncio")
     return name
+
+
+STREAMS = (
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "open_connection",
+    "open_unix_connection",
+    "start_server",
+    "start_unix_server",
+)
 
 
 class ReadyQueue:
@@ -124,6 +137,7 @@ def saburo_implementation() -> Implementation:
             f"_c_{name}": getattr(saburo._saburo, name)
             for name in ("future_add_to_awaited_by", "future_discard_from_awaited_by")
         },
+        streams={name: getattr(saburo, name) for name in STREAMS},
         package="saburo",
     )
 
@@ -160,6 +174,7 @@ def asyncio_implementation() -> Implementation:
         test_loop=TestLoop,
         handles=None,
         waiters={},
+        streams={},
         package=None,
     )
 
@@ -171,12 +186,15 @@ IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {
 
 
 def install_classes(implementation: Implementation) -> None:
-    """Take the places of the C accelerator's Future and Task, and of what belongs to them."""
+    """Take the places of the C Future and Task with what belongs to them, and of streams."""
     watch_module_attribute(asyncio.futures, "_CFuture", implementation.future)
     watch_module_attribute(asyncio.tasks, "_CTask", implementation.task)
     for name, function in implementation.waiters.items():
         if hasattr(asyncio.futures, name):  # from 3.14 on
             setattr(asyncio.futures, name, function)
+    for name, ours in implementation.streams.items():
+        # Where tests look. asyncio.subprocess goes on taking its own from asyncio.streams.
+        watch_module_attribute(asyncio, name, ours)
 
 
 def install_loop(implementation: Implementation) -> None:

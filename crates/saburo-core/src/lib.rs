@@ -73,6 +73,7 @@ pub mod pipe;
 mod reactor;
 mod read_buffer;
 mod ready;
+mod records;
 mod separators;
 #[cfg(feature = "signals")]
 mod signals;
@@ -87,6 +88,7 @@ pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
 pub use read_buffer::ReadBuffer;
+pub use records::{RECORD, Records, Seen};
 pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;

@@ -50,6 +50,41 @@ pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     socket::send(fd, data)
 }
 
+/// [`recv`] that does not block, whatever the socket was told.
+///
+/// # Errors
+///
+/// Those of [`recv`].
+///
+/// ```
+/// # use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// let (_one, other) = UnixStream::pair()?; // which would block
+/// let error = saburo_core::net::recv_now(other.as_raw_fd(), &mut [0; 16]).unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn recv_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    socket::recv_now(fd, buffer)
+}
+
+/// [`send`] that does not block, whatever the socket was told.
+///
+/// # Errors
+///
+/// Those of [`send`].
+///
+/// ```
+/// # use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// let (one, _other) = UnixStream::pair()?;
+/// assert_eq!(saburo_core::net::send_now(one.as_raw_fd(), b"hello")?, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    socket::send_now(fd, data)
+}
+
 /// Read one datagram into `buffer`: how many bytes, and who has sent it if he has an address of a
 /// known family. What does not fit is lost.
 ///

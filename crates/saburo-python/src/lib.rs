@@ -16,8 +16,10 @@ mod handle;
 mod names;
 mod pool;
 mod running;
+mod sock;
 mod streams;
 mod task;
+mod tls;
 mod transport;
 
 use ffi::{Module, Res};
@@ -59,6 +61,9 @@ True",
     module.class::<streams::ReaderCoroutine>()?;
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
+    module.class::<sock::SockCoroutine>()?;
+    module.class::<tls::TlsProtocol>()?;
+    module.class::<tls::TlsTransport>()?;
     module.class::<transport::StreamTransport>()?;
     module.class::<transport::DatagramTransport>()?;
     module.class::<transport::ReadPipeTransport>()?;

@@ -2,9 +2,10 @@
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
 
-use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
+use crate::ffi::{Global, Obj, Object, Res, import, int, intern, tuple};
 
 static NAMES: Global<Names> = Global::new();
+static TLS_NAMES: Global<TlsNames> = Global::new();
 
 /// The table; only once the module has been imported.
 #[inline]
@@ -99,7 +100,11 @@ macro_rules! table {
 
 table! {
     strings {
+        abort,
         add_done_callback,
+        any_sock_recv = c"_any_sock_recv",
+        any_sock_recv_into = c"_any_sock_recv_into",
+        any_sock_sendall = c"_any_sock_sendall",
         args,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         attach = c"_attach",
@@ -110,9 +115,13 @@ table! {
         can_write_eof,
         cancel,
         cancelled,
+        check_handshake_timeout = c"_check_handshake_timeout",
+        check_shutdown_timeout = c"_check_shutdown_timeout",
+        cipher,
         close,
         co_filename,
         co_name,
+        compression,
         connection_lost,
         connection_made,
         context,
@@ -123,6 +132,8 @@ table! {
         debug,
         debug_transport = c"_debug_transport",
         detach = c"_detach",
+        do_handshake,
+        do_read = c"_do_read",
         done,
         drain_helper = c"_drain_helper",
         dunder_await = c"__await__",
@@ -143,6 +154,7 @@ table! {
         feed_eof,
         filename,
         fileno,
+        force_close = c"_force_close",
         future,
         get,
         get_buffer,
@@ -152,6 +164,7 @@ table! {
         get_loop,
         get_running_loop = c"_get_running_loop",
         getitem = c"__getitem__",
+        getpeercert,
         getpeername,
         getsockname,
         handle,
@@ -168,11 +181,14 @@ table! {
         name,
         pause_reading,
         pause_writing,
+        peercert,
         peername,
+        pending,
         pipe,
         private_loop = c"_loop",
         private_source_traceback = c"_source_traceback",
         protocol,
+        read,
         recvfrom,
         replace_transport = c"_replace_transport",
         report_callback = c"_report_callback",
@@ -181,6 +197,7 @@ table! {
         report_throttle = c"_report_throttle",
         report_transport = c"_report_transport",
         result,
+        resume = c"_resume",
         resume_reading,
         resume_writing,
         retry = c"_retry",
@@ -194,13 +211,18 @@ table! {
         socket,
         sockname,
         source_traceback,
+        ssl_object,
         sslcontext,
+        sslobj = c"_sslobj",
         task,
         throw,
+        time,
         transport,
         try_native = c"TRY_NATIVE",
+        unwrap,
         update,
         warning,
+        wrap_bio,
         write,
         write_eof,
         writelines,
@@ -218,6 +240,7 @@ table! {
         class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
+        class_protocol = c"asyncio.protocols", c"Protocol";
         class_read_transport = c"asyncio.transports", c"ReadTransport";
         class_socket = c"socket", c"socket";
         class_stream_reader = c"asyncio.streams", c"StreamReader";
@@ -266,4 +289,65 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
+}
+
+/// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters
+/// without `ssl`.
+pub(crate) struct TlsNames {
+    pub(crate) certificate_error: Obj,
+    pub(crate) memory_bio: Obj,
+    pub(crate) ssl_error: Obj,
+    pub(crate) ssl_object_read: Obj,
+    pub(crate) ssl_object_write: Obj,
+    pub(crate) syscall_error: Obj,
+    pub(crate) want_read_error: Obj,
+    pub(crate) sendfile_fallback: Obj,
+    /// `("server_side", "server_hostname")`
+    pub(crate) kw_wrap_bio: Obj,
+    /// More bytes than any record has.
+    pub(crate) most: Obj,
+    pub(crate) flow_marks: Obj,
+    pub(crate) log_eof: Obj,
+    pub(crate) log_handshake: Obj,
+    pub(crate) log_handshake_done: Obj,
+    pub(crate) report_fatal: Obj,
+    pub(crate) warn_closed: Obj,
+    pub(crate) warn_keep_open: Obj,
+}
+
+/// The names for TLS; ImportError where there is none.
+#[inline]
+pub(crate) fn tls_names() -> Res<&'static TlsNames> {
+    match TLS_NAMES.get() {
+        Some(names) => Ok(names),
+        None => load_tls_names(),
+    }
+}
+
+#[cold]
+fn load_tls_names() -> Res<&'static TlsNames> {
+    let (read, write) = (intern(c"read")?, intern(c"write")?);
+    let ssl_object = import(c"ssl", c"SSLObject")?;
+    let ours = import(c"saburo._tls", c"")?;
+    let our = |name: &std::ffi::CStr| ours.attr(&*intern(name)?);
+    TLS_NAMES.set(TlsNames {
+        certificate_error: import(c"ssl", c"CertificateError")?,
+        memory_bio: import(c"ssl", c"MemoryBIO")?,
+        ssl_error: import(c"ssl", c"SSLError")?,
+        ssl_object_read: ssl_object.attr(&read)?,
+        ssl_object_write: ssl_object.attr(&write)?,
+        syscall_error: import(c"ssl", c"SSLSyscallError")?,
+        want_read_error: import(c"ssl", c"SSLWantReadError")?,
+        sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
+        kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
+        most: int(1 << 20)?,
+        flow_marks: our(c"flow_marks")?,
+        log_eof: our(c"log_eof")?,
+        log_handshake: our(c"log_handshake")?,
+        log_handshake_done: our(c"log_handshake_done")?,
+        report_fatal: our(c"report_fatal")?,
+        warn_closed: our(c"warn_closed")?,
+        warn_keep_open: our(c"warn_keep_open")?,
+    });
+    Ok(TLS_NAMES.get().expect("set just now"))
 }

@@ -26,6 +26,20 @@ pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| net::send(fd, data, QUIET))?)
 }
 
+/// `recv` that does not block, whatever the socket was told.
+#[inline]
+pub(crate) fn recv_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT))?.0)
+}
+
+/// `send` that does not block, whatever the socket was told.
+#[inline]
+pub(crate) fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::send(fd, data, QUIET.union(SendFlags::DONTWAIT)))?)
+}
+
 /// Send several pieces in one call, as many bytes as the kernel has room for.
 #[inline]
 pub(crate) fn send_vectored(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

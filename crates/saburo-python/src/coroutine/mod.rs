@@ -1,4 +1,4 @@
-//! Coroutines whose body is Rust: what `reader.readline()` returns.
+//! Coroutines whose body is Rust: what `reader.readline()` and `loop.sock_recv()` return.
 //!
 //! To Python each is a `collections.abc.Coroutine`: it can be awaited, made a task of, timed out and closed.
 //! The rule is Python's own: nothing runs before the first step, no step runs inside another, and one that
@@ -13,6 +13,7 @@ use crate::ffi::{
     string, tuple, warn_deprecated,
 };
 use crate::names::names;
+use crate::sock::SockCoroutine;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 
 pub(crate) use awaiting::Awaiting;
@@ -84,7 +85,9 @@ impl Life {
 /// Is it a coroutine of one of these classes?
 #[inline]
 pub(crate) fn is_native(object: &Object) -> bool {
-    object.cast_exact::<ReaderCoroutine>().is_some() || object.cast_exact::<WriterCoroutine>().is_some()
+    object.cast_exact::<ReaderCoroutine>().is_some()
+        || object.cast_exact::<WriterCoroutine>().is_some()
+        || object.cast_exact::<SockCoroutine>().is_some()
 }
 
 /// One step.
@@ -111,7 +114,7 @@ fn resume<T: Coroutine>(this: &Instance<T>, resumed: Option<Obj>) -> Res<Sent> {
         Ok(Sent::Returned(_)) => end(this),
         Err(_) => end(this),
     }
-    sent.or_else(|raised| Err(not_stop_iteration(raised)))
+    sent.map_err(not_stop_iteration)
 }
 
 /// It holds nothing any more: a coroutine may be kept long after its end.

@@ -24,13 +24,14 @@ use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::pool::Pool;
 use crate::running;
+use crate::sock;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::{Direction, Watch, ensure_free, os_error};
+pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]
@@ -444,7 +445,7 @@ True";
 }
 
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
-    network::describe(threads::describe(builder))
+    sock::describe(network::describe(threads::describe(builder)))
         .many(
             c"add_reader",
             watch::add_reader,

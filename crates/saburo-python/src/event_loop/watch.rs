@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::ffi::{Args, Context, Instance, Obj, Object, Raised, Res, builtin, int, none, raise, string};
+use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
@@ -98,11 +98,15 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
 /// A future done when the descriptor is ready. Its first callback ends the watch, so a wait that is
 /// cancelled leaves nothing behind, and has read nothing.
 pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
+    wait_for(this, direction, fd).map(Own::into_obj)
+}
+
+/// The same, for Rust.
+pub(crate) fn wait_for(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Own<Future>> {
     this.check_usable()?;
-    // By number in the message, whatever it came in.
     let number = descriptor(fd)?;
     if let Some(number) = number {
-        free_descriptor(this, &*int(i64::from(number))?)?;
+        check_free(this, number, || int(i64::from(number))?.repr())?;
     }
     wait_on(this, direction, kernel_number(number)?)
 }
@@ -110,14 +114,14 @@ pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> 
 /// The same for a descriptor that a transport has.
 pub(super) fn wait_unchecked(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
     this.check_usable()?;
-    wait_on(this, direction, kernel_number(descriptor(fd)?)?)
+    wait_on(this, direction, kernel_number(descriptor(fd)?)?).map(Own::into_obj)
 }
 
-fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Obj> {
+fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Own<Future>> {
     let future = new_future(this)?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
-    Ok(future.into_obj())
+    Ok(future)
 }
 
 /// Ends a future's watch, unless somebody else watches the descriptor by now.
@@ -133,7 +137,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
-fn cancel(before: Option<Ready>) -> Res<bool> {
+pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
     match before {
         Some(Ready::Handle(handle)) => {
             handle::cancel_any(&handle)?;
@@ -165,17 +169,24 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
     }
 }
 
-/// The same, RuntimeError if a transport has it: its bytes are not for anybody else.
+/// The same, RuntimeError if a transport has it.
 fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     let descriptor = descriptor(object)?;
-    if let Some(transport) = descriptor.and_then(|fd| this.transports.of(fd))
-        && !transport::is_closing(&transport)
-    {
-        let (object, transport) = (object.repr()?, transport.repr()?);
-        let message = format!("File descriptor {object} is used by transport {transport}");
-        return raise(builtin::runtime_error(), &message);
+    if let Some(fd) = descriptor {
+        check_free(this, fd, || object.repr())?;
     }
     Ok(descriptor)
+}
+
+/// A transport's bytes are not for anybody else.
+fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<()> {
+    if let Some(transport) = this.transports.of(fd)
+        && !transport::is_closing(&transport)
+    {
+        let message = format!("File descriptor {} is used by transport {}", named()?, transport.repr()?);
+        return raise(builtin::runtime_error(), &message);
+    }
+    Ok(())
 }
 
 /// RuntimeError if a transport has the descriptor, ValueError if it is none.

@@ -6,6 +6,7 @@ use pyo3_ffi as ffi;
 
 use super::error::{Raised, Res};
 use super::object::{Obj, Object};
+use super::window::Stretch;
 
 /// Exactly a `bytes`: it never changes, and letting go of it runs no code.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ pub(crate) fn bytearray(data: &[u8]) -> Res<Obj> {
 /// Lends the bytes of an object to `look`, which must run no Python. BufferError or TypeError for one that
 /// has none, or not in a row.
 pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
-    let view = View::of(object, ffi::PyBUF_SIMPLE)?;
+    let view = View::of(object)?;
     // SAFETY: the view describes this many bytes; while it is held they stay where they are, and nobody
     // writes to them, as no Python runs.
     Ok(look(unsafe { std::slice::from_raw_parts(view.start(), view.len()) }))
@@ -115,7 +116,7 @@ pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> 
 
 /// Lends them to be written to. The same errors, and BufferError for what must not be changed.
 pub(crate) fn lend_mut<R>(object: &Object, fill: impl FnOnce(&mut [u8]) -> R) -> Res<R> {
-    let view = View::of(object, ffi::PyBUF_WRITABLE)?;
+    let view = View::writable(object)?;
     // SAFETY: as above, and writable; `fill` is the only code that runs, so it has the only access.
     Ok(fill(unsafe { std::slice::from_raw_parts_mut(view.start(), view.len()) }))
 }
@@ -140,11 +141,27 @@ pub(crate) fn lend_text<R>(object: &Object, look: impl FnOnce(&str) -> R) -> Opt
     }
 }
 
-/// A buffer of Python's while we hold it.
-struct View(Box<ffi::Py_buffer>);
+/// A buffer of Python's while we hold it: it cannot be resized.
+pub(crate) struct View(Box<ffi::Py_buffer>);
 
 impl View {
-    fn of(object: &Object, flags: std::ffi::c_int) -> Res<View> {
+    /// BufferError or TypeError for an object that has none, or not in a row.
+    pub(crate) fn of(object: &Object) -> Res<View> {
+        View::with(object, ffi::PyBUF_SIMPLE)
+    }
+
+    /// The same, and BufferError for what must not be changed.
+    pub(crate) fn writable(object: &Object) -> Res<View> {
+        View::with(object, ffi::PyBUF_WRITABLE)
+    }
+
+    /// Its bytes, for what runs without the interpreter.
+    pub(crate) fn stretch(&self) -> Stretch<'_> {
+        // SAFETY: the view describes this many bytes, which stay where they are while it is held.
+        unsafe { Stretch::new(self.start(), self.len(), self.0.readonly == 0) }
+    }
+
+    fn with(object: &Object, flags: std::ffi::c_int) -> Res<View> {
         let mut view = Box::new(MaybeUninit::<ffi::Py_buffer>::zeroed());
         // SAFETY: a live object, and room for the view, which is filled where the answer is 0. It stays at
         // its place until it is released, because some exporters point into it.

@@ -119,6 +119,12 @@ impl<T: Class> Instance<T> {
         Own(self.as_object().to_obj(), PhantomData)
     }
 
+    /// Has anybody given it attributes of its own?
+    #[inline]
+    pub(crate) fn has_attributes(&self) -> bool {
+        !self.dict.peek().is_null()
+    }
+
     /// How many references there are.
     #[inline]
     pub(crate) fn references(&self) -> isize {

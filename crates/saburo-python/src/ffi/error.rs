@@ -118,6 +118,13 @@ pub(crate) fn raise_given<T>(given: &Object) -> Res<T> {
     Err(Raised::raising(&exception))
 }
 
+/// Warns of something that was not closed; an error where the filters make it one.
+#[cold]
+pub(crate) fn warn_resource(message: &CStr) -> Res<()> {
+    // SAFETY: a static class and a C string.
+    Raised::check(unsafe { ffi::PyErr_WarnEx(ffi::PyExc_ResourceWarning, message.as_ptr(), 1) })
+}
+
 /// Warns the caller of something deprecated; an error where the filters make it one.
 #[cold]
 pub(crate) fn warn_deprecated(message: &CStr) -> Res<()> {
@@ -140,6 +147,7 @@ pub(crate) mod builtin {
 
     classes! {
         assertion_error = PyExc_AssertionError;
+        connection_aborted_error = PyExc_ConnectionAbortedError;
         connection_reset_error = PyExc_ConnectionResetError;
         exception = PyExc_Exception;
         generator_exit = PyExc_GeneratorExit;
@@ -151,6 +159,7 @@ pub(crate) mod builtin {
         stop_async_iteration = PyExc_StopAsyncIteration;
         stop_iteration = PyExc_StopIteration;
         system_exit = PyExc_SystemExit;
+        timeout_error = PyExc_TimeoutError;
         type_error = PyExc_TypeError;
         value_error = PyExc_ValueError;
     }

@@ -29,15 +29,16 @@ mod slot;
 #[cfg(Py_3_14)]
 mod thread_state;
 mod weak;
+mod window;
 
 pub(crate) use args::{Args, Params};
-pub(crate) use buffer::{Bytes, bytearray, bytes, lend, lend_mut, lend_text};
+pub(crate) use buffer::{Bytes, View, bytearray, bytes, lend, lend_mut, lend_text};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};
 pub(crate) use context_layout::{Vars, current_vars, find_layout};
 pub(crate) use coroutine::{Sent, send, throw};
-pub(crate) use error::{Raised, Res, aside, builtin, raise, raise_given, warn_deprecated};
+pub(crate) use error::{Raised, Res, aside, builtin, raise, raise_given, warn_deprecated, warn_resource};
 pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
 pub(crate) use module::Module;
 pub(crate) use object::{
@@ -47,3 +48,4 @@ pub(crate) use slot::Slot;
 #[cfg(Py_3_14)]
 pub(crate) use thread_state::RunningTask;
 pub(crate) use weak::Weak;
+pub(crate) use window::{BytesWriter, SslPart, Stretch, Window};

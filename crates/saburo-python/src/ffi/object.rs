@@ -116,6 +116,12 @@ impl Object {
         }
     }
 
+    /// Is `class` its very type?
+    #[inline]
+    pub(crate) fn is_exactly(&self, class: &Object) -> bool {
+        std::ptr::eq(self.type_ptr().cast(), class.as_ptr())
+    }
+
     /// Python's `is`.
     #[inline]
     pub(crate) fn is(&self, other: &Object) -> bool {

@@ -1,34 +1,50 @@
 //! What streams ask of their transport and their loop, whoever's these are.
 //!
-//! The border to the native transport: one of ours is called directly, any other by its methods.
+//! A transport of ours is called directly, which cannot be replaced or derived from; any other by its methods.
 
 use crate::event_loop::Loop;
 use crate::ffi::{Obj, Object, Raised, Res, builtin, none};
 use crate::names::names;
+use crate::transport::{StreamTransport, stream};
 
 #[inline]
 pub(super) fn pause_reading(transport: &Object) -> Res<()> {
-    transport.method(&names().pause_reading, &[]).map(drop)
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::pause_reading(ours),
+        None => transport.method(&names().pause_reading, &[]).map(drop),
+    }
 }
 
 #[inline]
 pub(super) fn resume_reading(transport: &Object) -> Res<()> {
-    transport.method(&names().resume_reading, &[]).map(drop)
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::resume_reading(ours),
+        None => transport.method(&names().resume_reading, &[]).map(drop),
+    }
 }
 
 #[inline]
 pub(super) fn is_closing(transport: &Object) -> Res<bool> {
-    transport.method(&names().is_closing, &[])?.truth()
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => Ok(ours.is_closing()),
+        None => transport.method(&names().is_closing, &[])?.truth(),
+    }
 }
 
 #[inline]
 pub(super) fn write(transport: &Object, data: &Object) -> Res<()> {
-    transport.method(&names().write, &[data]).map(drop)
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::write(ours, data),
+        None => transport.method(&names().write, &[data]).map(drop),
+    }
 }
 
 #[inline]
 pub(super) fn writelines(transport: &Object, lines: &Object) -> Res<()> {
-    transport.method(&names().writelines, &[lines]).map(drop)
+    match transport.cast_exact::<StreamTransport>() {
+        Some(ours) => stream::writelines(ours, lines),
+        None => transport.method(&names().writelines, &[lines]).map(drop),
+    }
 }
 
 #[inline]

@@ -14,7 +14,7 @@ mod waiter;
 mod writer;
 
 pub(crate) use draining::WriterCoroutine;
-pub(crate) use protocol::StreamReaderProtocol;
+pub(crate) use protocol::{StreamReaderProtocol, feed};
 pub(crate) use reader::StreamReader;
 pub(crate) use reading::ReaderCoroutine;
 pub(crate) use writer::StreamWriter;

@@ -162,7 +162,6 @@ fn report_unhandled(
 }
 
 /// These bytes have come.
-#[expect(dead_code, reason = "the native transport calls it")]
 #[inline]
 pub(crate) fn feed(this: &Instance<StreamReaderProtocol>, data: &[u8]) -> Res<()> {
     let Some(reader) = this.reader() else { return Ok(()) };

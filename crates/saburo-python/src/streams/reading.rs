@@ -264,6 +264,7 @@ fn read_all(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, w
             if !reader.eof.get() && !waited {
                 return Ok(Look::Wait(0));
             }
+            reader::resume_if_little(reader)?;
             let collected = this.rest.take().map(|rest| rest.collected).unwrap_or_default();
             return bytes(&collected).map(Look::Took);
         }
@@ -352,7 +353,7 @@ fn read_until(
             this.progress.set(Progress::Searching(search));
             Ok(Look::Wait(0))
         }
-        too_far => Err(Raised::raising(&*overrun(&too_far)?.0)),
+        too_far => Err(Raised::raising(&overrun(&too_far)?.0)),
     }
 }
 

@@ -230,7 +230,7 @@ b'hello'";
             )
             .noargs(
                 c"drain",
-                |this| draining::drain(this),
+                draining::drain,
                 c"Waits until the other side has caught up; raises what the connection was lost by.",
             )
             .many(

@@ -25,6 +25,11 @@ impl Flow {
         Flow { high: Cell::new(HIGH), low: Cell::new(LOW), paused: Cell::new(false) }
     }
 
+    /// Was the protocol told to pause, and not to go on since?
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
     /// Tells the protocol to stop writing, if more than the high-water mark waits.
     #[inline]
     pub(super) fn pause_if_full(

@@ -14,17 +14,18 @@ mod listener;
 mod piece;
 mod pipe;
 mod protocol;
-mod stream;
+pub(crate) mod stream;
 mod table;
 
 pub(crate) use datagram::{DatagramTransport, endpoint};
 pub(crate) use listener::{Listener, listen};
 pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
-pub(crate) use stream::{StreamTransport, accept_now, connected};
+pub(crate) use stream::{StreamTransport, accept_now, connected, write};
 pub(crate) use table::Transports;
 
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res};
+use crate::tls::{self, TlsProtocol};
 
 /// What has happened to a transport.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,9 +63,15 @@ pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event
 
 /// Sends what a transport has gathered in this turn.
 pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
-    let Some(stream) = transport.cast_exact::<StreamTransport>() else { return Ok(()) };
-    stream::flush(event_loop, stream)
-        .or_else(|raised| failure::report_callback(event_loop, transport, raised))
+    let flushed = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        stream::flush(event_loop, stream)
+    } else if let Some(protocol) = transport.cast_exact::<TlsProtocol>() {
+        // What it has encrypted goes to a transport, which has its turn after this.
+        tls::flush(protocol)
+    } else {
+        Ok(())
+    };
+    flushed.or_else(|raised| failure::report_callback(event_loop, transport, raised))
 }
 
 /// Has `close()` been called, or is the connection gone? Asked by whoever wants the descriptor.

@@ -3,6 +3,8 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
+use crate::streams::StreamReaderProtocol;
+use crate::tls::TlsProtocol;
 
 use super::failure;
 
@@ -13,9 +15,19 @@ pub(super) enum Kind {
     Plain,
     /// `get_buffer(sizehint)` and `buffer_updated(count)`
     Buffered,
+    /// TLS of ours, which takes what is in the loop's buffer
+    Tls,
+    /// A stream's, of exactly our class: without a `bytes` in between.
+    Stream,
 }
 
 pub(super) fn kind(protocol: &Object) -> Res<Kind> {
+    if protocol.cast_exact::<TlsProtocol>().is_some() {
+        return Ok(Kind::Tls);
+    }
+    if protocol.cast_exact::<StreamReaderProtocol>().is_some() {
+        return Ok(Kind::Stream);
+    }
     Ok(if protocol.is_instance(&names().class_buffered_protocol)? { Kind::Buffered } else { Kind::Plain })
 }
 

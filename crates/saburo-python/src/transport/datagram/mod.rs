@@ -16,7 +16,7 @@ use std::ops::Deref;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
 use crate::names::names;
 
@@ -100,7 +100,7 @@ static DATAGRAM_TRANSPORT: TypeCell = TypeCell::new();
 
 impl Class for DatagramTransport {
     type Base = DatagramTransport;
-    type Dict = ();
+    type Dict = Dict;
     type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo._saburo.DatagramTransport";

@@ -8,8 +8,8 @@ use saburo_core::pipe;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell, Visit, aside,
-    bytes, inside, int,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell, Visit,
+    aside, bytes, inside, int,
 };
 use crate::names::names;
 
@@ -147,7 +147,7 @@ static READ_PIPE_TRANSPORT: TypeCell = TypeCell::new();
 
 impl Class for ReadPipeTransport {
     type Base = ReadPipeTransport;
-    type Dict = ();
+    type Dict = Dict;
     type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo._saburo.ReadPipeTransport";

@@ -13,8 +13,8 @@ use saburo_core::{WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell, Visit,
-    aside, int, lend, raise,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell,
+    Visit, aside, int, lend, raise,
 };
 use crate::names::names;
 
@@ -257,7 +257,7 @@ static WRITE_PIPE_TRANSPORT: TypeCell = TypeCell::new();
 
 impl Class for WritePipeTransport {
     type Base = WritePipeTransport;
-    type Dict = ();
+    type Dict = Dict;
     type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo._saburo.WritePipeTransport";

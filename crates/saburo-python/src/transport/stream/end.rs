@@ -38,10 +38,13 @@ pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
     Ok(())
 }
 
-/// `_force_close(exception)`
+/// `_force_close(exception)`: abort() because of something.
 pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
     match this.open_loop() {
-        Some(event_loop) => force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none())),
+        Some(event_loop) => {
+            write::send_gathered(&event_loop, this)?;
+            force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none()))
+        }
         None => Ok(()),
     }
 }
@@ -98,6 +101,12 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     this.phase.set(Phase::Closed);
     let server = this.server.take();
     let waiter = this.empty_waiter.take();
+    // With a waiter there is a sendfile(), which may wait by itself.
+    if waiter.is_some()
+        && let Err(raised) = event_loop.cancel_wait_for_room(this.fd.get())
+    {
+        raised.unraisable(this.as_object());
+    }
     let closed = this.endpoint.close(this);
     this.part(event_loop, this.as_object());
     if let Some(server) = server {

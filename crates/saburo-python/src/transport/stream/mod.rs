@@ -17,7 +17,7 @@ use saburo_core::WriteQueue;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
 use crate::names::names;
 
@@ -31,6 +31,7 @@ use super::{Event, failure};
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush;
+pub(crate) use write::{write, writelines};
 
 /// A connection.
 pub(crate) struct StreamTransport {
@@ -86,6 +87,14 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
     }
 }
 
+pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.pause_reading(this.as_object())
+}
+
+pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    this.resume_reading(this.as_object())
+}
+
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
     this.kind.set(protocol::kind(protocol)?);
     this.protocol.set(Some(protocol.to_obj()));
@@ -115,7 +124,7 @@ static STREAM_TRANSPORT: TypeCell = TypeCell::new();
 
 impl Class for StreamTransport {
     type Base = StreamTransport;
-    type Dict = ();
+    type Dict = Dict;
     type Inherited = OneSlot;
 
     const NAME: &'static CStr = c"saburo._saburo.StreamTransport";
@@ -196,12 +205,12 @@ True";
             .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
             .noargs(
                 c"pause_reading",
-                |this| this.pause_reading(this.as_object()),
+                pause_reading,
                 c"Lets what arrives wait, until resume_reading().",
             )
             .noargs(
                 c"resume_reading",
-                |this| this.resume_reading(this.as_object()),
+                resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
             .one(c"set_protocol", set_protocol, c"Sets the protocol that is called from now on.")
@@ -245,6 +254,16 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
         .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")
         .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+        .getter(
+            c"_paused",
+            |this| this.paused.get(),
+            c"Was pause_reading() called, and not resume_reading()?",
+        )
+        .getter(
+            c"_protocol_paused",
+            |this| this.flow.is_paused(),
+            c"Was the protocol told to pause writing, and not to resume since?",
+        )
         .getter(c"_start_tls_compatible", |_| true, c"It can be given to start_tls().")
         .getter(
             c"_sendfile_compatible",

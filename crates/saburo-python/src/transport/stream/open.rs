@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, ensure_free};
 use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside};
 use crate::names::names;
 
@@ -23,6 +23,7 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
         unreachable!("two are required")
     };
     event_loop.check_usable()?;
+    ensure_free(event_loop, sock)?;
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
     let transport = made(event_loop)?;
     let fd = transport.endpoint.take_over(sock, extra)?;

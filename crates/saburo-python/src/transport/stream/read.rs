@@ -5,8 +5,10 @@ use std::io::ErrorKind;
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
-use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, int, lend_mut, raise};
+use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, inside, int, lend_mut, raise};
 use crate::names::names;
+use crate::streams::{self, StreamReaderProtocol};
+use crate::tls::{self, TlsProtocol};
 
 use super::super::protocol::Kind;
 use super::{StreamTransport, end, failure, protocol};
@@ -20,7 +22,38 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     match this.kind.get() {
         Kind::Plain => plain(event_loop, this, &target, &context),
         Kind::Buffered => buffered(event_loop, this, &target, &context),
+        Kind::Tls => encrypted(event_loop, this, &target, &context),
+        Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {
+            // Somebody may have put a data_received of his own in there.
+            Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream, &context),
+            _ => plain(event_loop, this, &target, &context),
+        },
     }
+}
+
+/// From the kernel's buffer into the reader's.
+#[inline]
+fn streamed(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Instance<StreamReaderProtocol>,
+    context: &Context,
+) -> Res<()> {
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = match received {
+        Ok(count) if count > 0 => inside(context.as_object(), || streams::feed(target, &buffer[..count])),
+        _ => Ok(()),
+    };
+    event_loop.put_buffer(buffer);
+    match received {
+        Ok(0) => return ended(event_loop, this, &target.as_object().to_obj(), context),
+        Ok(_) => {}
+        Err(error) => return failed(event_loop, this, &error),
+    }
+    fed.or_else(|raised| {
+        end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed.")
+    })
 }
 
 #[inline]
@@ -42,6 +75,31 @@ fn plain(
     protocol::call(context.as_object(), target, &names().data_received, &[&data]).map(drop).or_else(
         |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed."),
     )
+}
+
+/// TLS takes what it needs out of the loop's buffer, which is nobody else's meanwhile.
+fn encrypted(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    target: &Obj,
+    context: &Context,
+) -> Res<()> {
+    let protocol = target.cast_exact::<TlsProtocol>().expect("asked for when it was set");
+    let mut buffer = event_loop.take_buffer();
+    let received = net::recv(this.fd.get(), &mut buffer);
+    let fed = received.map(|count| match count {
+        0 => None,
+        count => Some(inside(context.as_object(), || tls::feed(protocol, &buffer[..count]))),
+    });
+    event_loop.put_buffer(buffer);
+    match fed {
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(raised))) => {
+            end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed.")
+        }
+        Ok(None) => ended(event_loop, this, target, context),
+        Err(error) => failed(event_loop, this, &error),
+    }
 }
 
 fn buffered(

@@ -10,7 +10,7 @@ use super::super::life::set_result;
 use super::super::piece::{self, Piece};
 use super::{Eof, Phase, StreamTransport, end};
 
-pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
+pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
     if exact.is_none() && !data.is_bytes_like() {
         let class = data.type_of().attr(&names().dunder_name)?.repr()?;
@@ -35,7 +35,7 @@ pub(super) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     gather(&event_loop, this)
 }
 
-pub(super) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
+pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
     check_writable(this, "writelines", "writelines")?;
     if !list.truth()? {
         return Ok(());
@@ -121,10 +121,11 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<
     Ok(())
 }
 
-/// Sends as much as the kernel takes.
+/// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
+/// and lets a protocol that was paused go on.
 pub(in crate::transport) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     this.gathering.set(false);
-    if this.phase.get() >= Phase::Ending {
+    if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
         return Ok(());
     }
     send(event_loop, this, false)
@@ -145,17 +146,28 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         return failed(event_loop, this, &error);
     }
     if from_event {
+        // There is room, so what is written by whoever goes on now need not wait for an event.
         let waiting = this.queue.borrow().len();
-        this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting)?;
-    }
-    if !this.queue.borrow().is_empty() {
-        if !this.waiting_for_room.get() {
-            event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
-            this.waiting_for_room.set(true);
+        this.waiting_for_room.set(waiting > 0);
+        let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
+        if this.waiting_for_room.get() {
+            return resumed;
         }
-        return if from_event { Ok(()) } else { pause_if_full(event_loop, this) };
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+        if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
+            // Over, or to leave when the turn is over.
+            return resumed;
+        }
+        resumed?;
+        return drained(event_loop, this, from_event);
     }
-    drained(event_loop, this, from_event)
+    if this.queue.borrow().is_empty() {
+        return drained(event_loop, this, from_event);
+    }
+    if !this.waiting_for_room.replace(true) {
+        event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+    }
+    pause_if_full(event_loop, this)
 }
 
 /// Nothing is left to send.

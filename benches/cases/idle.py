@@ -1,0 +1,25 @@
+"""What a connection costs that is open and silent."""
+
+from __future__ import annotations
+
+from benches.case import Measure
+from benches.cases.protocols import Echo
+from benches.cases.streams import echo
+from benches.door import Door
+from benches.generator import Load
+from benches.traffic import KIB, server_case
+
+MEMORY = (Measure.MEMORY,)
+ONE_MESSAGE = Load("echo", size=KIB)
+
+
+@server_case("idle connection, Protocol", ONE_MESSAGE, operations=4_000, measures=MEMORY, rounds=3)
+async def idle_protocol(door: Door) -> None:
+    """Resident memory of the server for each of 4,000 silent connections."""
+    await door.protocol(Echo)
+
+
+@server_case("idle connection, streams", ONE_MESSAGE, operations=4_000, measures=MEMORY, rounds=3)
+async def idle_streams(door: Door) -> None:
+    """The same with streams, each with a task that waits for more."""
+    await door.streams(echo)

@@ -1,0 +1,335 @@
+//! `sock_recv`, `sock_recv_into` and `sock_sendall`: a program's own sockets, awaited.
+//!
+//! The rule: try the operation; if the kernel says "not yet", wait until the descriptor is ready and try
+//! again. The wait itself reads nothing, so a call that is cancelled has lost no byte and leaves no
+//! registration. Here for plain sockets and `bytes`; everything else is Python's, in `_sock.py`.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::io::{self, ErrorKind};
+use std::os::fd::RawFd;
+
+use saburo_core::net;
+
+use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
+use crate::event_loop::{Direction, Loop, os_error, wait_for};
+use crate::ffi::{
+    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Sent, Slot, TypeCell, Visit,
+    builtin, bytes, int, lend_mut, none, raise,
+};
+use crate::future::{self, Future};
+use crate::names::names;
+
+/// A coroutine that receives or sends.
+pub(crate) struct SockCoroutine {
+    life: Life,
+    kind: Kind,
+    event_loop: Slot<Own<Loop>>,
+    sock: Slot,
+    /// How many bytes, which buffer, or what to send.
+    argument: Slot,
+    /// How much has been sent.
+    sent: Cell<usize>,
+    awaiting: Awaiting,
+    /// The future it waits for.
+    waiter: Slot<Own<Future>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Receive,
+    ReceiveInto,
+    SendAll,
+}
+
+/// `sock_recv(sock, nbytes)`
+pub(crate) fn recv(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<2> =
+        Params { function: "Loop.sock_recv", names: ["sock", "nbytes"], required: 2, positional: 2 };
+    let [Some(sock), Some(count)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
+    if !is_plain(this, sock) {
+        return this.as_object().method(&names().any_sock_recv, &[sock, count]);
+    }
+    start(this, Kind::Receive, sock, count)
+}
+
+/// `sock_recv_into(sock, buf)`
+pub(crate) fn recv_into(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<2> =
+        Params { function: "Loop.sock_recv_into", names: ["sock", "buf"], required: 2, positional: 2 };
+    let [Some(sock), Some(buffer)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
+    if !is_plain(this, sock) {
+        return this.as_object().method(&names().any_sock_recv_into, &[sock, buffer]);
+    }
+    start(this, Kind::ReceiveInto, sock, buffer)
+}
+
+/// `sock_sendall(sock, data)`
+pub(crate) fn sendall(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<2> =
+        Params { function: "Loop.sock_sendall", names: ["sock", "data"], required: 2, positional: 2 };
+    let [Some(sock), Some(data)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
+    // What can change while it is being sent has to be held on to, as a memoryview does.
+    if !is_plain(this, sock) || Bytes::exact(data).is_none() {
+        return this.as_object().method(&names().any_sock_sendall, &[sock, data]);
+    }
+    start(this, Kind::SendAll, sock, data)
+}
+
+/// Is it exactly a `socket.socket`, and nobody wants it looked at? A class derived from it may have methods
+/// of its own, and TLS has bytes that its descriptor does not tell of.
+fn is_plain(this: &Loop, sock: &Object) -> bool {
+    !this.debug() && sock.is_exactly(&names().class_socket)
+}
+
+fn start(this: &Instance<Loop>, kind: Kind, sock: &Object, argument: &Object) -> Res<Obj> {
+    let coroutine = SockCoroutine {
+        life: Life::new(this.debug())?,
+        kind,
+        event_loop: Slot::new(Some(this.to_own())),
+        sock: Slot::new(Some(sock.to_obj())),
+        argument: Slot::new(Some(argument.to_obj())),
+        sent: Cell::new(0),
+        awaiting: Awaiting::nothing(),
+        waiter: Slot::empty(),
+    };
+    Instance::alloc(coroutine).map(Own::into_obj)
+}
+
+impl Coroutine for SockCoroutine {
+    #[inline]
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn qualname(&self) -> &'static str {
+        match self.kind {
+            Kind::Receive => "Loop.sock_recv",
+            Kind::ReceiveInto => "Loop.sock_recv_into",
+            Kind::SendAll => "Loop.sock_sendall",
+        }
+    }
+
+    fn go_on(this: &Instance<SockCoroutine>, resumed: Resumed) -> Res<Sent> {
+        let (Some(event_loop), Some(sock), Some(argument)) =
+            (this.event_loop.get(), this.sock.get(), this.argument.get())
+        else {
+            // The collector has emptied it.
+            return raise(builtin::runtime_error(), "cannot reuse already awaited coroutine");
+        };
+        if !matches!(resumed, Resumed::Started) {
+            let thrown = matches!(resumed, Resumed::Thrown(_));
+            let waited = this.awaiting.go_on(resumed);
+            if let Ok(Sent::Yielded(future)) = waited {
+                return Ok(Sent::Yielded(future));
+            }
+            let waiter = this.waiter.take();
+            if let Some(waiter) = waiter.filter(|waiter| thrown && !waiter.is_done()) {
+                // Thrown out of the wait: nobody watches the descriptor for it any more.
+                crate::ffi::aside(|| future::cancel(&waiter, None))?;
+            }
+            waited?;
+        }
+        loop {
+            let fd = sock.method(&names().fileno, &[])?.as_i64()? as RawFd;
+            let (done, direction) = match this.kind {
+                Kind::Receive => (receive(&event_loop, fd, &argument)?, Direction::Read),
+                Kind::ReceiveInto => (receive_into(fd, &argument)?, Direction::Read),
+                Kind::SendAll => (send(this, fd, &argument)?, Direction::Write),
+            };
+            if let Some(answer) = done {
+                return Ok(Sent::Returned(answer));
+            }
+            let waiter = wait_for(&event_loop, direction, &sock)?;
+            this.waiter.set(Some(waiter.clone()));
+            match this.awaiting.begin(waiter.into_obj()) {
+                Ok(Sent::Yielded(future)) => return Ok(Sent::Yielded(future)),
+                outcome => outcome.map(drop)?,
+            }
+        }
+    }
+}
+
+/// What has arrived; None if nothing has yet.
+fn receive(event_loop: &Instance<Loop>, fd: RawFd, count: &Object) -> Res<Option<Obj>> {
+    let Ok(count) = usize::try_from(count.as_i64()?) else {
+        return raise(builtin::value_error(), "negative buffersize in recv");
+    };
+    if count == 0 {
+        return bytes(b"").map(Some);
+    }
+    let mut buffer = event_loop.take_buffer();
+    let room = count.min(buffer.len());
+    let received = net::recv_now(fd, &mut buffer[..room]);
+    let data = received.map(|count| bytes(&buffer[..count]));
+    event_loop.put_buffer(buffer);
+    match data {
+        Ok(data) => data.map(Some),
+        Err(error) => not_yet(&error),
+    }
+}
+
+fn receive_into(fd: RawFd, buffer: &Object) -> Res<Option<Obj>> {
+    let received = lend_mut(buffer, |room| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) })?;
+    match received {
+        Ok(count) => int(count as i64).map(Some),
+        Err(error) => not_yet(&error),
+    }
+}
+
+/// Sends what the kernel takes; None if something is left.
+fn send(this: &SockCoroutine, fd: RawFd, data: &Object) -> Res<Option<Obj>> {
+    let data = Bytes::exact(data).expect("checked when the coroutine was made");
+    let data = data.as_ref();
+    loop {
+        match net::send_now(fd, &data[this.sent.get()..]) {
+            Ok(sent) => this.sent.set(this.sent.get() + sent),
+            Err(error) => return not_yet(&error),
+        }
+        if this.sent.get() == data.len() {
+            return Ok(Some(none()));
+        }
+    }
+}
+
+fn not_yet(error: &io::Error) -> Res<Option<Obj>> {
+    if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { os_error(error) }
+}
+
+static SOCK_COROUTINE: TypeCell = TypeCell::new();
+
+impl Class for SockCoroutine {
+    type Base = SockCoroutine;
+    type Dict = ();
+    type Inherited = ();
+
+    const NAME: &'static CStr = c"saburo.SockCoroutine";
+    const DOC: &'static CStr =
+        c"What `sock_recv`, `sock_recv_into` and `sock_sendall` return, to be awaited.";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const REUSED: bool = true;
+    const FINALIZES: bool = true;
+
+    fn cell() -> &'static TypeCell {
+        &SOCK_COROUTINE
+    }
+
+    fn create() -> SockCoroutine {
+        SockCoroutine {
+            life: Life::blank(),
+            kind: Kind::Receive,
+            event_loop: Slot::empty(),
+            sock: Slot::empty(),
+            argument: Slot::empty(),
+            sent: Cell::new(0),
+            awaiting: Awaiting::nothing(),
+            waiter: Slot::empty(),
+        }
+    }
+
+    fn base(&self) -> &SockCoroutine {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.life.visit(visit);
+        self.event_loop.visit(visit);
+        self.sock.visit(visit);
+        self.argument.visit(visit);
+        self.awaiting.visit(visit);
+        self.waiter.visit(visit);
+    }
+
+    #[inline]
+    fn clear(&self) {
+        self.event_loop.set(None);
+        self.sock.set(None);
+        self.argument.set(None);
+        self.awaiting.clear();
+        self.waiter.set(None);
+    }
+
+    #[inline]
+    fn was_finalized(&self) -> bool {
+        self.life.was_finalized()
+    }
+
+    #[inline]
+    fn wants_finalizer(&self) -> bool {
+        self.life.wants_finalizer()
+    }
+
+    fn finalize(this: &Instance<SockCoroutine>) {
+        coroutine::finalize(this);
+    }
+
+    fn describe(builder: Builder<SockCoroutine>) -> Builder<SockCoroutine> {
+        coroutine::describe(builder)
+    }
+}
+
+pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"sock_recv",
+            recv,
+            c"sock_recv(sock, nbytes): a coroutine that receives up to `nbytes` bytes.
+
+`b\"\"` means that the other side has finished. Raises TypeError for an `ssl.SSLSocket`, in debug mode
+ValueError for a blocking socket, and the OSError of the operation. To be awaited on the loop's thread;
+one reader per socket at a time. A call that is cancelled has lost no byte.
+
+>>> import asyncio, saburo, socket
+>>> async def main():
+...     loop = asyncio.get_running_loop()
+...     left, right = socket.socketpair()
+...     with left, right:
+...         left.setblocking(False)
+...         right.setblocking(False)
+...         await loop.sock_sendall(left, b\"tea\")
+...         return await loop.sock_recv(right, 1024)
+>>> saburo.run(main())
+b'tea'
+",
+        )
+        .many(
+            c"sock_recv_into",
+            recv_into,
+            c"sock_recv_into(sock, buf): a coroutine that receives into `buf` and returns how many bytes.
+
+0 means that the other side has finished. Errors and rules are those of `sock_recv`.
+
+>>> import asyncio, saburo, socket
+>>> async def main():
+...     loop = asyncio.get_running_loop()
+...     left, right = socket.socketpair()
+...     with left, right:
+...         left.send(b\"tea\")
+...         right.setblocking(False)
+...         return await loop.sock_recv_into(right, bytearray(1024))
+>>> saburo.run(main())
+3
+",
+        )
+        .many(
+            c"sock_sendall",
+            sendall,
+            c"sock_sendall(sock, data): a coroutine that sends all of `data`.
+
+Errors and rules are those of `sock_recv`; one writer per socket at a time. After an error or a
+cancellation nobody can say how much has arrived.
+
+>>> import asyncio, saburo, socket
+>>> async def main():
+...     loop = asyncio.get_running_loop()
+...     left, right = socket.socketpair()
+...     with left, right:
+...         left.setblocking(False)
+...         await loop.sock_sendall(left, b\"tea\")
+...         return right.recv(1024)
+>>> saburo.run(main())
+b'tea'
+",
+        )
+}

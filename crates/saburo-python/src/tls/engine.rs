@@ -1,0 +1,314 @@
+//! The engine: TLS for one connection, and nothing but TLS.
+//!
+//! Ciphertext goes in and comes out, plaintext comes out and goes in. This file is the border behind which
+//! an `ssl.SSLObject` between two memory BIOs does the work; an engine straight on libssl is to take its
+//! place. So nobody above knows of BIOs, and of the SSLObject only as what `get_extra_info` answers with.
+//!
+//! The rule that makes it fast: an SSLObject says "nothing there" by an exception, which costs more than
+//! a record of a kilobyte. The engine follows the records in what it is fed, and does not ask before one is
+//! whole.
+
+use std::cell::{Cell, RefCell};
+
+use saburo_core::{RECORD, Records};
+
+use crate::ffi::{
+    Obj, Object, Raised, Res, Slot, SslPart, Stretch, View, Visit, Window, boolean, bytes, int,
+};
+use crate::names::{names, tls_names};
+
+/// TLS for one connection.
+pub(super) struct Engine {
+    /// The `ssl.SSLObject`.
+    object: Slot,
+    /// The C object inside of it, where decrypting and encrypting may go there straight: where no subclass
+    /// has methods of its own for that.
+    core: Slot<SslPart>,
+    /// The memory BIO with ciphertext from the peer …
+    incoming: Slot<SslPart>,
+    /// … and the one with ciphertext for the peer.
+    outgoing: Slot<SslPart>,
+    /// The records in what `incoming` has been fed.
+    records: RefCell<Records>,
+    /// Ciphertext in `incoming`.
+    unread: Cell<usize>,
+    /// Records fed since there was last nothing to decrypt.
+    fresh: Cell<usize>,
+    /// The last plaintext filled the room there was, so its record may have more.
+    cut: Cell<bool>,
+}
+
+/// Whether something could be done with what the peer has sent so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    Done,
+    /// The peer has to send more first.
+    Blocked,
+}
+
+/// What decrypting has brought.
+pub(super) enum Plaintext<T> {
+    Data(T),
+    /// Nothing: the peer has to send more first.
+    Blocked,
+    /// The peer has said that it sends no more (`close_notify`).
+    Closed,
+}
+
+impl Engine {
+    /// The engine of a connection that is about to start. Raises what `context.wrap_bio()` does.
+    pub(super) fn new(context: &Object, server_side: bool, server_hostname: &Object) -> Res<Engine> {
+        let (names, tls) = (names(), tls_names()?);
+        let (incoming, outgoing) = (tls.memory_bio.call0()?, tls.memory_bio.call0()?);
+        let server_side = boolean(server_side);
+        let object = context.method_with_names(
+            &names.wrap_bio,
+            &[&*incoming, &*outgoing, &*server_side, server_hostname],
+            Some(&tls.kw_wrap_bio),
+        )?;
+        let core = core_of(&object)?;
+        let part = |bio: &Obj| SslPart::of(bio).expect("ssl.MemoryBIO is a class of _ssl");
+        Ok(Engine {
+            core: Slot::new(core),
+            incoming: Slot::new(Some(part(&incoming))),
+            outgoing: Slot::new(Some(part(&outgoing))),
+            object: Slot::new(Some(object)),
+            records: RefCell::new(Records::new()),
+            unread: Cell::new(0),
+            fresh: Cell::new(0),
+            cut: Cell::new(false),
+        })
+    }
+
+    /// The SSLObject, for `get_extra_info` and for what only it can tell.
+    pub(super) fn object(&self) -> Option<Obj> {
+        self.object.get()
+    }
+
+    /// Goes on with the handshake.
+    pub(super) fn handshake(&self) -> Res<Progress> {
+        self.step(&names().do_handshake)
+    }
+
+    /// Says that there is no more to come, and waits for the peer to say so.
+    pub(super) fn shutdown(&self) -> Res<Progress> {
+        self.step(&names().unwrap)
+    }
+
+    fn step(&self, method: &Object) -> Res<Progress> {
+        let Some(object) = self.object.get() else { return Ok(Progress::Blocked) };
+        let answer = unless_blocked(object.method(method, &[]))?;
+        self.count_unread()?;
+        Ok(if answer.is_some() { Progress::Done } else { Progress::Blocked })
+    }
+
+    /// Takes a piece of what the peer has sent: whole records if there are any, and no more of them than
+    /// the engine should hold at once.
+    pub(super) fn feed(&self, window: &Window, ciphertext: &mut &[u8]) -> Res<()> {
+        let (piece, rest) = ciphertext.split_at(self.follow(ciphertext, PIECE));
+        self.write_incoming(window, piece)?;
+        *ciphertext = rest;
+        Ok(())
+    }
+
+    /// Takes all of what the peer has sent.
+    pub(super) fn feed_all(&self, ciphertext: &[u8]) -> Res<()> {
+        if ciphertext.is_empty() {
+            return Ok(());
+        }
+        self.follow(ciphertext, usize::MAX);
+        self.write_incoming(&Window::new()?, ciphertext)
+    }
+
+    fn follow(&self, ciphertext: &[u8], limit: usize) -> usize {
+        let seen = self.records.borrow_mut().follow(ciphertext, limit);
+        self.fresh.set(self.fresh.get() + seen.records);
+        seen.bytes
+    }
+
+    fn write_incoming(&self, window: &Window, ciphertext: &[u8]) -> Res<()> {
+        if let Some(incoming) = self.incoming.get()
+            && !ciphertext.is_empty()
+        {
+            incoming.call_with(window, &names().write, None, Stretch::of(ciphertext))?;
+            self.unread.set(self.unread.get() + ciphertext.len());
+        }
+        Ok(())
+    }
+
+    /// Ciphertext from the peer that has not been decrypted.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.get()
+    }
+
+    /// Could there be plaintext? Seldom true without any, as records carry other things as well.
+    pub(super) fn is_readable(&self) -> Res<bool> {
+        if self.cut.get() {
+            if self.pending()? > 0 {
+                return Ok(true);
+            }
+            self.cut.set(false);
+        }
+        let readable = match self.records.borrow().unfinished() {
+            Some(unfinished) => self.unread.get() > unfinished,
+            None => self.unread.get() > 0,
+        };
+        if !readable {
+            self.fresh.set(0);
+        }
+        Ok(readable)
+    }
+
+    /// Is there likely to be one record, and not more?
+    pub(super) fn has_one_record(&self) -> bool {
+        self.fresh.get() <= 1 && !self.cut.get()
+    }
+
+    /// Decrypts one record, into a `bytes` of its own.
+    pub(super) fn decrypt(&self) -> Res<Plaintext<Obj>> {
+        // What a record takes is more than what is in it.
+        let room = self.unread.get().clamp(1, RECORD);
+        let room_object = int(room as i64)?;
+        let answer = match self.core.get() {
+            Some(core) => core.as_object().method(&names().read, &[&*room_object]),
+            None => match self.object.get() {
+                Some(object) => object.method(&names().read, &[&*room_object]),
+                None => return Ok(Plaintext::Blocked),
+            },
+        };
+        let Some(plaintext) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
+        Ok(match plaintext.len()? {
+            0 => Plaintext::Closed,
+            length => {
+                self.cut.set(length >= room);
+                Plaintext::Data(plaintext)
+            }
+        })
+    }
+
+    /// Decrypts one record to the beginning of `place`, or of the record as much as there is room for;
+    /// how many bytes it was.
+    pub(super) fn decrypt_into(&self, window: &Window, place: Stretch<'_>) -> Res<Plaintext<usize>> {
+        debug_assert!(place.len() > 0, "no room to decrypt into");
+        let names = names();
+        let count = if let Some(core) = self.core.get() {
+            let most = &tls_names()?.most;
+            let answer = core.call_with(window, &names.read, Some(most), place);
+            let Some(count) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
+            count.as_i64()? as usize
+        } else if let Some(object) = self.object.get() {
+            let answer = object.method(&names.read, &[&*int(place.len().min(RECORD) as i64)?]);
+            let Some(plaintext) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
+            let plaintext = View::of(&plaintext)?;
+            place.fill(plaintext.stretch());
+            plaintext.stretch().len()
+        } else {
+            return Ok(Plaintext::Blocked);
+        };
+        self.cut.set(count == place.len());
+        Ok(if count == 0 { Plaintext::Closed } else { Plaintext::Data(count) })
+    }
+
+    fn after_decrypting(&self, answer: Res<Obj>) -> Res<Option<Obj>> {
+        let answer = unless_blocked(answer)?;
+        self.count_unread()?;
+        Ok(answer)
+    }
+
+    /// Encrypts `plaintext`; how much of it. None if it cannot now: then the same bytes must be the first
+    /// ones of the next attempt.
+    pub(super) fn encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Res<Option<usize>> {
+        let names = names();
+        let answer = if let Some(core) = self.core.get() {
+            core.call_with(window, &names.write, None, plaintext)
+        } else if let Some(object) = self.object.get() {
+            object.method(&names.write, &[plaintext.to_bytes()?.as_object()])
+        } else {
+            return Ok(None);
+        };
+        Ok(match unless_blocked(answer)? {
+            Some(count) => Some(count.as_i64()? as usize),
+            None => None,
+        })
+    }
+
+    /// How much ciphertext there is for the peer, in bytes.
+    pub(super) fn unsent(&self) -> Res<usize> {
+        pending(self.outgoing.get())
+    }
+
+    /// Takes out the ciphertext for the peer, as a `bytes`.
+    pub(super) fn take_ciphertext(&self) -> Res<Obj> {
+        match self.outgoing.get() {
+            Some(outgoing) => outgoing.as_object().method(&names().read, &[]),
+            None => bytes(&[]),
+        }
+    }
+
+    /// Plaintext of a record of which some has been given out.
+    fn pending(&self) -> Res<usize> {
+        let Some(object) = self.object.get() else { return Ok(0) };
+        Ok(object.method(&names().pending, &[])?.as_i64()? as usize)
+    }
+
+    fn count_unread(&self) -> Res<()> {
+        self.unread.set(pending(self.incoming.get())?);
+        Ok(())
+    }
+
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        self.object.visit(visit);
+        self.core.visit(visit);
+        self.incoming.visit(visit);
+        self.outgoing.visit(visit);
+    }
+
+    /// Lets go of everything. The engine does nothing from then on.
+    pub(super) fn clear(&self) {
+        drop((self.object.take(), self.core.take(), self.incoming.take(), self.outgoing.take()));
+    }
+}
+
+/// How much ciphertext the engine is given at once: a memory BIO never gives memory back, so it should
+/// not get to hold much more than a record.
+const PIECE: usize = RECORD + 1024;
+
+/// The C object inside of an SSLObject, unless a subclass decrypts or encrypts in its own way.
+fn core_of(object: &Object) -> Res<Option<SslPart>> {
+    let (names, tls) = (names(), tls_names()?);
+    let class = object.type_of();
+    let is_plain = |method: &Object, original: &Object| -> Res<bool> {
+        Ok(class.attr_opt(method)?.is_some_and(|own| own.is(original)))
+    };
+    if !is_plain(&names.read, &tls.ssl_object_read)? || !is_plain(&names.write, &tls.ssl_object_write)? {
+        return Ok(None);
+    }
+    Ok(object.attr_opt(&names.sslobj)?.and_then(|inside| SslPart::of(&inside)))
+}
+
+fn pending(bio: Option<SslPart>) -> Res<usize> {
+    match bio {
+        Some(bio) => Ok(bio.as_object().attr(&names().pending)?.as_i64()? as usize),
+        None => Ok(0),
+    }
+}
+
+/// Tells "not now" from errors.
+#[inline]
+fn unless_blocked(answer: Res<Obj>) -> Res<Option<Obj>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(raised) => blocked(raised).map(|()| None),
+    }
+}
+
+#[cold]
+fn blocked(raised: Raised) -> Res<()> {
+    // There is an engine, so the names are there; looking them up raises nothing.
+    let tls = tls_names()?;
+    if raised.matches(&tls.want_read_error) || raised.matches(&tls.syscall_error) {
+        raised.swallow();
+        return Ok(());
+    }
+    Err(raised)
+}

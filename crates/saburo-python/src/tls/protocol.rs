@@ -1,0 +1,524 @@
+//! TlsProtocol: the protocol of the transport below, and the state of a connection.
+//!
+//! This file is the face and the state; each sibling is one verb. A transport in Python calls the methods,
+//! a native one the functions of the same names.
+
+use std::cell::{Cell, OnceCell};
+use std::ffi::CStr;
+
+use crate::event_loop::Loop;
+use crate::ffi::{
+    Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, View, Visit, aside,
+    builtin, none, raise,
+};
+use crate::names::{names, tls_names};
+
+use super::backlog::Backlog;
+use super::engine::Engine;
+use super::gate::Gate;
+use super::transport::TlsTransport;
+use super::{handshake, read, report, shutdown, write};
+
+/// TLS between a transport and an application's protocol.
+pub(crate) struct TlsProtocol {
+    event_loop: Slot<Own<Loop>>,
+    engine: OnceCell<Engine>,
+    /// The application's protocol, until the connection is lost.
+    pub(super) app: Slot,
+    pub(super) app_kind: Cell<AppKind>,
+    pub(super) app_phase: Cell<AppPhase>,
+    /// The application's transport, until the connection is lost.
+    pub(super) transport: Slot<Own<TlsTransport>>,
+    /// The transport below, from connection_made to connection_lost.
+    pub(super) lower: Slot,
+    pub(super) phase: Cell<Phase>,
+    /// A future for the end of the handshake.
+    waiter: Slot,
+    /// The `ssl.SSLContext` it was made with.
+    context: Slot,
+    /// The peer's certificate as a dict, or None; set once the handshake is over.
+    pub(super) peercert: Slot,
+    /// The time limit of the handshake, later that of the shutdown.
+    timer: Slot,
+    /// In seconds, as given.
+    pub(super) handshake_timeout: Slot,
+    pub(super) shutdown_timeout: Slot,
+    /// The loop's time when the handshake began, in debug mode.
+    pub(super) began: Cell<f64>,
+    /// What the application has written.
+    pub(super) backlog: Backlog,
+    pub(super) gathering: Cell<Gathering>,
+    /// The application has paused reading.
+    pub(super) reading_paused: Cell<bool>,
+    /// The transport below has paused writing.
+    pub(super) lower_full: Cell<bool>,
+    /// Ciphertext that waits to be decrypted; closed, the transport below does not read.
+    pub(super) inbound: Gate,
+    /// What waits to be sent; closed, the application should not write.
+    pub(super) outbound: Gate,
+    /// The transport below has seen the end of the stream.
+    pub(super) eof: Cell<bool>,
+    /// Writes since the connection was going away.
+    pub(super) in_vain: Cell<u32>,
+}
+
+/// asyncio's states of the TLS connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Not begun, or over.
+    Unwrapped,
+    Handshaking,
+    Wrapped,
+    /// To be shut down as soon as all has been read and written.
+    Flushing,
+    /// `close_notify` was sent, or is about to be.
+    ShuttingDown,
+}
+
+/// Why something the application has written may wait in the backlog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gathering {
+    No,
+    /// The application is being handed what has arrived; the end of that is when it leaves.
+    Reading,
+    /// The protocol stands in the loop's list; the end of the turn is when it leaves.
+    Listed,
+}
+
+/// What the application's protocol has been told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AppPhase {
+    Waiting,
+    /// connection_made
+    Connected,
+    /// eof_received
+    Ended,
+    /// connection_lost
+    Lost,
+}
+
+/// How the application's protocol takes what has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AppKind {
+    /// `data_received(bytes)`
+    Plain,
+    /// `get_buffer(sizehint)` and `buffer_updated(count)`
+    Buffered,
+}
+
+impl TlsProtocol {
+    pub(super) fn event_loop(&self) -> Res<Own<Loop>> {
+        match self.event_loop.get() {
+            Some(event_loop) => Ok(event_loop),
+            None => not_begun(),
+        }
+    }
+
+    pub(super) fn engine(&self) -> Res<&Engine> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine),
+            None => not_begun(),
+        }
+    }
+
+    /// Is it on its way out?
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase.get(), Phase::Flushing | Phase::ShuttingDown | Phase::Unwrapped)
+    }
+
+    /// Makes another protocol the application's.
+    pub(super) fn set_app(&self, app: &Object) -> Res<()> {
+        let is_buffered = app.is_instance(&names().class_buffered_protocol)?;
+        self.app_kind.set(if is_buffered { AppKind::Buffered } else { AppKind::Plain });
+        self.app.set(Some(app.to_obj()));
+        Ok(())
+    }
+
+    /// Tells whoever waits for the handshake.
+    pub(super) fn wake_waiter(&self, failure: Option<&Object>) -> Res<()> {
+        let Some(waiter) = self.waiter.take() else { return Ok(()) };
+        let names = names();
+        if !waiter.method(&names.cancelled, &[])?.truth()? {
+            match failure {
+                Some(failure) => waiter.method(&names.set_exception, &[failure])?,
+                None => waiter.method(&names.set_result, &[&*none()])?,
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_timer(&self) -> bool {
+        self.timer.is_set()
+    }
+
+    pub(super) fn cancel_timer(&self) -> Res<()> {
+        match self.timer.take() {
+            Some(timer) => timer.method(&names().cancel, &[]).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cold]
+fn not_begun<T>() -> Res<T> {
+    raise(builtin::runtime_error(), "TlsProtocol.__init__() was not called")
+}
+
+/// Has the loop call the method `name` of the protocol after `seconds`, in place of an earlier timer.
+pub(super) fn start_timer(this: &Instance<TlsProtocol>, seconds: &Slot, name: &Object) -> Res<()> {
+    let seconds = seconds.get().unwrap_or_else(none);
+    let callback = this.as_object().attr(name)?;
+    let timer = this.event_loop()?.as_object().method(&names().call_later, &[&*seconds, &*callback])?;
+    this.timer.set(Some(timer));
+    Ok(())
+}
+
+/// Has the loop call the method `name` of `object` in its next turn, with `args`.
+pub(super) fn call_soon(
+    this: &TlsProtocol,
+    object: &Object,
+    name: &Object,
+    args: Option<&Object>,
+) -> Res<()> {
+    let callback = object.attr(name)?;
+    let all: &[&Object] = match args {
+        Some(argument) => &[&callback, argument],
+        None => &[&callback],
+    };
+    this.event_loop()?.as_object().method(&names().call_soon, all).map(drop)
+}
+
+/// The transport below is connected: the handshake begins.
+pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> Res<()> {
+    this.engine()?;
+    this.lower.set(Some(lower.to_obj()));
+    handshake::begin(this)
+}
+
+/// The transport below has received something.
+pub(crate) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
+    match this.phase.get() {
+        Phase::Wrapped => read::pump(this, ciphertext),
+        Phase::Handshaking => {
+            this.engine()?.feed_all(ciphertext)?;
+            handshake::go_on(this)
+        }
+        Phase::Flushing => {
+            this.engine()?.feed_all(ciphertext)?;
+            shutdown::flush(this)
+        }
+        Phase::ShuttingDown => {
+            this.engine()?.feed_all(ciphertext)?;
+            shutdown::go_on(this)
+        }
+        Phase::Unwrapped => Ok(()),
+    }
+}
+
+/// The peer has closed its end of the transport below. Is that to be kept open?
+pub(crate) fn eof(this: &Instance<TlsProtocol>) -> Res<bool> {
+    let ended = ended(this);
+    if let Err(raised) = &ended
+        && raised.matches(builtin::exception())
+        && let Some(lower) = this.lower.get()
+    {
+        aside(|| lower.method(&names().close, &[]))?;
+    }
+    ended
+}
+
+fn ended(this: &Instance<TlsProtocol>) -> Res<bool> {
+    this.eof.set(true);
+    if this.event_loop()?.debug() {
+        tls_names()?.log_eof.call(&[this.as_object()])?;
+    }
+    match this.phase.get() {
+        Phase::Handshaking => {
+            let failure = builtin::connection_reset_error().call0()?;
+            handshake::finish(this, Some(failure))?;
+        }
+        Phase::Wrapped => {
+            this.phase.set(Phase::Flushing);
+            if this.reading_paused.get() {
+                return Ok(true);
+            }
+            shutdown::flush(this)?;
+        }
+        Phase::Flushing => {
+            write::flush(this)?;
+            shutdown::begin_closing(this)?;
+        }
+        Phase::ShuttingDown => shutdown::go_on(this)?,
+        Phase::Unwrapped => {}
+    }
+    Ok(false)
+}
+
+/// The transport below is gone.
+pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
+    this.backlog.clear();
+    this.in_vain.set(this.in_vain.get() + 1);
+    if let Some(transport) = this.transport.take() {
+        transport.mark_closed();
+    }
+    let app = this.app.take();
+    let was = this.phase.replace(Phase::Unwrapped);
+    let told = match app {
+        Some(app)
+            if was != Phase::Handshaking
+                && matches!(this.app_phase.get(), AppPhase::Connected | AppPhase::Ended) =>
+        {
+            this.app_phase.set(AppPhase::Lost);
+            call_soon(this, &app, &names().connection_lost, Some(cause))
+        }
+        _ => Ok(()),
+    };
+    drop(this.lower.take());
+    told?;
+    this.wake_waiter(Some(cause).filter(|cause| !cause.is_none()))?;
+    this.cancel_timer()
+}
+
+/// The transport below should get no more for now.
+pub(crate) fn pause_writing(this: &Instance<TlsProtocol>) {
+    this.lower_full.set(true);
+}
+
+/// The transport below has room again.
+pub(crate) fn resume_writing(this: &Instance<TlsProtocol>) -> Res<()> {
+    this.lower_full.set(false);
+    let written = write::flush(this);
+    report::settle(this, written)
+}
+
+fn data_received(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
+    // A copy where it could change: what it is about to be fed to runs without the interpreter.
+    let data = match Bytes::exact(data) {
+        Some(data) => data,
+        None => View::of(data)?.stretch().to_bytes()?,
+    };
+    feed(this, data.as_ref())
+}
+
+/// `get_extra_info(name, default)`
+pub(super) fn extra_info(this: &TlsProtocol, name: &Object, default: &Object) -> Res<Obj> {
+    let names = names();
+    if name.equals(&names.sslcontext)? {
+        return Ok(this.context.get().unwrap_or_else(|| default.to_obj()));
+    }
+    if let Some(peercert) = this.peercert.get() {
+        if name.equals(&names.peercert)? {
+            return Ok(peercert);
+        }
+        if let Some(object) = this.engine()?.object() {
+            if name.equals(&names.ssl_object)? {
+                return Ok(object);
+            }
+            // The handshake has settled them.
+            if name.equals(&names.cipher)? || name.equals(&names.compression)? {
+                return object.method(name, &[]);
+            }
+        }
+    }
+    match this.lower.get() {
+        Some(lower) => lower.method(&names.get_extra_info, &[name, default]),
+        None => Ok(default.to_obj()),
+    }
+}
+
+fn init(this: &Instance<TlsProtocol>, bound: [Option<&Object>; 9]) -> Res<()> {
+    let [
+        Some(event_loop),
+        Some(app),
+        Some(context),
+        Some(waiter),
+        Some(server_side),
+        Some(server_hostname),
+        Some(call_connection_made),
+        Some(handshake_timeout),
+        Some(shutdown_timeout),
+    ] = bound
+    else {
+        unreachable!("bind() has checked what is required");
+    };
+    let Some(native) = event_loop.cast::<Loop>() else {
+        return raise(builtin::type_error(), "a saburo.Loop was expected");
+    };
+    if this.engine.get().is_some() {
+        return raise(builtin::runtime_error(), "TlsProtocol.__init__() was called twice");
+    }
+    let engine = Engine::new(context, server_side.truth()?, server_hostname)?;
+    this.set_app(app)?;
+    if !call_connection_made.truth()? {
+        this.app_phase.set(AppPhase::Connected);
+    }
+    this.event_loop.set(Some(native.to_own()));
+    this.waiter.set((!waiter.is_none()).then(|| waiter.to_obj()));
+    this.context.set(Some(context.to_obj()));
+    this.handshake_timeout.set(Some(handshake_timeout.to_obj()));
+    this.shutdown_timeout.set(Some(shutdown_timeout.to_obj()));
+    if this.engine.set(engine).is_err() {
+        return raise(builtin::runtime_error(), "TlsProtocol.__init__() was called twice");
+    }
+    this.transport.set(Some(TlsTransport::over(this)?));
+    Ok(())
+}
+
+static TLS_PROTOCOL: TypeCell = TypeCell::new();
+
+impl Class for TlsProtocol {
+    type Base = TlsProtocol;
+    type Dict = ();
+    type Inherited = ();
+
+    const NAME: &'static CStr = c"saburo._saburo.TlsProtocol";
+    const DOC: &'static CStr =
+        c"TLS between a transport, whose protocol it is, and an application's protocol.
+
+Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.SSLProtocol.";
+    const SUBCLASSABLE: bool = false;
+
+    fn cell() -> &'static TypeCell {
+        &TLS_PROTOCOL
+    }
+
+    fn create() -> TlsProtocol {
+        TlsProtocol {
+            event_loop: Slot::empty(),
+            engine: OnceCell::new(),
+            app: Slot::empty(),
+            app_kind: Cell::new(AppKind::Plain),
+            app_phase: Cell::new(AppPhase::Waiting),
+            transport: Slot::empty(),
+            lower: Slot::empty(),
+            phase: Cell::new(Phase::Unwrapped),
+            waiter: Slot::empty(),
+            context: Slot::empty(),
+            peercert: Slot::empty(),
+            timer: Slot::empty(),
+            handshake_timeout: Slot::empty(),
+            shutdown_timeout: Slot::empty(),
+            began: Cell::new(0.0),
+            backlog: Backlog::new(),
+            gathering: Cell::new(Gathering::No),
+            reading_paused: Cell::new(false),
+            lower_full: Cell::new(false),
+            inbound: Gate::at_kib(256),
+            outbound: Gate::at_kib(512),
+            eof: Cell::new(false),
+            in_vain: Cell::new(0),
+        }
+    }
+
+    fn base(&self) -> &TlsProtocol {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.event_loop.visit(visit);
+        if let Some(engine) = self.engine.get() {
+            engine.visit(visit);
+        }
+        self.app.visit(visit);
+        self.transport.visit(visit);
+        self.lower.visit(visit);
+        self.waiter.visit(visit);
+        self.context.visit(visit);
+        self.peercert.visit(visit);
+        self.timer.visit(visit);
+        self.handshake_timeout.visit(visit);
+        self.shutdown_timeout.visit(visit);
+    }
+
+    fn clear(&self) {
+        drop((self.app.take(), self.transport.take(), self.lower.take(), self.waiter.take()));
+        drop((self.context.take(), self.peercert.take(), self.timer.take(), self.event_loop.take()));
+        drop((self.handshake_timeout.take(), self.shutdown_timeout.take()));
+        if let Some(engine) = self.engine.get() {
+            engine.clear();
+        }
+    }
+
+    fn describe(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
+        let builder = builder
+            .init(|this, args| {
+                const PARAMS: Params<9> = Params {
+                    function: "TlsProtocol.__init__",
+                    names: [
+                        "loop",
+                        "protocol",
+                        "sslcontext",
+                        "waiter",
+                        "server_side",
+                        "server_hostname",
+                        "call_connection_made",
+                        "ssl_handshake_timeout",
+                        "ssl_shutdown_timeout",
+                    ],
+                    required: 9,
+                    positional: 9,
+                };
+                init(this, args.bind(&PARAMS)?)
+            })
+            .one(
+                c"connection_made",
+                connection_made,
+                c"The transport below is connected: the handshake begins.",
+            )
+            .one(
+                c"data_received",
+                data_received,
+                c"The transport below has received `data`, which is ciphertext.",
+            )
+            .noargs(
+                c"eof_received",
+                eof,
+                c"The peer has closed its end; True if the transport is to stay open.",
+            )
+            .one(c"connection_lost", lost, c"The transport below is gone, by `exc` or regularly (None).")
+            .noargs(c"pause_writing", pause_writing, c"The transport below should get no more for now.")
+            .noargs(c"resume_writing", resume_writing, c"The transport below has room again.");
+        describe_inside(builder)
+    }
+}
+
+/// What the loop and timers call, and what asyncio's tests and debuggers look at.
+fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
+    builder
+        .one(
+            c"_feed_early",
+            |this, data| {
+                let ciphertext = View::of(data)?.stretch().to_bytes()?;
+                this.engine()?.feed_all(ciphertext.as_ref())
+            },
+            c"Ciphertext that had been received before there was TLS.",
+        )
+        .noargs(c"_check_handshake_timeout", handshake::time_is_up, c"The time limit of the handshake.")
+        .noargs(c"_check_shutdown_timeout", shutdown::time_is_up, c"The time limit of the shutdown.")
+        .noargs(c"_do_read", |this| read::pump(this, &[]), c"Goes on where a full buffer was in the way.")
+        .noargs(c"_resume", read::resume, c"The application reads again.")
+        .many(
+            c"_get_extra_info",
+            |this, args| {
+                const PARAMS: Params<2> = Params {
+                    function: "_get_extra_info",
+                    names: ["name", "default"],
+                    required: 1,
+                    positional: 2,
+                };
+                let [name, default] = args.bind(&PARAMS)?;
+                let name = name.expect("bind() has checked what is required");
+                extra_info(this, name, default.unwrap_or(&none()))
+            },
+            c"What TLS or the transport below knows under `name`.",
+        )
+        .getter(
+            c"_app_transport",
+            |this| this.transport.get().map(Own::into_obj),
+            c"The application's transport, None once the connection is lost.",
+        )
+        .getter(c"_app_protocol", |this| this.app.get(), c"The application's protocol.")
+        .getter(c"_transport", |this| this.lower.get(), c"The transport below.")
+        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop.")
+        .getter(c"__class__", |_| names().class_protocol.clone(), c"asyncio.Protocol, for isinstance.")
+}

@@ -1,0 +1,305 @@
+//! TlsTransport: what the application has of a connection with TLS.
+//!
+//! It keeps nothing but whether it was closed; all else is the protocol's below it.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use crate::ffi::{
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, TypeCell,
+    Visit, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
+};
+use crate::names::{names, tls_names};
+
+use super::protocol::{self, TlsProtocol};
+use super::{gate::Gate, read, report, shutdown, write};
+
+/// The application's transport.
+pub(crate) struct TlsTransport {
+    protocol: Slot<Own<TlsProtocol>>,
+    /// It was closed, or the connection is lost: nobody need be warned of it.
+    closed: Cell<bool>,
+    finalized: Cell<bool>,
+}
+
+impl TlsTransport {
+    pub(super) fn over(protocol: &Instance<TlsProtocol>) -> Res<Own<TlsTransport>> {
+        Instance::alloc(TlsTransport {
+            protocol: Slot::new(Some(protocol.to_own())),
+            closed: Cell::new(false),
+            finalized: Cell::new(false),
+        })
+    }
+
+    pub(super) fn mark_closed(&self) {
+        self.closed.set(true);
+    }
+
+    #[inline]
+    fn protocol(&self) -> Res<Own<TlsProtocol>> {
+        match self.protocol.get() {
+            Some(protocol) => Ok(protocol),
+            None => raise(builtin::runtime_error(), "this TLS transport was taken apart"),
+        }
+    }
+}
+
+fn write(this: &Instance<TlsTransport>, data: &Object) -> Res<()> {
+    if let Some(bytes) = Bytes::exact(data) {
+        if bytes.as_ref().is_empty() {
+            return Ok(());
+        }
+    } else if !data.is_bytes_like() {
+        let class = data.type_of().attr(&names().dunder_name)?.display()?;
+        return raise(builtin::type_error(), &format!("data: expecting a bytes-like instance, got {class}"));
+    } else if !data.truth()? {
+        return Ok(());
+    }
+    write::write(&*this.protocol()?, data)
+}
+
+fn is_closing(this: &Instance<TlsTransport>) -> Res<bool> {
+    if this.closed.get() {
+        return Ok(true);
+    }
+    match this.protocol()?.lower.get() {
+        Some(lower) => lower.method(&names().is_closing, &[])?.truth(),
+        None => Ok(false),
+    }
+}
+
+fn close(this: &Instance<TlsTransport>) -> Res<()> {
+    if this.closed.replace(true) {
+        return Ok(());
+    }
+    shutdown::begin(&*this.protocol()?)
+}
+
+fn abort(this: &Instance<TlsTransport>) -> Res<()> {
+    force_close(this, &none())
+}
+
+fn force_close(this: &Instance<TlsTransport>, cause: &Object) -> Res<()> {
+    this.closed.set(true);
+    let protocol = this.protocol()?;
+    // What was written before has left, on asyncio.
+    let written = write::flush(&protocol);
+    report::settle(&protocol, written)?;
+    report::abort(&protocol, cause)
+}
+
+/// Sets the marks of a gate from `(high, low)`, and has the gate look at its buffer again.
+fn set_marks(gate: &Gate, args: Args<'_>, function: &'static str, default: i64) -> Res<()> {
+    let params = Params { function, names: ["high", "low"], required: 0, positional: 2 };
+    let [high, low] = args.bind(&params)?;
+    let none = none();
+    let marks =
+        tls_names()?.flow_marks.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*int(default)?])?;
+    let [Some(high), Some(low)] = [marks.tuple_item(0), marks.tuple_item(1)] else {
+        return raise(builtin::type_error(), "two marks were expected");
+    };
+    gate.set_marks(high.as_f64()?, low.as_f64()?);
+    Ok(())
+}
+
+/// `(low, high)`
+fn marks(gate: &Gate) -> Res<Obj> {
+    let (high, low) = gate.marks();
+    tuple([&*number(low)?, &*number(high)?].into_iter())
+}
+
+/// An int, where that says the same.
+fn number(value: f64) -> Res<Obj> {
+    if value.fract() == 0.0 && value.abs() < 1e15 { int(value as i64) } else { float(value) }
+}
+
+fn set_write_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<()> {
+    let protocol = this.protocol()?;
+    set_marks(&protocol.outbound, args, "set_write_buffer_limits", 512)?;
+    write::control_writing(&protocol)
+}
+
+fn set_read_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<()> {
+    let protocol = this.protocol()?;
+    set_marks(&protocol.inbound, args, "set_read_buffer_limits", 256)?;
+    read::control_reading(&protocol, protocol.engine()?)
+}
+
+fn get_extra_info(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<2> =
+        Params { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
+    let [name, default] = args.bind(&PARAMS)?;
+    let name = name.expect("bind() has checked what is required");
+    protocol::extra_info(&*this.protocol()?, name, default.unwrap_or(&none()))
+}
+
+static TLS_TRANSPORT: TypeCell = TypeCell::new();
+
+impl Class for TlsTransport {
+    type Base = TlsTransport;
+    type Dict = Dict;
+    type Inherited = OneSlot;
+
+    const NAME: &'static CStr = c"saburo.SSLTransport";
+    const DOC: &'static CStr = c"A transport that speaks TLS over another one.
+
+What create_connection, create_server and start_tls give for connections with an ssl.SSLContext. Like
+everything of a loop it belongs to the loop's thread. `isinstance(transport, asyncio.Transport)` is true.
+Semantics: asyncio.Transport.";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+    const FINALIZES: bool = true;
+
+    fn python_base() -> Option<&'static Object> {
+        Some(&names().class_transport)
+    }
+
+    fn cell() -> &'static TypeCell {
+        &TLS_TRANSPORT
+    }
+
+    fn create() -> TlsTransport {
+        TlsTransport { protocol: Slot::empty(), closed: Cell::new(true), finalized: Cell::new(false) }
+    }
+
+    fn base(&self) -> &TlsTransport {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.protocol.visit(visit);
+    }
+
+    fn clear(&self) {
+        drop(self.protocol.take());
+    }
+
+    fn was_finalized(&self) -> bool {
+        self.finalized.get()
+    }
+
+    fn wants_finalizer(&self) -> bool {
+        !self.closed.get()
+    }
+
+    fn finalize(this: &Instance<TlsTransport>) {
+        this.finalized.set(true);
+        if this.closed.replace(true) {
+            return;
+        }
+        if let Err(raised) = warn_resource(c"unclosed transport <asyncio._SSLProtocolTransport object>") {
+            raised.unraisable(this.as_object());
+        }
+    }
+
+    fn describe(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
+        let builder = builder
+            .one(c"write", write, c"Sends `data`, which is bytes-like, encrypted; does not wait.")
+            .one(
+                c"writelines",
+                |this, lines| write::write_lines(&*this.protocol()?, lines),
+                c"Sends all of an iterable of bytes-like objects.",
+            )
+            .noargs(
+                c"write_eof",
+                |_| -> Res<()> { raise_given(builtin::not_implemented_error()) },
+                c"Raises NotImplementedError: TLS ends in both directions at once.",
+            )
+            .noargs(c"can_write_eof", |_| false, c"False.")
+            .noargs(c"close", close, c"Sends what was written, says goodbye to the peer, and closes.")
+            .noargs(c"abort", abort, c"Closes at once; what was written may be lost.")
+            .noargs(c"is_closing", is_closing, c"Is it closed, or about to be?")
+            .noargs(
+                c"is_reading",
+                |this| Ok(!this.protocol()?.reading_paused.get()) as Res<bool>,
+                c"Is what arrives handed to the protocol?",
+            )
+            .noargs(
+                c"pause_reading",
+                |this| -> Res<()> {
+                    this.protocol()?.reading_paused.set(true);
+                    Ok(())
+                },
+                c"Hands nothing to the protocol until resume_reading().",
+            )
+            .noargs(
+                c"resume_reading",
+                |this| read::resume_reading(&*this.protocol()?),
+                c"Hands what arrives to the protocol again, from the next turn on.",
+            )
+            .one(
+                c"set_protocol",
+                |this, protocol| this.protocol()?.set_app(protocol),
+                c"Hands what arrives to another protocol from now on.",
+            )
+            .noargs(c"get_protocol", |this| Ok(this.protocol()?.app.get()) as Res<_>, c"The protocol.")
+            .many(
+                c"get_extra_info",
+                get_extra_info,
+                c"get_extra_info(name, default=None): what TLS (sslcontext, ssl_object, peercert, cipher, compression) \
+                  or the transport below (socket, peername, ...) knows.",
+            );
+        describe_flow(builder)
+    }
+}
+
+fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
+    builder
+        .many(
+            c"set_write_buffer_limits",
+            set_write_buffer_limits,
+            c"set_write_buffer_limits(high=None, low=None): when the protocol is to pause writing and go on, in bytes.",
+        )
+        .noargs(
+            c"get_write_buffer_limits",
+            |this| marks(&this.protocol()?.outbound),
+            c"(low, high) of the write buffer, in bytes.",
+        )
+        .noargs(
+            c"get_write_buffer_size",
+            |this| int(write::flushed_size(&*this.protocol()?)? as i64),
+            c"How much waits here to be sent, in bytes.",
+        )
+        .many(
+            c"set_read_buffer_limits",
+            set_read_buffer_limits,
+            c"set_read_buffer_limits(high=None, low=None): when the transport below is to pause reading and go on, in bytes.",
+        )
+        .noargs(
+            c"get_read_buffer_limits",
+            |this| marks(&this.protocol()?.inbound),
+            c"(low, high) of the read buffer, in bytes.",
+        )
+        .noargs(
+            c"get_read_buffer_size",
+            |this| int(this.protocol()?.engine()?.unread() as i64),
+            c"How much has arrived and waits here to be decrypted, in bytes.",
+        )
+        .one(c"_force_close", force_close, c"abort(), with what the protocol is to be told.")
+        .one(
+            c"_test__append_write_backlog",
+            |this, data| write::append(&*this.protocol()?, data),
+            c"For asyncio's tests.",
+        )
+        .getter(
+            c"_protocol_paused",
+            |this| Ok(this.protocol()?.outbound.is_closed()) as Res<bool>,
+            c"Was the protocol asked to pause writing? sendfile() looks here.",
+        )
+        .getter(c"_start_tls_compatible", |_| true, c"TLS in TLS works.")
+        .getter(
+            c"_sendfile_compatible",
+            |_| -> Res<Obj> { Ok(tls_names()?.sendfile_fallback.clone()) },
+            c"sendfile() has to read and write.",
+        )
+        .getter(
+            c"_ssl_protocol",
+            |this| this.protocol.get().map(Own::into_obj),
+            c"The protocol of the transport below.",
+        )
+        .getter(
+            c"_loop",
+            |this| Ok(this.protocol()?.event_loop()?.into_obj()) as Res<Obj>,
+            c"The loop.",
+        )
+}

@@ -1,0 +1,235 @@
+//! Outgoing: plaintext becomes ciphertext, which the transport below gets.
+//!
+//! What is written from inside of data_received waits until that is over, and leaves together. While the
+//! transport below has no room, plaintext waits as such: the engine keeps the memory that it once had.
+
+use crate::ffi::{Bytes, Instance, Object, Res, View, Window};
+use crate::names::{names, tls_names};
+
+use super::backlog::CHUNK;
+use super::gate::Signal;
+use super::protocol::{Gathering, Phase, TlsProtocol};
+use super::{lower, report};
+
+/// `write(data)`, for what is bytes-like.
+pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
+    if this.is_closing() {
+        return in_vain(this);
+    }
+    match Bytes::exact(data) {
+        Some(piece) => {
+            this.backlog.push(piece);
+            written(this)
+        }
+        None => {
+            let done = write_changeable(this, data);
+            report::settle(this, done)
+        }
+    }
+}
+
+/// Writes all of an iterable.
+pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<()> {
+    if this.is_closing() {
+        return in_vain(this);
+    }
+    let lines = names().tuple_class.call(&[lines])?;
+    let mut index = 0;
+    while let Some(line) = lines.tuple_item(index) {
+        index += 1;
+        match Bytes::exact(&line) {
+            Some(piece) => this.backlog.push(piece),
+            None => match copied(&line) {
+                Ok(piece) => this.backlog.push(piece),
+                done => return report::settle(this, done.map(drop)),
+            },
+        }
+    }
+    written(this)
+}
+
+/// What was pushed to the backlog is encrypted now, or will be when the turn is over.
+#[inline]
+fn written(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.phase.get() != Phase::Wrapped {
+        return Ok(());
+    }
+    let size = this.backlog.size();
+    if !this.lower_full.get() && size < AT_ONCE && (size as f64) < this.outbound.marks().0 {
+        if this.gathering.get() != Gathering::No {
+            return Ok(());
+        }
+        let event_loop = this.event_loop()?;
+        if event_loop.gathers() {
+            this.gathering.set(Gathering::Listed);
+            event_loop.flush_later(this.as_object().to_obj());
+            return Ok(());
+        }
+    }
+    let done = flush(this);
+    report::settle(this, done)
+}
+
+/// So much does not wait for the end of the turn.
+const AT_ONCE: usize = 64 * 1024;
+
+/// The turn is over.
+pub(crate) fn flush_listed(this: &Instance<TlsProtocol>) -> Res<()> {
+    this.gathering.set(Gathering::No);
+    let done = flush(this);
+    report::settle(this, done)
+}
+
+/// Writes what may change as soon as we return: a copy of it, or if it is large, at once as much of it as can
+/// be encrypted now.
+fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
+    let large = data.len()? >= 16 * 1024;
+    if large && this.phase.get() == Phase::Wrapped && !this.lower_full.get() {
+        flush(this)?;
+        if this.backlog.size() == 0 && this.phase.get() == Phase::Wrapped {
+            let view = View::of(data)?;
+            let encrypted = encrypt_now(this, &view)?;
+            let rest = view.stretch().behind(encrypted);
+            if rest.len() > 0 {
+                this.backlog.push(rest.to_bytes()?);
+            }
+            return finish_flush(this);
+        }
+    }
+    this.backlog.push(copied(data)?);
+    written(this)
+}
+
+fn copied(data: &Object) -> Res<Bytes> {
+    View::of(data)?.stretch().to_bytes()
+}
+
+/// Encrypts records of what `view` shows, for as long as there is room below; how many bytes.
+fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
+    let engine = this.engine()?;
+    let window = Window::new()?;
+    let all = view.stretch();
+    let mut encrypted = 0;
+    let mut unsent = 0;
+    while encrypted < all.len() && !this.lower_full.get() {
+        let chunk = all.behind(encrypted).first(CHUNK);
+        let Some(count) = engine.encrypt(&window, chunk)? else { break };
+        encrypted += count;
+        unsent += count;
+        if unsent >= CHUNK {
+            unsent = 0;
+            send(this)?;
+        }
+    }
+    Ok(encrypted)
+}
+
+#[cold]
+fn in_vain(this: &Instance<TlsProtocol>) -> Res<()> {
+    let count = this.in_vain.get();
+    this.in_vain.set(count + 1);
+    if count >= UNNOTICED {
+        tls_names()?.warn_closed.call0()?;
+    }
+    Ok(())
+}
+
+/// Writes into nowhere that are not worth a warning; asyncio's number.
+const UNNOTICED: u32 = 5;
+
+/// Puts something into the backlog and leaves it there, for tests.
+pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
+    this.backlog.push(copied(data)?);
+    Ok(())
+}
+
+/// Encrypts what waits, as far as there is room below, and sends it.
+pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.backlog.size() > 0 {
+        encrypt(this, Room::Below)?;
+    }
+    finish_flush(this)
+}
+
+/// Encrypts all that waits, room or not: the last thing before the end is announced to the peer.
+pub(super) fn flush_all(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.backlog.size() > 0 {
+        encrypt(this, Room::Anywhere)?;
+    }
+    finish_flush(this)
+}
+
+pub(super) fn finish_flush(this: &Instance<TlsProtocol>) -> Res<()> {
+    send(this)?;
+    control_writing(this)
+}
+
+/// Where the ciphertext may go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// The transport below, as long as it has room.
+    Below,
+    /// The engine's buffer, too.
+    Anywhere,
+}
+
+fn encrypt(this: &Instance<TlsProtocol>, room: Room) -> Res<()> {
+    if !matches!(this.phase.get(), Phase::Wrapped | Phase::Flushing) {
+        return Ok(());
+    }
+    let engine = this.engine()?;
+    let window = Window::new()?;
+    let mut unsent = 0;
+    while let Some(chunk) = this.backlog.next() {
+        if this.lower_full.get() && room == Room::Below {
+            break;
+        }
+        let Some(count) = engine.encrypt(&window, chunk.stretch())? else { break };
+        this.backlog.advance(count);
+        unsent += count;
+        if unsent >= CHUNK {
+            unsent = 0;
+            send(this)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends the ciphertext that there is, unless the transport below has no room.
+pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.lower_full.get() {
+        return Ok(());
+    }
+    let engine = this.engine()?;
+    if engine.unsent()? == 0 {
+        return Ok(());
+    }
+    let Some(below) = this.lower.get() else { return Ok(()) };
+    lower::write(&below, &*engine.take_ciphertext()?)
+}
+
+/// `get_write_buffer_size()`, which sends first what was written in this turn.
+pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
+    let done = flush(this);
+    report::settle(this, done)?;
+    buffer_size(this)
+}
+
+fn buffer_size(this: &TlsProtocol) -> Res<usize> {
+    Ok(this.engine()?.unsent()? + this.backlog.size())
+}
+
+/// Asks the application to pause or to go on, for what waits to be sent.
+pub(super) fn control_writing(this: &Instance<TlsProtocol>) -> Res<()> {
+    let Some(signal) = this.outbound.update(buffer_size(this)?) else { return Ok(()) };
+    let Some(app) = this.app.get() else { return Ok(()) };
+    let names = names();
+    let (method, name) = match signal {
+        Signal::Pause => (&names.pause_writing, "pause_writing"),
+        Signal::Resume => (&names.resume_writing, "resume_writing"),
+    };
+    match app.method(method, &[]) {
+        Ok(_) => Ok(()),
+        Err(raised) => report::throttling(this, raised, name),
+    }
+}
