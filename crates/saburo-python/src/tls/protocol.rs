@@ -522,6 +522,12 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
             c"The application's transport, None once the connection is lost.",
         )
         .getter(c"_app_protocol", |this| this.app.get(), c"The application's protocol.")
+        // Servers that stop reading while a request is under way ask for it by asyncio's name.
+        .getter(
+            c"_app_reading_paused",
+            |this| this.reading_paused.get(),
+            c"Has the application paused reading?",
+        )
         .getter(c"_transport", |this| this.lower.get(), c"The transport below.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop.")
         .getter(c"__class__", |_| names().class_protocol.clone(), c"asyncio.Protocol, for isinstance.")
