@@ -3,7 +3,7 @@
 //! A transport of ours is called directly, which cannot be replaced or derived from; any other by its methods.
 
 use crate::event_loop::Loop;
-use crate::ffi::{Obj, Object, Raised, Res, builtin, none};
+use crate::ffi::{Context, Obj, Object, Raised, Res, builtin, none};
 use crate::names::names;
 use crate::transport::{StreamTransport, stream};
 
@@ -50,6 +50,11 @@ pub(super) fn writelines(transport: &Object, lines: &Object) -> Res<()> {
 #[inline]
 pub(super) fn close(transport: &Object) -> Res<Obj> {
     transport.method(&names().close, &[])
+}
+
+/// What a transport of ours calls its protocol in.
+pub(super) fn context(transport: &Object) -> Option<Context> {
+    transport.cast_exact::<StreamTransport>().and_then(|ours| ours.context())
 }
 
 /// Is the connection encrypted?

@@ -130,7 +130,14 @@ fn serve(
     this.task.set(Some(task.clone()));
     this.accepted.set(Some(transport.to_obj()));
     let done = this.as_object().attr(&names.handler_done)?;
-    task.method(&names.add_done_callback, &[&done]).map(drop)
+    match link::context(transport) {
+        // The context that this runs in, which asyncio copies: every connection would have one more.
+        Some(context) => {
+            let args: [&Object; 2] = [&done, context.as_object()];
+            task.method_with_names(&names.add_done_callback, &args, Some(&names.kw_context)).map(drop)
+        }
+        None => task.method(&names.add_done_callback, &[&done]).map(drop),
+    }
 }
 
 /// The task of a server's callback has ended.

@@ -76,6 +76,11 @@ impl Life {
         !self.is_closing() && !self.paused.get()
     }
 
+    /// What its callbacks run in.
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.context.get()
+    }
+
     /// The loop, as long as the connection is not gone.
     pub(super) fn open_loop(&self) -> Option<Own<Loop>> {
         self.event_loop.get()
