@@ -213,7 +213,7 @@ class Sockets(Resolving):
 
 def _family(sock: socket.socket) -> int:
     # Without making a member of an enumeration of it, which takes a microsecond (2026-11-25).
-    if isinstance(sock, _socket.socket):
+    if issubclass(type(sock), _socket.socket):  # and not what only says it were one
         family: int = _plain_family.__get__(sock)
         return family
     return sock.family
