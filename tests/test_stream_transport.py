@@ -273,6 +273,20 @@ def test_write_buffer_limits(run: Run, limits: dict[str, int], expected: Any) ->
     run(main())
 
 
+def test_lower_limits_do_not_pause_for_what_there_is_room_for(run: Run) -> None:
+    """What was written in the same turn is still to be sent; nobody would ever resume."""
+
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"x" * 1000)
+        transport.set_write_buffer_limits(high=0)
+        await asyncio.sleep(0)
+        assert "pause" not in protocol.calls
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
 def test_a_failing_throttle_is_reported_and_does_no_harm(run: Run, method: str) -> None:
     class Failing(Recorder):

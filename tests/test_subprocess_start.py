@@ -207,6 +207,45 @@ def test_what_goes_wrong_is_asyncios_error(error: str) -> None:
     assert seen[0][0] != "returned"
 
 
+@pytest.mark.parametrize("pipes", [(), (0,), (1,), (0, 1), (0, 1, 2)], ids=repr)
+def test_a_start_takes_as_many_turns_as_in_asyncio(run: Run, pipes: tuple[int, ...]) -> None:
+    """One for the task that connects, two for each pipe, one to tell."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            handles.append(loop.call_soon(turn))
+
+        handles = [loop.call_soon(turn)]
+        stdin, stdout, stderr = (PIPE if fd in pipes else None for fd in range(3))
+        process = await asyncio.create_subprocess_exec(
+            "sleep", "3600", stdin=stdin, stdout=stdout, stderr=stderr
+        )
+        handles[-1].cancel()
+        process.kill()
+        await process.wait()
+        return turns
+
+    assert run(main()) == 2 + 2 * len(pipes)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_children_of_eager_tasks(run: Run) -> None:
+    async def main() -> None:
+        if sys.version_info >= (3, 12):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        process = await asyncio.create_subprocess_shell("exit 3")
+        assert await process.wait() == 3
+        process = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+        assert (await process.communicate(b"tea"))[0] == b"tea"
+
+    run(main())
+
+
 @pytest.mark.parametrize("pipes", [None, PIPE], ids=["no pipes", "pipes"])
 @pytest.mark.parametrize("turns", range(9))
 def test_a_start_that_is_cancelled(run: Run, kind: Kind, turns: int, pipes: int | None) -> None:

@@ -55,7 +55,7 @@ class Child:
     def reap(self, *, has_ended: bool) -> int | None:
         """The exit code, None while the child runs; `has_ended` says that it does not."""
         process = self.process
-        lock: threading.Lock = vars(process)["_waitpid_lock"]
+        lock: threading.Lock = process._waitpid_lock  # type: ignore[attr-defined]
         # Another thread may be inside of `Popen.wait()`, and leaves the code when it comes out.
         if not lock.acquire(blocking=has_ended):
             return None

@@ -34,10 +34,11 @@ class Children(Signals):
         child = Child(process, exited)
         self._children.add(child)
         if child.pidfd is not None:
-            # OSError: the kernel watches no more descriptors. This one still serves for signals.
-            with contextlib.suppress(OSError):
+            try:
                 _saburo.Loop.add_reader(self, child.pidfd, self._child_ended, child)
                 return child
+            except OSError:
+                pass  # the kernel watches no more descriptors; this one still serves for signals
         if self._lookout is None:
             self._lookout = Lookout(self, self._child_ended)
         self._lookout.add(child)
@@ -72,8 +73,9 @@ class Children(Signals):
             child.let_go()
 
     def _dismiss_children(self) -> list[Child]:
-        children = list(self._children)
-        self._children.clear()
+        # A loop whose __init__ was not called has none.
+        children = list(vars(self).get("_children", ()))
+        self._children = set()
         if self._lookout is not None:
             self._lookout.close()
         return children

@@ -56,7 +56,11 @@ class ProcessTransport(asyncio.SubprocessTransport):
         # Those in _wait(); None once the code is known.
         self._exit_waiters: set[asyncio.Future[int]] | None = set()
         self._child: Child = loop._watch_child(process, self._process_exited)
-        loop.create_task(self._connect(loop, process, connected))
+        if self._pipes:
+            loop.create_task(self._connect(loop, process, connected))
+        else:
+            # In the turn in which a task would.
+            loop.call_soon(self._connected, connected)
 
     def __repr__(self) -> str:
         info = [type(self).__name__]
@@ -158,10 +162,7 @@ class ProcessTransport(asyncio.SubprocessTransport):
                 if self._closed:
                     # Meanwhile, and it knew nothing of this one. A grandchild may keep it open.
                     ours.pipe.close()
-            loop.call_soon(self._protocol.connection_made, self)
-            held_back, self._held_back = self._held_back or [], None
-            for call in held_back:
-                loop.call_soon(call.func, *call.args)
+            self._connected(connected)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -173,9 +174,16 @@ class ProcessTransport(asyncio.SubprocessTransport):
                     pipe.close()
             if not connected.done():
                 connected.set_exception(error)
-        else:
-            if not connected.done():
-                connected.set_result(None)
+
+    def _connected(self, connected: asyncio.Future[None]) -> None:
+        loop = self._loop
+        assert loop is not None
+        loop.call_soon(self._protocol.connection_made, self)
+        held_back, self._held_back = self._held_back or (), None
+        for call in held_back:
+            loop.call_soon(call.func, *call.args)
+        if not connected.done():
+            connected.set_result(None)
 
     async def _wait(self) -> int:
         """The exit code, once it is known."""
@@ -223,9 +231,11 @@ class ProcessTransport(asyncio.SubprocessTransport):
         """The connection is lost with the process and all of its pipes."""
         if self._finished or self._returncode is None:
             return
-        if all(pipe is not None and pipe.is_lost for pipe in self._pipes.values()):
-            self._finished = True
-            self._tell(self._connection_lost)
+        for pipe in self._pipes.values():
+            if pipe is None or not pipe.is_lost:
+                return
+        self._finished = True
+        self._tell(self._connection_lost)
 
     def _connection_lost(self) -> None:
         try:

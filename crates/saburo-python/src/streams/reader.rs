@@ -30,7 +30,7 @@ pub(crate) struct StreamReader {
     /// The limit as it was given, and as it counts.
     limit_given: Slot,
     limit: Cell<usize>,
-    /// Whoever waits takes at most so many bytes, however few they are; 0 if it needs something else.
+    /// Whoever waits takes what comes first, at most so many bytes; 0 if it needs something else.
     pub(super) takes: Cell<usize>,
     pub(super) eof: Cell<bool>,
     /// The transport was asked to pause.
@@ -89,10 +89,18 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
     if data.is_empty() {
         return Ok(());
     }
-    if takes(this, data)? {
-        return taken(this, bytes(data)?);
+    match this.takes.get() {
+        0 => this.received.extend(data)?,
+        _ if !this.received.is_vacant()? => this.received.extend(data)?,
+        most => {
+            // Whoever waits gets this very object, unless more comes first.
+            let (his, rest) = data.split_at(data.len().min(most));
+            this.received.keep(bytes(his)?);
+            if !rest.is_empty() {
+                this.received.extend(rest)?;
+            }
+        }
     }
-    this.received.extend(data)?;
     wake(this)?;
     pause_if_too_much(this)
 }
@@ -174,19 +182,6 @@ fn wake(this: &Instance<StreamReader>) -> Res<()> {
     }
 }
 
-/// Is it just what somebody waits for, with nothing before it?
-#[inline]
-fn takes(this: &Instance<StreamReader>, data: &[u8]) -> Res<bool> {
-    Ok(data.len() <= this.takes.get() && data.len() <= this.limit() && this.received.is_vacant()?)
-}
-
-/// Whoever waits gets this very object, unless more comes first.
-#[inline]
-fn taken(this: &Instance<StreamReader>, data: Obj) -> Res<()> {
-    this.received.keep(data);
-    wake(this)
-}
-
 #[inline]
 fn pause_if_too_much(this: &Instance<StreamReader>) -> Res<()> {
     if this.paused.get() || this.received.len()? <= this.limit().saturating_mul(2) {
@@ -220,11 +215,13 @@ fn resume(this: &Instance<StreamReader>) -> Res<()> {
 /// `feed_data(data)`
 pub(super) fn feed_data(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     if let Some(bytes) = data.as_bytes() {
-        check_not_at_eof(this)?;
-        if !bytes.is_empty() && takes(this, bytes)? {
-            return taken(this, data.to_obj());
+        if bytes.is_empty() || bytes.len() > this.takes.get() || !this.received.is_vacant()? {
+            return feed(this, bytes);
         }
-        return feed(this, bytes);
+        check_not_at_eof(this)?;
+        this.received.keep(data.to_obj());
+        wake(this)?;
+        return pause_if_too_much(this);
     }
     feed_other(this, data)
 }

@@ -1,9 +1,9 @@
 //! The bytes a reader has received and nobody has read yet, with two ways around copying them.
 //!
-//! They lie in a [`ReadBuffer`]. But what comes in while somebody waits for no more than that is kept as the
-//! `bytes` object it is going to be; and who asks for asyncio's `_buffer` gets a bytearray that holds them
-//! from then on, so that changing it changes what is read. Either is brought back before anything else is
-//! done. Nothing of Python is called while the buffer is borrowed.
+//! They lie in a [`ReadBuffer`]. But what comes in for somebody who waits is kept as the `bytes` object that
+//! he is going to get, in front of the buffer; and who asks for asyncio's `_buffer` gets a bytearray that holds
+//! them from then on, so that changing it changes what is read. Either is brought back into the buffer where
+//! something else is asked. Nothing of Python is called while the buffer is borrowed.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use crate::ffi::{Obj, Object, Res, Slot, Visit, bytearray, bytes, lend};
 
 pub(super) struct Received {
     buffer: RefCell<ReadBuffer>,
-    /// Where the bytes are instead: all of them as one `bytes`, or a bytearray that others may have as well.
+    /// The first of the bytes, as one `bytes`; or all of them, in a bytearray that others may have as well.
     object: Slot,
 }
 
@@ -24,8 +24,17 @@ impl Received {
 
     #[inline]
     pub(super) fn len(&self) -> Res<usize> {
-        self.settle()?;
-        Ok(self.buffer.borrow().len())
+        let kept = if self.object.is_set() { self.len_of_kept()? } else { 0 };
+        Ok(kept + self.buffer.borrow().len())
+    }
+
+    #[cold]
+    fn len_of_kept(&self) -> Res<usize> {
+        let object = self.object.get();
+        match object.as_deref().and_then(Object::as_bytes) {
+            Some(kept) => Ok(kept.len()),
+            None => self.settle().map(|()| 0),
+        }
     }
 
     #[inline]
@@ -49,7 +58,18 @@ impl Received {
     /// Puts more behind them.
     #[inline]
     pub(super) fn extend(&self, data: &[u8]) -> Res<()> {
-        self.settle()?;
+        if self.object.is_set() {
+            return self.extend_elsewhere(data);
+        }
+        self.buffer.borrow_mut().extend(data);
+        Ok(())
+    }
+
+    #[cold]
+    fn extend_elsewhere(&self, data: &[u8]) -> Res<()> {
+        if self.object.get().is_some_and(|object| object.is_bytearray()) {
+            self.settle()?;
+        }
         self.buffer.borrow_mut().extend(data);
         self.publish()
     }
@@ -64,7 +84,7 @@ impl Received {
     /// Takes at most `count` bytes off the start, as `bytes`.
     #[inline]
     pub(super) fn take(&self, count: usize) -> Res<Obj> {
-        if let Some(kept) = self.kept(count) {
+        if let Some(kept) = self.take_kept(count) {
             return Ok(kept);
         }
         self.settle()?;
@@ -127,17 +147,17 @@ impl Received {
         self.object.set(None);
     }
 
-    /// The `bytes` that were kept, if that is what is there and `count` allows for all of it.
+    /// The `bytes` that were kept, if it is just what `count` asks for.
     #[inline]
-    fn kept(&self, count: usize) -> Option<Obj> {
+    fn take_kept(&self, count: usize) -> Option<Obj> {
         if !self.object.is_set() {
             return None;
         }
-        let kept = self.object.get()?;
-        if kept.as_bytes()?.len() > count {
-            return None;
+        let length = self.object.get()?.as_bytes()?.len();
+        if length == count || (length < count && self.buffer.borrow().is_empty()) {
+            return self.object.take();
         }
-        self.object.take()
+        None
     }
 
     /// Brings the bytes into the buffer, wherever they are.
@@ -150,8 +170,12 @@ impl Received {
     fn bring_back(&self) -> Res<()> {
         let Some(object) = self.object.get() else { return Ok(()) };
         if let Some(kept) = object.as_bytes() {
+            let mut buffer = self.buffer.borrow_mut();
+            let behind = std::mem::take(&mut *buffer);
+            buffer.extend(kept);
+            buffer.extend(behind.unread());
+            drop(buffer);
             self.object.set(None);
-            self.buffer.borrow_mut().extend(kept);
             return Ok(());
         }
         lend(&object, |lent| {
@@ -174,7 +198,9 @@ impl Received {
 
     #[cold]
     fn write_back(&self) -> Res<()> {
-        let Some(lent) = self.object.get() else { return Ok(()) };
-        lent.set_bytearray(self.buffer.borrow().unread())
+        match self.object.get() {
+            Some(lent) if lent.is_bytearray() => lent.set_bytearray(self.buffer.borrow().unread()),
+            _ => Ok(()),
+        }
     }
 }

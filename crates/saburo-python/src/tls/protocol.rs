@@ -21,7 +21,7 @@ use super::{handshake, read, report, shutdown, write};
 
 /// TLS between a transport and an application's protocol.
 pub(crate) struct TlsProtocol {
-    event_loop: Slot<Own<Loop>>,
+    pub(super) event_loop: Slot<Own<Loop>>,
     engine: OnceCell<Engine>,
     /// The application's protocol, until the connection is lost.
     pub(super) app: Slot,
@@ -114,6 +114,10 @@ impl TlsProtocol {
         }
     }
 
+    pub(super) fn engine_opt(&self) -> Option<&Engine> {
+        self.engine.get()
+    }
+
     pub(super) fn engine(&self) -> Res<&Engine> {
         match self.engine.get() {
             Some(engine) => Ok(engine),
@@ -190,6 +194,7 @@ pub(super) fn call_soon(
 
 /// The transport below is connected: the handshake begins.
 pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> Res<()> {
+    this.engine()?;
     this.lower.set(Some(lower.to_obj()));
     handshake::begin(this)
 }

@@ -38,10 +38,13 @@ pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
     Ok(())
 }
 
-/// `_force_close(exception)`
+/// `_force_close(exception)`: abort() because of something.
 pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
     match this.open_loop() {
-        Some(event_loop) => force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none())),
+        Some(event_loop) => {
+            write::send_gathered(&event_loop, this)?;
+            force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none()))
+        }
         None => Ok(()),
     }
 }
