@@ -161,12 +161,10 @@ def is_numeric(host: Any, port: Any) -> bool:
 def literal_family(host: Any) -> int | None:
     """The family of a host that is an IP address; None if it is anything else."""
     host = _text(host)
-    return _family_of_text(host) if isinstance(host, str) else None
+    return _known_family(host) if isinstance(host, str) else None
 
 
-@functools.lru_cache(maxsize=1024)
 def _family_of_text(host: str) -> int | None:
-    # Remembered, because it is the same few hosts that a program connects to again and again.
     if not host.isascii():
         return None
     # The zone of an IPv6 address ("fe80::1%eth0") is no part of the number.
@@ -177,6 +175,10 @@ def _family_of_text(host: str) -> int | None:
             continue
         return family
     return None
+
+
+# It is the same few hosts that a program connects to again and again.
+_known_family = functools.lru_cache(maxsize=1024)(_family_of_text)
 
 
 def _text(host: Any) -> Any:

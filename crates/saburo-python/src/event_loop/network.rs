@@ -172,6 +172,7 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             transport::connected,
             c"A transport for a connected socket, which it owns from now on.",
         )
+        .many(c"_dial", transport::dial, c"_dial(v6, address): begins to connect a TCP socket, if it can.")
         .many(
             c"_make_datagram_transport",
             transport::endpoint,

@@ -36,17 +36,22 @@ impl Endpoint {
         }
     }
 
-    /// Takes over a Python socket, with what else is known of it; its descriptor.
-    pub(super) fn take_over(&self, sock: &Object, extra: Option<&Object>) -> Res<RawFd> {
-        let fd = sock.method(&names().fileno, &[])?.as_i64()?;
-        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-            return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
-        };
+    /// What else is known of it, for `get_extra_info`.
+    pub(super) fn add_extra(&self, extra: Option<&Object>) -> Res<()> {
         if let Some(extra) = extra.filter(|extra| !extra.is_none()) {
             let copy = mapping(&[])?;
             copy.method(&names().update, &[extra])?;
             self.extra.set(Some(copy));
         }
+        Ok(())
+    }
+
+    /// Takes over a Python socket; its descriptor.
+    pub(super) fn take_over(&self, sock: &Object) -> Res<RawFd> {
+        let fd = sock.method(&names().fileno, &[])?.as_i64()?;
+        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
+            return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
+        };
         *self.local.borrow_mut() = net::local_address(fd).ok().flatten();
         *self.peer.borrow_mut() = net::peer_address(fd).ok().flatten();
         self.socket.set(Some(sock.to_obj()));
