@@ -233,6 +233,7 @@ table! {
         attribute_error = c"builtins", c"AttributeError";
         blocking_io_error = c"builtins", c"BlockingIOError";
         broken_pipe_error = c"builtins", c"BrokenPipeError";
+        bytes_class = c"builtins", c"bytes";
         bytearray_class = c"builtins", c"bytearray";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";

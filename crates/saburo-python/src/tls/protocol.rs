@@ -21,7 +21,7 @@ use super::{handshake, read, report, shutdown, write};
 
 /// TLS between a transport and an application's protocol.
 pub(crate) struct TlsProtocol {
-    event_loop: Slot<Own<Loop>>,
+    pub(super) event_loop: Slot<Own<Loop>>,
     engine: OnceCell<Engine>,
     /// The application's protocol, until the connection is lost.
     pub(super) app: Slot,
@@ -112,6 +112,10 @@ impl TlsProtocol {
             Some(event_loop) => Ok(event_loop),
             None => not_begun(),
         }
+    }
+
+    pub(super) fn engine_opt(&self) -> Option<&Engine> {
+        self.engine.get()
     }
 
     pub(super) fn engine(&self) -> Res<&Engine> {

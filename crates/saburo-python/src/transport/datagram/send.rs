@@ -120,9 +120,20 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
     pause_if_full(&event_loop, this)
 }
 
+/// `bytes(data)`, which is exactly one, whatever a class of somebody's own says.
 fn copied(data: &Object) -> Res<Bytes> {
-    let copy = lend(data, bytes)??;
-    Ok(Bytes::exact(&copy).expect("a bytes was made"))
+    let copy = match lend(data, bytes) {
+        Ok(copy) => copy?,
+        // A memoryview whose bytes do not stand in a row.
+        Err(raised) => {
+            raised.swallow();
+            names().bytes_class.call(&[data])?
+        }
+    };
+    match Bytes::exact(&copy) {
+        Some(copy) => Ok(copy),
+        None => raise(builtin::type_error(), "a bytes-like object is required"),
+    }
 }
 
 #[inline]
