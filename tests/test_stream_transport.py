@@ -91,6 +91,20 @@ async def read_all(theirs: socket.socket) -> bytes:
 # ---- what leaves together ----
 
 
+@pytest.mark.parametrize("lines", [[b"a", None], (bytearray(b"b" * 600), 5), [b"c" * 600, "d"]])
+def test_lines_of_which_one_has_no_bytes_are_not_sent_in_part(run: Run, lines: Any) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        with pytest.raises(TypeError):
+            transport.writelines(lines)
+        transport.write(b"next")
+        await asyncio.sleep(0)
+        assert theirs.recv(1000) == b"next"
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
 @pytest.mark.saburo_only
 def test_what_is_written_in_a_turn_leaves_in_one_system_call(run: Run) -> None:
     async def main() -> None:
