@@ -271,9 +271,12 @@ def test_exactly_the_high_mark_is_not_above_it(run: Run) -> None:
         ({"high": 1, "low": 2}, "high (1) must be >= low (2) must be >= 0"),
         ({"high": -1}, "high (-1) must be >= low (-1) must be >= 0"),
         ({"low": -4}, "high (-16) must be >= low (-4) must be >= 0"),
+        ({"high": 10.0}, (2, 10)),
+        ({"high": 0, "low": -(2**64)}, f"high (0) must be >= low ({-(2**64)}) must be >= 0"),
+        ({"high": float("inf")}, "high (inf) must be >= low (nan) must be >= 0"),
     ],
 )
-def test_write_buffer_limits(run: Run, limits: dict[str, int], expected: Any) -> None:
+def test_write_buffer_limits(run: Run, limits: dict[str, Any], expected: Any) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connect()
         if isinstance(expected, str):
@@ -282,6 +285,19 @@ def test_write_buffer_limits(run: Run, limits: dict[str, int], expected: Any) ->
         else:
             transport.set_write_buffer_limits(**limits)
             assert transport.get_write_buffer_limits() == expected
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+@pytest.mark.parametrize("high", [2**200, float("inf")])
+def test_a_protocol_may_ask_never_to_be_paused(run: Run, high: float) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.set_write_buffer_limits(high=high, low=0)
+        transport.write(bytes(10_000_000))
+        assert "pause" not in protocol.calls
+        assert transport.get_write_buffer_limits()[1] >= 2**62
         await close(transport, protocol, theirs)
 
     run(main())
