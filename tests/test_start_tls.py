@@ -57,6 +57,23 @@ def test_a_connection_goes_on_in_tls(run: Run, layers: int) -> None:
     run(main())
 
 
+def test_ciphertext_goes_through_a_write_that_was_replaced_on_the_transport(run: Run) -> None:
+    async def main() -> None:
+        here, there = await plain(Echo)
+        below, sizes = there.transport, []
+        write = below.write
+        below.write = lambda data: (sizes.append(len(data)), write(data))
+        await upgrade(here, there)
+        handshake = len(sizes)
+        assert handshake > 0
+        await say(there, b"in secret")
+        assert len(sizes) > handshake
+        there.transport.close()
+        await asyncio.gather(here.lost, there.lost)
+
+    run(main())
+
+
 def test_a_failed_handshake_ends_the_connection(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
