@@ -92,7 +92,7 @@ impl Life {
         }
         self.paused.set(true);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.unwatch_transport(self.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(self.fd.get(), Direction::Read, transport);
         failure::debug(&event_loop, transport, "pauses reading")
     }
 

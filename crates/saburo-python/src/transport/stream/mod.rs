@@ -92,6 +92,9 @@ pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
 }
 
 pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    if let Some(event_loop) = this.open_loop() {
+        this.endpoint.check(this, &event_loop, this.as_object());
+    }
     this.resume_reading(this.as_object())
 }
 
