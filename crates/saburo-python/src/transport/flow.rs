@@ -4,9 +4,7 @@
 use std::cell::Cell;
 
 use crate::event_loop::Loop;
-use crate::ffi::{
-    Args, Instance, Obj, Object, Params, Res, Slot, builtin, import, int, none, raise, tuple,
-};
+use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, import, int, none, raise, tuple};
 
 use super::protocol;
 
