@@ -143,8 +143,11 @@ def test_what_a_stream_has_read_too_far_is_part_of_the_handshake(run: Run) -> No
 
 @pytest.mark.saburo_only
 def test_what_is_written_while_something_is_being_encrypted_comes_behind_it(run: Run) -> None:
-    """OpenSSL works without the interpreter, and what runs meanwhile, as a finalizer may on another
-    thread, can write. An SSLObject of one's own does so every time. asyncio sends twice or fails."""
+    """OpenSSL works without the interpreter, and what runs meanwhile can write, as a finalizer may
+    on another thread. An SSLObject of one's own does so every time. asyncio fails."""
+
+    interruptions: list[bytes] = []
+    there: Any = None
 
     class Interrupted(ssl.SSLObject):
         def write(self, data: Any) -> int:
@@ -171,6 +174,4 @@ def test_what_is_written_while_something_is_being_encrypted_comes_behind_it(run:
         there.transport.close()
         await asyncio.gather(here.lost, there.lost)
 
-    interruptions: list[bytes] = []
-    there: Any = None
     run(main())

@@ -158,7 +158,7 @@ class Pool:
     def _finish(self) -> None: ...
     def _abandon(self) -> None: ...
 
-@disjoint_base
+@final
 class StreamTransport(asyncio.Transport):
     def _force_close(self, exc: BaseException | None, /) -> None: ...
     def _make_empty_waiter(self) -> Future[None]: ...
@@ -187,7 +187,7 @@ class StreamTransport(asyncio.Transport):
     @property
     def _sendfile_compatible(self) -> Any: ...
 
-@disjoint_base
+@final
 class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     def _force_close(self, exc: BaseException | None, /) -> None: ...
     def _leave_socket(self) -> None: ...
@@ -208,7 +208,7 @@ class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     @property
     def _header_size(self) -> int: ...
 
-@disjoint_base
+@final
 class ReadPipeTransport(asyncio.ReadTransport):
     @property
     def _pipe(self) -> Any: ...
@@ -223,7 +223,7 @@ class ReadPipeTransport(asyncio.ReadTransport):
     @property
     def _paused(self) -> bool: ...
 
-@disjoint_base
+@final
 class WritePipeTransport(asyncio.Transport):
     @property
     def _pipe(self) -> Any: ...
@@ -236,7 +236,7 @@ class WritePipeTransport(asyncio.Transport):
     @property
     def _closing(self) -> bool: ...
 
-@disjoint_base
+@final
 class Dial:
     def fileno(self) -> int: ...
     def close(self) -> None: ...
@@ -244,7 +244,7 @@ class Dial:
     @property
     def _pending(self) -> bool: ...
 
-@disjoint_base
+@final
 class Listener:
     def _retry(self) -> None: ...
 
