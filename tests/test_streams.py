@@ -509,7 +509,8 @@ def test_what_a_callback_raises_is_reported_and_the_connection_closed(
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
             writer.close()
-            await writer.wait_closed()
+            with contextlib.suppress(ConnectionResetError):
+                await writer.wait_closed()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
