@@ -291,7 +291,7 @@ class Closing(asyncio.Transport):
 
 
 # Where older versions say something else, or nothing.
-CHANGED = {"serve(no hosts)": (3, 13), "datagram(stream)": (3, 12)}
+CHANGED = {"serve(no hosts)": (3, 13), "datagram(stream)": (3, 13)}
 
 
 def told(loop: Loop, case: Case) -> tuple[str, str]:
