@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ from datagrams import (
 
 Run = Callable[..., Any]
 
+# asyncio of 3.13 counts headers, and forgets to take them off again: it pauses, and never resumes.
+pytestmark = [pytest.mark.saburo_only] if sys.version_info[:2] == (3, 13) else []
+
 
 def test_what_the_kernel_has_no_room_for_waits_in_order(
     run: Run, kind: Kind, tmp_path: Path
 ) -> None:
     async def main() -> None:
+        each = 100 + header(kind)
         full = Full(tmp_path)
         transport, protocol = await full.open()
-        each = 100 + header(kind)
         assert transport.get_write_buffer_size() == each
         for _ in range(9):
             full.send()
@@ -48,6 +52,8 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(
     run: Run, kind: Kind, tmp_path: Path
 ) -> None:
     async def main() -> None:
+        each = 100 + header(kind)
+
         class Watching(Recorder):
             def pause_writing(self) -> None:
                 self.calls.append(("pause", self.transport.get_write_buffer_size()))
@@ -56,7 +62,6 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(
                 self.calls.append(("resume", self.transport.get_write_buffer_size()))
 
         full = Full(tmp_path, Watching)
-        each = 100 + header(kind)
         transport, protocol = await full.open(high=5 * each, low=0)
         assert transport.get_write_buffer_limits() == (0, 5 * each)
         for _ in range(4):

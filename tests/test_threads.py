@@ -561,7 +561,7 @@ def test_calls_that_run_no_python_let_the_loop_in(loop: Loop) -> None:
 
     async def main() -> None:
         nonlocal turns
-        jobs = asyncio.gather(*(loop.run_in_executor(None, data.count, b"y") for _ in range(5000)))
+        jobs = asyncio.gather(*(loop.run_in_executor(None, data.count, b"y") for _ in range(20000)))
         while not jobs.done():
             turns += 1
             await asyncio.sleep(0.0005)

@@ -223,6 +223,18 @@ pub(crate) fn describe<T: Coroutine>(builder: Builder<T>) -> Builder<T> {
         .getter(c"__qualname__", |this| string(this.qualname()), c"That name, behind its class's.")
         .getter(c"cr_running", |this| this.life().phase.get() == Phase::Running, c"Does it run?")
         .getter(c"cr_suspended", |this| this.life().phase.get() == Phase::Suspended, c"Does it wait?")
+        .getter(
+            c"cr_state",
+            |this| {
+                string(match this.life().phase.get() {
+                    Phase::Created => "CORO_CREATED",
+                    Phase::Suspended => "CORO_SUSPENDED",
+                    Phase::Running => "CORO_RUNNING",
+                    Phase::Ended => "CORO_CLOSED",
+                })
+            },
+            c"What inspect.getcoroutinestate() says of it.",
+        )
         // There is no Python in it. Nor is there cr_await: who finds that (asyncio's call graphs do) takes
         // the frame for one.
         .getter(c"cr_frame", |_| none(), c"None.")
