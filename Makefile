@@ -45,6 +45,7 @@ test: test-rust test-python
 BENCH ?=
 
 bench: $(BUILT) $(BIN)/saburo-load
+	-scripts/downstream-servers
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benches $(BENCH)
 

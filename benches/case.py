@@ -43,6 +43,8 @@ class Sample:
     wall: float
     cpu: float
     memory: float | None = None
+    # The share of the time in which the load, where there is one, was busy.
+    load: float | None = None
 
     def of(self, measure: Measure) -> float | None:
         value: float | None = getattr(self, measure.value)

@@ -64,6 +64,7 @@ def _row(row: Row, loops: Sequence[str]) -> dict[str, Any]:
                 "ratio": row.ratio(loop),
                 "spread": row.spread(loop),
                 "samples": row.figures[loop],
+                "load": row.load.get(loop),
             }
             for loop in loops
             if loop in row.figures

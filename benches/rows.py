@@ -24,6 +24,9 @@ STATISTICS: dict[Measure, tuple[str, Callable[[Iterable[float]], float]]] = {
     Measure.MEMORY: ("median", statistics.median),
 }
 
+# A load that is busy for a greater share of the time cannot be told from one that is the limit.
+BUSY = 0.9
+
 
 class Verdict(StrEnum):
     """How a row stands to its goal."""
@@ -48,6 +51,12 @@ class Cell:
     def empty(self) -> bool:
         return self.failure is not None or self.lacking is not None
 
+    @property
+    def load(self) -> float | None:
+        """Of the rounds' median."""
+        shares = [sample.load for sample in self.samples if sample.load is not None]
+        return statistics.median(shares) if shares else None
+
     def figures(self, measure: Measure) -> list[float]:
         """Empty if it failed in any round: such a loop has no figure at all."""
         if self.empty:
@@ -68,6 +77,8 @@ class Row:
     figures: dict[str, list[float]]
     failed: frozenset[str]
     lacking: frozenset[str] = frozenset()
+    # The share of the time in which the load was busy, of the loops that had one.
+    load: dict[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -106,6 +117,12 @@ class Row:
         """Whether a rival is better than the subject."""
         ratio = self.ratio(SUBJECT, self.best_rival) if self.best_rival else None
         return ratio is not None and ratio < 1
+
+    @property
+    def load_is_limit(self) -> bool:
+        """Whether the subject's figure is rather its load's: throughput, with a load that never
+        waits for it."""
+        return self.measure is Measure.WALL and self.load.get(SUBJECT, 0) > BUSY
 
     @property
     def goal_value(self) -> float | None:
@@ -170,6 +187,7 @@ def rows(cases: Sequence[Case], loops: Sequence[str], cells: Cells, goals: Goals
                 {loop: numbers for loop, numbers in figures.items() if numbers},
                 frozenset(loop for loop in loops if cells[case.name, loop].failure is not None),
                 frozenset(loop for loop in loops if cells[case.name, loop].lacking is not None),
+                {loop: load for loop in loops if (load := cells[case.name, loop].load) is not None},
             )
 
 

@@ -82,7 +82,8 @@ def _rival(row: Row) -> str:
 
 def _verdict(row: Row) -> str:
     reached = f": {row.reached}" if row.reached else ""
-    return row.verdict + reached + (", behind" if row.behind else "")
+    remarks = [", behind"] * row.behind + [", the load's limit"] * row.load_is_limit
+    return row.verdict + reached + "".join(remarks)
 
 
 def _mean_line(mean: Mean, others: Iterable[str]) -> list[str]:

@@ -104,7 +104,8 @@ class ServerCase(Case):
             cpu = server.cpu()
             done = clients.run(operations, self.patience)
             cpu = server.cpu() - cpu
-        return self.verified(done.operations, operations, wall=done.seconds, cpu=cpu)
+        sample = self.verified(done.operations, operations, wall=done.seconds, cpu=cpu)
+        return replace(sample, load=done.busy)
 
     def obstacle(self) -> str | None:
         linux = None if sys.platform.startswith("linux") else "needs Linux"

@@ -108,6 +108,8 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.stash.get(failed, False):
         return  # its traceback still holds what it did not get to close
     gc.collect()
+    # What is left is pytest's own; looked at again and again, it took most of the time of a run.
+    gc.freeze()
     for thread in set(threading.enumerate()) - threads:
         thread.join(PATIENCE)
         assert not thread.is_alive(), f"{thread} is left"

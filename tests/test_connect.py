@@ -313,6 +313,68 @@ def test_the_next_local_address_is_tried(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_the_peer_has_the_name_the_kernel_gives_it(run: Run, host: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server(("", 0), family=family) as listener:
+            _, protocol = await loop.create_connection(Recorder, host, listener.getsockname()[1])
+            accepted, address = listener.accept()
+            accepted.close()
+            sock = protocol.transport.get_extra_info("socket")
+            assert protocol.transport.get_extra_info("peername") == sock.getpeername()
+            assert protocol.transport.get_extra_info("sockname") == address
+            await finish(protocol)
+
+    run(main())
+
+
+def test_whoever_replaces_socket_sees_every_socket(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do who keep tests off the network."""
+
+    class Forbidden(socket.socket):
+        def __new__(cls, *_args: Any, **_options: Any) -> Any:
+            raise LookupError("no network in tests")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with listening() as address, monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", Forbidden)
+            with pytest.raises(LookupError, match="no network in tests"):
+                await loop.create_connection(Recorder, *address)
+
+    run(main())
+
+
+def test_an_answer_that_takes_its_time_is_waited_for(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            with contextlib.ExitStack() as stack:
+                for _ in range(2):
+                    early = stack.enter_context(socket.socket())
+                    early.setblocking(False)
+                    early.connect_ex(listener.getsockname())
+                task = asyncio.ensure_future(
+                    loop.create_connection(Recorder, *listener.getsockname())
+                )
+                for _ in range(5):
+                    await asyncio.sleep(0.001)
+                assert not task.done()
+                for _ in range(2):
+                    listener.accept()[0].close()
+                # The kernel tries again in a second.
+                _, protocol = await task
+                await finish(protocol)
+
+    run(main())
+
+
 @pytest.mark.as_since(3, 14)
 def test_failures_leave_no_cycles(run: Run) -> None:
     async def main() -> None:

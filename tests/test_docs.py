@@ -57,9 +57,6 @@ def test_every_public_name_has_an_example() -> None:
     assert missing == []
 
 
-_WITHOUT = ("Descriptors",)
-
-
 def public_names() -> Iterator[str]:
     """What a user may call, by the name the examples are found under."""
     for name in saburo.__all__:
@@ -70,9 +67,8 @@ def public_names() -> Iterator[str]:
             continue
         yield f"saburo.{name}"
         for base in thing.__mro__:
-            # The methods of the native classes are asyncio's, told in a line each. Those that are
-            # not available have nothing to show; stand-ins go again.
-            if base.__module__.startswith("saburo._") and base.__name__ not in _WITHOUT:
+            # The methods of the native classes are asyncio's, told in a line each.
+            if base.__module__.startswith("saburo._"):
                 for method, value in vars(base).items():
                     if not method.startswith("_") and inspect.isfunction(value):
                         yield f"{base.__module__}.{base.__name__}.{method}"

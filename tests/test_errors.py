@@ -290,20 +290,6 @@ def test_the_commonest_messages_are_these(loop: Loop, name: str) -> None:
     assert told(loop, CASES[name])[0] == MESSAGES[name]
 
 
-UNAVAILABLE = {
-    "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
-    "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
-}
-
-
-@pytest.mark.saburo_only
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.parametrize("method", UNAVAILABLE)
-def test_what_is_not_there_yet_says_so_by_name(loop: Loop, method: str) -> None:
-    with pytest.raises(NotImplementedError, match=method):
-        loop.run_until_complete(UNAVAILABLE[method](loop))
-
-
 def test_a_failing_exception_handler_is_reported_by_the_default_one(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_loops import PATIENCE
 from network import Recorder
 
 Run = Callable[..., Any]
@@ -218,3 +220,99 @@ def test_every_byte_reaches_the_connection_it_was_meant_for(run: Run, tmp_path: 
         assert not heard
 
     run(main())
+
+
+@pytest.mark.saburo_only
+@pytest.mark.parametrize("use", ["write", "write_much", "write_eof", "read_again", "close"])
+def test_a_socket_closed_behind_its_transport_is_no_way_into_another_connection(
+    run: Run, use: str
+) -> None:
+    """Whoever gave the socket has closed it, and the next connection has its number. asyncio
+    refuses the bytes as well, but takes the next connection out of the selector."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        accepted: list[Recorder] = []
+
+        def accept() -> Recorder:
+            accepted.append(Recorder())
+            return accepted[-1]
+
+        server = await loop.create_server(accept, "127.0.0.1", 0)
+        ours, theirs = socket.socketpair()
+        transport, protocol = await loop.create_connection(Recorder, sock=ours)
+        if use == "read_again":
+            transport.pause_reading()
+        number = ours.fileno()
+        client = socket.socket()
+        ours.close()
+        with client, theirs:
+            client.connect(server.sockets[0].getsockname())
+            await until(lambda: bool(accepted) and accepted[0].transport is not None)
+            assert accepted[0].transport.get_extra_info("socket").fileno() == number
+
+            if use == "write":
+                transport.write(b"for somebody else")
+            elif use == "write_much":
+                transport.write(bytearray(1_000_000))
+            elif use == "close":
+                transport.close()
+            else:
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    transport.write_eof() if use == "write_eof" else transport.resume_reading()
+            client.send(b"ping")
+            await until(lambda: accepted[0].data == b"ping")
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(100)
+            if use.startswith("write") and use != "write_eof":
+                lost = await protocol.lost
+                assert isinstance(lost, OSError)
+                assert lost.errno == errno.EBADF
+            assert not protocol.data
+            transport.abort()
+            accepted[0].transport.abort()
+            server.close()
+            await protocol.lost
+            await accepted[0].lost
+
+    run(main())
+
+
+def test_a_datagram_is_not_sent_by_a_socket_that_was_closed_behind_its_transport(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        failures: list[OSError] = []
+
+        class Datagrams(asyncio.DatagramProtocol):
+            def error_received(self, exc: Exception) -> None:
+                assert isinstance(exc, OSError)
+                failures.append(exc)
+
+        ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        theirs = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with theirs:
+            ours.bind(("127.0.0.1", 0))
+            theirs.bind(("127.0.0.1", 0))
+            theirs.setblocking(False)
+            transport, _ = await loop.create_datagram_endpoint(Datagrams, sock=ours)
+            number = ours.fileno()
+            ours.close()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as recycled:
+                assert recycled.fileno() == number
+                transport.sendto(b"for somebody else", theirs.getsockname())
+                assert [failure.errno for failure in failures] == [errno.EBADF]
+                with pytest.raises(BlockingIOError):
+                    theirs.recv(100)
+                transport.abort()
+                await asyncio.sleep(0)
+                assert recycled.fileno() == number
+                os.fstat(number)
+
+    run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,23 @@ def test_a_connection_goes_on_in_tls(run: Run, layers: int) -> None:
         assert there.transport.get_protocol() is there
         await say(there, b"in secret")
         assert there.calls == ["made"]
+        there.transport.close()
+        await asyncio.gather(here.lost, there.lost)
+
+    run(main())
+
+
+def test_ciphertext_goes_through_a_write_that_was_replaced_on_the_transport(run: Run) -> None:
+    async def main() -> None:
+        here, there = await plain(Echo)
+        below, sizes = there.transport, []
+        write = below.write
+        below.write = lambda data: (sizes.append(len(data)), write(data))
+        await upgrade(here, there)
+        handshake = len(sizes)
+        assert handshake > 0
+        await say(there, b"in secret")
+        assert len(sizes) > handshake
         there.transport.close()
         await asyncio.gather(here.lost, there.lost)
 
@@ -119,5 +137,41 @@ def test_what_a_stream_has_read_too_far_is_part_of_the_handshake(run: Run) -> No
         await secured
         server.close()
         await server.wait_closed()
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_what_is_written_while_something_is_being_encrypted_comes_behind_it(run: Run) -> None:
+    """OpenSSL works without the interpreter, and what runs meanwhile can write, as a finalizer may
+    on another thread. An SSLObject of one's own does so every time. asyncio fails."""
+
+    interruptions: list[bytes] = []
+    there: Any = None
+
+    class Interrupted(ssl.SSLObject):
+        def write(self, data: Any) -> int:
+            while interruptions:
+                there.transport.write(interruptions.pop())
+            return super().write(data)
+
+    async def main() -> None:
+        nonlocal there
+        here, there = await plain()
+        context = client_context()
+        context.sslobject_class = Interrupted
+        loop = asyncio.get_running_loop()
+        here.transport, there.transport = await asyncio.gather(
+            loop.start_tls(here.transport, here, server_context(), server_side=True),
+            loop.start_tls(there.transport, there, context, server_hostname="localhost"),
+        )
+        there.transport.set_write_buffer_limits(high=0)  # nothing waits for the end of the turn
+        interruptions.append(b"b" * 100_000)
+        there.transport.write(b"a" * 100_000)
+        while len(here.data) < 200_000:
+            await asyncio.sleep(0.001)
+        assert here.data == b"a" * 100_000 + b"b" * 100_000
+        there.transport.close()
+        await asyncio.gather(here.lost, there.lost)
 
     run(main())

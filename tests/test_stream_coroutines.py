@@ -86,7 +86,10 @@ def test_it_passes_for_a_coroutine(call: Callable[[], Any]) -> None:
     assert not isinstance(coroutine, collections.abc.Iterator)
     assert asyncio.iscoroutine(coroutine)
     assert inspect.isawaitable(coroutine)
+    assert inspect.iscoroutine(coroutine)
+    assert inspect.getcoroutinelocals(coroutine) is not None
     coroutine.close()
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
 def test_it_has_the_name_of_its_method(name: str, call: Callable[[], Any]) -> None:

@@ -91,6 +91,20 @@ async def read_all(theirs: socket.socket) -> bytes:
 # ---- what leaves together ----
 
 
+@pytest.mark.parametrize("lines", [[b"a", None], (bytearray(b"b" * 600), 5), [b"c" * 600, "d"]])
+def test_lines_of_which_one_has_no_bytes_are_not_sent_in_part(run: Run, lines: Any) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        with pytest.raises(TypeError):
+            transport.writelines(lines)
+        transport.write(b"next")
+        await asyncio.sleep(0)
+        assert theirs.recv(1000) == b"next"
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
 @pytest.mark.saburo_only
 def test_what_is_written_in_a_turn_leaves_in_one_system_call(run: Run) -> None:
     async def main() -> None:
@@ -257,9 +271,12 @@ def test_exactly_the_high_mark_is_not_above_it(run: Run) -> None:
         ({"high": 1, "low": 2}, "high (1) must be >= low (2) must be >= 0"),
         ({"high": -1}, "high (-1) must be >= low (-1) must be >= 0"),
         ({"low": -4}, "high (-16) must be >= low (-4) must be >= 0"),
+        ({"high": 10.0}, (2, 10)),
+        ({"high": 0, "low": -(2**64)}, f"high (0) must be >= low ({-(2**64)}) must be >= 0"),
+        ({"high": float("inf")}, "high (inf) must be >= low (nan) must be >= 0"),
     ],
 )
-def test_write_buffer_limits(run: Run, limits: dict[str, int], expected: Any) -> None:
+def test_write_buffer_limits(run: Run, limits: dict[str, Any], expected: Any) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connect()
         if isinstance(expected, str):
@@ -268,6 +285,33 @@ def test_write_buffer_limits(run: Run, limits: dict[str, int], expected: Any) ->
         else:
             transport.set_write_buffer_limits(**limits)
             assert transport.get_write_buffer_limits() == expected
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+def test_lower_limits_do_not_pause_for_what_there_is_room_for(run: Run) -> None:
+    """What was written in the same turn is still to be sent; nobody would ever resume."""
+
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"x" * 1000)
+        transport.set_write_buffer_limits(high=0)
+        await asyncio.sleep(0)
+        assert "pause" not in protocol.calls
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+@pytest.mark.parametrize("high", [2**200, float("inf")])
+def test_a_protocol_may_ask_never_to_be_paused(run: Run, high: float) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.set_write_buffer_limits(high=high, low=0)
+        transport.write(bytes(10_000_000))
+        assert "pause" not in protocol.calls
+        assert transport.get_write_buffer_limits()[1] >= 2**62
         await close(transport, protocol, theirs)
 
     run(main())

@@ -509,7 +509,8 @@ def test_what_a_callback_raises_is_reported_and_the_connection_closed(
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
             writer.close()
-            await writer.wait_closed()
+            with contextlib.suppress(ConnectionResetError):
+                await writer.wait_closed()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -947,3 +948,77 @@ def test_a_connection_in_a_cycle_is_collected(kind: Kind, streams: Any) -> None:
             gc.collect()
         assert ref() is None
         there.close()
+
+
+# ---- methods that somebody has replaced ----
+
+
+def test_methods_that_were_replaced_on_the_transport_are_the_ones_called(
+    run: Run, streams: Any
+) -> None:
+    """Tests, and tools that count bytes, put their own into the instance."""
+
+    async def main() -> None:
+        async with connected(streams, limit=10) as (reader, writer, there):
+            calls: list[Any] = []
+            transport = writer.transport
+
+            def spied(name: str) -> Callable[..., Any]:
+                original = getattr(transport, name)
+
+                def spy(*args: Any) -> Any:
+                    calls.append((name, *args))
+                    return original(*args)
+
+                return spy
+
+            transport.write = spied("write")
+            transport.writelines = spied("writelines")
+            transport.pause_reading = spied("pause_reading")
+            transport.resume_reading = spied("resume_reading")
+            writer.write(b"one")
+            writer.writelines([b"two"])
+            there.send(b"x" * 30)
+            while not calls or calls[-1] != ("pause_reading",):
+                await asyncio.sleep(0)
+            assert await reader.readexactly(30) == b"x" * 30
+            # By which asyncio's own writelines() sends in 3.11.
+            assert [call for call in calls if call != ("write", b"two")] == [
+                ("write", b"one"),
+                ("writelines", [b"two"]),
+                ("pause_reading",),
+                ("resume_reading",),
+            ]
+
+    run(main())
+
+
+def test_methods_that_were_replaced_on_the_reader_are_the_ones_called(
+    run: Run, streams: Any
+) -> None:
+    async def main() -> None:
+        async with connected(streams) as (reader, _writer, there):
+            calls: list[Any] = []
+            feed_data, feed_eof = reader.feed_data, reader.feed_eof
+            reader.feed_data = lambda data: (calls.append(data), feed_data(data.upper()))
+            reader.feed_eof = lambda: (calls.append("eof"), feed_eof())
+            there.send(b"tea")
+            there.shutdown(socket.SHUT_WR)
+            assert await reader.read() == b"TEA"
+            assert calls == [b"tea", "eof"]
+
+    run(main())
+
+
+def test_a_protocol_whose_drain_was_replaced_is_asked(run: Run, streams: Any) -> None:
+    async def main() -> None:
+        async with connected(streams) as (_reader, writer, _there):
+
+            async def drain_helper() -> None:
+                raise ZeroDivisionError
+
+            writer.transport.get_protocol()._drain_helper = drain_helper
+            with pytest.raises(ZeroDivisionError):
+                await writer.drain()
+
+    run(main())

@@ -206,6 +206,38 @@ def test_close_again_changes_nothing(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.saburo_only  # asyncio's has no answers from the second close() on
+def test_a_transport_that_was_closed_twice_answers_as_long_as_there_is_a_connection(
+    run: Run,
+) -> None:
+    async def main() -> None:
+        transport, protocol, peer = await connect()
+        transport.close()
+        transport.close()
+        assert transport._ssl_protocol is None
+        assert transport.get_protocol() is protocol
+        assert transport.get_extra_info("ssl_object") is not None
+        assert transport.get_extra_info("socket").fileno() >= 0
+        transport.write(b"dropped")
+        transport.abort()
+        await protocol.lost
+        gc.collect()
+        assert transport.get_extra_info("ssl_object", "default") == "default"
+        assert transport.get_protocol() is None
+        assert transport.get_write_buffer_size() == transport.get_read_buffer_size() == 0
+        transport.write(b"dropped")
+        transport.writelines([b"dropped"])
+        transport.pause_reading()
+        transport.resume_reading()
+        transport.set_write_buffer_limits()
+        transport.close()
+        transport.abort()
+        assert transport.is_closing()
+        peer.close()
+
+    run(main())
+
+
 def test_eof_received_that_wants_to_stay_open_is_told_that_it_cannot(run: Run, caplog: Any) -> None:
     class Staying(Recorder):
         def eof_received(self) -> bool:
@@ -266,6 +298,7 @@ def test_a_peer_that_leaves_without_goodbye(run: Run, factory: Any, server_side:
     run(main())
 
 
+@pytest.mark.saburo_only  # 3.13.0 goes on closing for ever
 def test_a_peer_that_half_closes_gets_what_was_written(run: Run) -> None:
     async def main() -> None:
         transport, protocol, peer = await connect()

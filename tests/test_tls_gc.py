@@ -250,7 +250,6 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
         calls: list[Callable[[], object]] = [
             lambda: made.connection_made(asyncio.Transport()),
             made.eof_received,
-            made.resume_writing,
             lambda: made._feed_early(b"x"),
         ]
         for call in calls:
@@ -258,6 +257,7 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
                 call()
         made.data_received(b"x")
         made.pause_writing()
+        made.resume_writing()
         made.connection_lost(None)
         made._check_handshake_timeout()
         made._check_shutdown_timeout()

@@ -128,22 +128,15 @@ def test_start_tls_in_a_handler_of_streams(run: Run) -> None:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
 
-        async def handle(reader: asyncio.StreamReader, writer: Any) -> None:
+        async def handle(reader: Any, writer: asyncio.StreamWriter) -> None:
             assert await reader.readline() == b"STARTTLS\n"
-            while not reader._buffer:  # type: ignore[attr-defined]
+            while not reader._buffer:
                 await asyncio.sleep(0)
-            new = await loop.start_tls(
-                writer.transport,
-                writer.transport.get_protocol(),
-                certificates().server(),
-                server_side=True,
-            )
-            assert new is not None
-            protocol: Any = new.get_protocol()
-            protocol._replace_transport(new) if hasattr(protocol, "_replace_transport") else None
-            new.write(b"welcome")
+            await writer.start_tls(certificates().server())
+            writer.write(b"welcome")
             done.set_result(await reader.readexactly(6))
-            new.close()
+            writer.close()
+            await writer.wait_closed()
 
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         sock = socket.create_connection(server.sockets[0].getsockname())

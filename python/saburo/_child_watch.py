@@ -73,8 +73,9 @@ class Children(Signals):
             child.let_go()
 
     def _dismiss_children(self) -> list[Child]:
-        children = list(self._children)
-        self._children.clear()
+        # A loop whose __init__ was not called has none.
+        children = list(vars(self).get("_children", ()))
+        self._children = set()
         if self._lookout is not None:
             self._lookout.close()
         return children

@@ -17,6 +17,7 @@ import socket
 
 from ._happy_eyeballs import race
 from ._report import logger
+from ._saburo import Dial
 from ._sock import Sockets, _refuse_tls
 from ._transports import Transports
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
     _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
     _Tls: TypeAlias = bool | ssl_module.SSLContext | None
+
+
+# As long as it is this one, nobody wants to know of sockets that are made.
+_SOCKET = socket.socket
 
 
 class Connecting(Sockets, Transports):
@@ -287,6 +292,8 @@ class Connecting(Sockets, Transports):
         family, type_, proto, _, address = info
         errors: list[OSError] = []
         try:
+            if local_infos is None and (dial := self._dial_plainly(info)):
+                return await self._answered(dial, address)
             sock = socket.socket(family=family, type=type_, proto=proto)
         except OSError as error:
             return [error]
@@ -308,6 +315,29 @@ class Connecting(Sockets, Transports):
             # The errors' tracebacks lead back to here.
             del errors
 
+    def _dial_plainly(self, info: _AddressInfo) -> Dial | None:
+        """A TCP connection without a `socket`, unless somebody has a word in how those are made."""
+        family, type_, proto, _, address = info
+        if (
+            type_ == socket.SOCK_STREAM
+            and (proto == 0 or proto == socket.IPPROTO_TCP)
+            and (family == socket.AF_INET or family == socket.AF_INET6)
+            and socket.socket is _SOCKET
+            and getattr(self.sock_connect, "__func__", None) is Sockets.sock_connect
+        ):
+            return self._dial(family == socket.AF_INET6, address)
+        return None
+
+    async def _answered(self, dial: Dial, address: object) -> Dial:
+        try:
+            while dial._pending:
+                await self._wait_writable(dial)
+                dial._hear(address)
+        except BaseException:
+            dial.close()
+            raise
+        return dial
+
     async def _connect_to_path(self, path: str | bytes) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -320,7 +350,7 @@ class Connecting(Sockets, Transports):
 
     async def _make_connection(
         self,
-        sock: socket.socket,
+        sock: socket.socket | Dial,
         protocol_factory: Callable[[], _ProtocolT],
         ssl: _Tls,
         server_hostname: str | None,
@@ -333,7 +363,8 @@ class Connecting(Sockets, Transports):
         """A transport over `sock` and its protocol, once they are connected."""
         context = contextvars.copy_context()
         try:
-            sock.setblocking(False)
+            if not isinstance(sock, Dial):
+                sock.setblocking(False)
             protocol = protocol_factory()
             waiter = self.create_future()
             if ssl:
@@ -360,7 +391,7 @@ class Connecting(Sockets, Transports):
         except BaseException:
             has_failed = waiter.done() and not waiter.cancelled() and waiter.exception()
             if is_given and not has_failed:
-                self._leave_socket(sock)
+                self._leave_socket(sock.fileno())
             else:
                 transport.close()
             # A handshake's error would keep its own waiter.
@@ -368,7 +399,7 @@ class Connecting(Sockets, Transports):
             raise
         return transport, protocol
 
-    def _is_free(self, sock: socket.socket) -> bool:
+    def _is_free(self, sock: socket.socket | Dial) -> bool:
         try:
             self._ensure_fd_no_transport(sock)
         except RuntimeError:

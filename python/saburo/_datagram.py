@@ -129,7 +129,7 @@ class Datagrams(Sockets, Transports):
             if sock is None:
                 transport.close()
             else:
-                self._leave_socket(sock)
+                self._leave_socket(sock.fileno())
             raise
         return transport, protocol
 

@@ -6,17 +6,15 @@ from ._report import Reporting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-
     from _typeshed import FileDescriptorLike
 
 
 class Descriptors(Reporting):
     """Checks before a transport is made, and the way back."""
 
-    def _leave_socket(self, sock: socket.socket) -> None:
-        """Ends the transport over `sock`, which stays open: it is its owner's again."""
-        transport = self._transport_of(sock.fileno())
+    def _leave_socket(self, fd: int) -> None:
+        """Ends the transport over a socket, which stays open: it is its owner's again."""
+        transport = self._transport_of(fd)
         if transport is not None:
             transport._leave_socket()
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from typing import Any, TypeAlias
 
-    # A connected socket, or what went wrong on the way to it.
-    _Outcome: TypeAlias = socket.socket | list[OSError]
+    from ._saburo import Dial
+
+    # What is connected, or what went wrong on the way to it.
+    _Outcome: TypeAlias = socket.socket | Dial | list[OSError]
     _Attempt: TypeAlias = Callable[[], Coroutine[Any, Any, _Outcome]]
     _Task: TypeAlias = asyncio.Task[_Outcome]
 

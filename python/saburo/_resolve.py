@@ -6,6 +6,7 @@ rest goes to threads that do nothing else (see `_executors`).
 
 from __future__ import annotations
 
+import functools
 import socket
 
 from ._executors import Executing
@@ -77,17 +78,15 @@ class Resolving(Executing):
             return socket.getnameinfo(sockaddr, flags)
         return await self._run_in_resolver(socket.getnameinfo, sockaddr, flags)
 
-    async def _resolve(self, sock: socket.socket, address: Any) -> Any:
+    async def _resolve(self, sock: socket.socket, family: int, address: Any) -> Any:
         """The socket address that `address` stands for, for a socket of an IP family."""
         host, port = address[:2]
-        if is_numeric(host, port) and literal_family(host) == sock.family:
+        if literal_family(host) == family and is_numeric(None, port):
             host = _text(host)
             # A zone ("fe80::1%eth0") becomes a scope id below; one that is given already is kept.
             if "%" not in host:
                 return (host, int(port or 0), *address[2:])
-        found = await self.getaddrinfo(
-            host, port, family=sock.family, type=sock.type, proto=sock.proto
-        )
+        found = await self.getaddrinfo(host, port, family=family, type=sock.type, proto=sock.proto)
         return found[0][4]
 
     async def _addresses(
@@ -129,21 +128,24 @@ def _info_of_literal(
     host: Any, port: Any, family: int, type: int, proto: int, rest: tuple[int, ...]
 ) -> _AddressInfo | None:
     """The one entry that `getaddrinfo` has for an IP address; None if that needs libc."""
-    if proto not in (0, *_PROTOCOLS.values()) or type not in _PROTOCOLS:
+    found = literal_family(host)
+    if found is None or (family != 0 and family != found):
+        return None
+    usual = _PROTOCOLS.get(type)
+    if usual is None or (proto != 0 and proto not in _PROTOCOLS.values()):
         return None
     try:
         number = 0 if port is None or (isinstance(port, bytes | str) and not port) else int(port)
     except (TypeError, ValueError):
         return None  # the name of a service
-    found = literal_family(host)
     text = _text(host)
-    # A zone ("fe80::1%eth0") is for libc to turn into a number.
-    if found is None or "%" in text or family not in (socket.AF_UNSPEC, found):
-        return None
     if found == socket.AF_INET:
-        return (found, type, _PROTOCOLS[type], "", (text, number))
+        return (found, type, usual, "", (text, number))
+    # A zone ("fe80::1%eth0") is for libc to turn into a number.
+    if "%" in text:
+        return None
     flow, scope = (*rest, 0, 0)[:2]
-    return (found, type, _PROTOCOLS[type], "", (text, number, flow, scope))
+    return (found, type, usual, "", (text, number, flow, scope))
 
 
 def is_numeric(host: Any, port: Any) -> bool:
@@ -159,7 +161,11 @@ def is_numeric(host: Any, port: Any) -> bool:
 def literal_family(host: Any) -> int | None:
     """The family of a host that is an IP address; None if it is anything else."""
     host = _text(host)
-    if not isinstance(host, str) or not host.isascii():
+    return _known_family(host) if isinstance(host, str) else None
+
+
+def _family_of_text(host: str) -> int | None:
+    if not host.isascii():
         return None
     # The zone of an IPv6 address ("fe80::1%eth0") is no part of the number.
     for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
@@ -169,6 +175,10 @@ def literal_family(host: Any) -> int | None:
             continue
         return family
     return None
+
+
+# It is the same few hosts that a program connects to again and again.
+_known_family = functools.lru_cache(maxsize=1024)(_family_of_text)
 
 
 def _text(host: Any) -> Any:

@@ -70,8 +70,12 @@ class Server(asyncio.Server):
         self._socket_file: SocketFile | None = None
         # Connections are served in copies of it.
         self._context = contextvars.copy_context()
-        self._options = (protocol_factory, ssl_context, backlog)
-        self._ssl_timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+        # Under asyncio's names, because programs look: does this server speak TLS?
+        self._protocol_factory = protocol_factory
+        self._ssl_context = ssl_context
+        self._backlog = backlog
+        self._ssl_handshake_timeout = ssl_handshake_timeout
+        self._ssl_shutdown_timeout = ssl_shutdown_timeout
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
@@ -164,16 +168,16 @@ class Server(asyncio.Server):
         if self._sockets is None:
             raise RuntimeError(f"server {self!r} is closed")
         self._serving = True
-        protocol_factory, ssl_context, backlog = self._options
         for sock in self._sockets:
-            sock.listen(backlog)
+            sock.listen(self._backlog)
             self._loop._start_serving(
-                protocol_factory,
+                self._protocol_factory,
                 sock,
-                ssl_context,
+                self._ssl_context,
                 self,
-                backlog,
-                *self._ssl_timeouts,
+                self._backlog,
+                self._ssl_handshake_timeout,
+                self._ssl_shutdown_timeout,
                 context=self._context,
             )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Any, TypeAlias
 
+    from ._saburo import Dial
     from ._server import Server
 
     _Waiter: TypeAlias = asyncio.Future[None] | None
@@ -34,7 +35,7 @@ class TransportLayerSecurity(Descriptors):
 
     def _make_ssl_transport(
         self,
-        rawsock: socket.socket,
+        rawsock: socket.socket | Dial,
         protocol: asyncio.BaseProtocol,
         sslcontext: ssl.SSLContext | None,
         waiter: _Waiter = None,

@@ -168,6 +168,57 @@ pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<Address>)> {
     socket::accept(fd)
 }
 
+/// How far a connection has come that [`dial`] has begun.
+#[derive(Debug)]
+pub enum Dialed {
+    /// It stands.
+    Connected(OwnedFd),
+    /// The descriptor becomes writable when the peer has answered; [`take_error`] says what.
+    Pending(OwnedFd),
+    /// The peer has answered, and has refused.
+    Failed(io::Error),
+}
+
+/// Begin to connect a new TCP socket, which does not block and is closed on exec.
+///
+/// # Errors
+///
+/// The kernel's, for what it knows without asking the peer, as `NetworkUnreachable`; `Unsupported`
+/// for a Unix address.
+///
+/// ```
+/// # use std::os::fd::AsRawFd;
+/// use saburo_core::net::{self, Dialed};
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let address = net::local_address(listener.as_raw_fd())?.expect("it is bound");
+/// let (Dialed::Connected(socket) | Dialed::Pending(socket)) = net::dial(&address)? else {
+///     panic!("refused")
+/// };
+/// let (_, peer) = net::accept(listener.as_raw_fd())?;
+/// assert_eq!(peer, net::local_address(socket.as_raw_fd())?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn dial(address: &Address) -> io::Result<Dialed> {
+    socket::dial(address)
+}
+
+/// What has gone wrong with a socket since this was asked last, as an error.
+///
+/// # Errors
+///
+/// That: `ConnectionRefused`, say, for a connection that [`dial`] has begun.
+///
+/// ```
+/// # use std::os::fd::AsRawFd;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// saburo_core::net::take_error(listener.as_raw_fd())?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn take_error(fd: RawFd) -> io::Result<()> {
+    socket::take_error(fd)
+}
+
 /// The address of this end, `None` if its family is not one of [`Address`].
 ///
 /// # Errors

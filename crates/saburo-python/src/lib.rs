@@ -69,5 +69,6 @@ True",
     module.class::<transport::ReadPipeTransport>()?;
     module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
+    module.class::<transport::Dial>()?;
     module.class::<event_loop::Loop>()
 }

@@ -238,6 +238,7 @@ table! {
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
+        class_coroutine = c"types", c"CoroutineType";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";

@@ -7,10 +7,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{self, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix};
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType,
+};
 
 use super::borrow;
 use crate::address::Address;
+use crate::net::Dialed;
 
 /// Read what has arrived into `buffer`; 0 at the end of the stream.
 #[inline]
@@ -82,6 +86,58 @@ pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<(
 /// Tell the peer that nothing more will come.
 pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
     Ok(net::shutdown(borrow(&fd)?, Shutdown::Write)?)
+}
+
+/// Begin to connect a new TCP socket, which does not block and is closed on exec.
+pub(crate) fn dial(address: &Address) -> io::Result<Dialed> {
+    match address {
+        Address::V4(address) => dial_inet(AddressFamily::INET, address),
+        Address::V6(address) => dial_inet(AddressFamily::INET6, address),
+        _ => Err(Errno::AFNOSUPPORT.into()),
+    }
+}
+
+fn dial_inet(family: AddressFamily, address: &impl SocketAddrArg) -> io::Result<Dialed> {
+    let tcp = Some(net::ipproto::TCP);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let socket = {
+        let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
+        net::socket_with(family, SocketType::STREAM, flags, tcp)?
+    };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let socket = {
+        let socket = net::socket(family, SocketType::STREAM, tcp)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        socket
+    };
+    match net::connect(&socket, address) {
+        Ok(()) => Ok(Dialed::Connected(socket)),
+        // An interrupted call goes on in the background, too.
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(ask_again(socket, address)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A peer on this machine has answered by the time that connect() returns, but too late for it to say so:
+/// Linux keeps the answer until the call is over. Asked again, it tells.
+#[cfg(target_os = "linux")]
+fn ask_again(socket: OwnedFd, address: &impl SocketAddrArg) -> Dialed {
+    match net::connect(&socket, address) {
+        Ok(()) | Err(Errno::ISCONN) => Dialed::Connected(socket),
+        Err(Errno::ALREADY | Errno::INPROGRESS | Errno::INTR) => Dialed::Pending(socket),
+        Err(error) => Dialed::Failed(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_again(socket: OwnedFd, _address: &impl SocketAddrArg) -> Dialed {
+    Dialed::Pending(socket)
+}
+
+/// What has become of a connection whose socket has become writable.
+pub(crate) fn take_error(fd: RawFd) -> io::Result<()> {
+    Ok(net::sockopt::socket_error(borrow(&fd)?)??)
 }
 
 /// Take a connection that has come in: a descriptor that does not block and is closed on exec, and

@@ -214,6 +214,7 @@ pub(crate) fn describe<T: Coroutine>(builder: Builder<T>) -> Builder<T> {
         .many(c"throw", throw, c"Raises an exception where the coroutine waits.")
         .noargs(c"close", close, c"Raises GeneratorExit where the coroutine waits.")
         .repr(|this| string(&format!("<coroutine object {} at {:p}>", this.qualname(), this.as_object())))
+        .getter(c"__class__", |_| names().class_coroutine.clone(), c"types.CoroutineType, for isinstance.")
         .getter(
             c"__name__",
             |this| string(this.qualname().rsplit('.').next().unwrap_or_default()),

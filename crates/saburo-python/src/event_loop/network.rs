@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
-use crate::transport::{self, Event, StreamTransport, Transports};
+use crate::transport::{self, Event, Listener, StreamTransport, Transports};
 
 use super::watch::{self, Direction};
 use super::{Loop, Phase, Ready};
@@ -28,18 +28,26 @@ impl Loop {
         watch::set(self, direction, fd, Ready::Transport(event, transport.to_obj()))
     }
 
-    /// Stops that. What is queued already is told; transports look where they stand.
-    pub(crate) fn unwatch_transport(&self, fd: RawFd, direction: Direction) {
+    /// Stops that, unless the number is another transport's by now. What is queued already is told;
+    /// transports look where they stand.
+    pub(crate) fn unwatch_transport(&self, fd: RawFd, direction: Direction, transport: &Object) {
+        let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));
         let removed = self.core(|core| match direction {
-            Direction::Read if matches!(core.reader(fd), Some(Ready::Transport(..))) => {
-                core.remove_reader(fd)
-            }
-            Direction::Write if matches!(core.writer(fd), Some(Ready::Transport(..))) => {
-                core.remove_writer(fd)
-            }
+            Direction::Read if is_ours(core.reader(fd)) => core.remove_reader(fd),
+            Direction::Write if is_ours(core.writer(fd)) => core.remove_writer(fd),
             _ => None,
         });
         // Let go of only now, with the engine no longer borrowed.
+        drop(removed);
+    }
+
+    /// Takes no more connections of a listening socket.
+    fn unlisten(&self, fd: RawFd) {
+        let is_listener = |ready: &Ready| matches!(ready, Ready::Transport(_, watched) if watched.cast_exact::<Listener>().is_some());
+        let removed = self.core(|core| match core.reader(fd) {
+            Some(ready) if is_listener(ready) => core.remove_reader(fd),
+            _ => None,
+        });
         drop(removed);
     }
 
@@ -172,6 +180,7 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             transport::connected,
             c"A transport for a connected socket, which it owns from now on.",
         )
+        .many(c"_dial", transport::dial, c"_dial(v6, address): begins to connect a TCP socket, if it can.")
         .many(
             c"_make_datagram_transport",
             transport::endpoint,
@@ -196,7 +205,7 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
         .one(
             c"_unlisten",
             |this, fd| {
-                this.unwatch_transport(fd.as_i64()? as RawFd, Direction::Read);
+                this.unlisten(fd.as_i64()? as RawFd);
                 Ok(())
             },
             c"Takes no more connections of a listening socket, given by its number.",

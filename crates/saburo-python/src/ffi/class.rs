@@ -245,6 +245,12 @@ impl Object {
         (self.type_ptr() == T::cell().class()).then(|| unsafe { &*self.as_ptr().cast::<Instance<T>>() })
     }
 
+    /// The same, if nobody has given it attributes, which might be methods in the place of ours.
+    #[inline]
+    pub(crate) fn cast_untouched<T: Class>(&self) -> Option<&Instance<T>> {
+        self.cast_exact::<T>().filter(|instance| !instance.has_attributes())
+    }
+
     /// The instance, if the object is one of this class or of a class derived from it.
     #[inline]
     pub(crate) fn cast<T: Class>(&self) -> Option<&Instance<T>> {

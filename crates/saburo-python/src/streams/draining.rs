@@ -110,7 +110,7 @@ impl Coroutine for WriterCoroutine {
 fn begin_to_drain(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent> {
     let Some(writer) = owner.cast::<StreamWriter>() else { return Ok(Sent::Returned(none())) };
     if let Some(reader) = writer.reader.get() {
-        let exception = match reader.cast_exact::<StreamReader>() {
+        let exception = match reader.cast_untouched::<StreamReader>() {
             Some(reader) => reader.exception(),
             None => link::some(&*reader.method(&names().exception, &[])?),
         };
@@ -128,7 +128,7 @@ fn begin_to_drain(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent>
 
 /// `await protocol._drain_helper()`
 fn wait_until_drained(this: &Instance<WriterCoroutine>, protocol: &Object) -> Res<Sent> {
-    match protocol.cast_exact::<StreamReaderProtocol>() {
+    match protocol.cast_untouched::<StreamReaderProtocol>() {
         Some(ours) => wait_in(this, ours),
         None => this.awaiting.begin(protocol.method(&names().drain_helper, &[])?),
     }
@@ -158,7 +158,7 @@ fn done_if_over(this: &Instance<WriterCoroutine>, owner: &Object, sent: Res<Sent
 
 fn wait_closed(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent> {
     let protocol = protocol_of(owner);
-    let waiter = match protocol.cast_exact::<StreamReaderProtocol>() {
+    let waiter = match protocol.cast_untouched::<StreamReaderProtocol>() {
         Some(ours) => protocol::closed(ours)?,
         None => protocol.method(&names().get_close_waiter, &[owner])?,
     };

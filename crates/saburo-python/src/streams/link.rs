@@ -1,15 +1,16 @@
 //! What streams ask of their transport and their loop, whoever's these are.
 //!
-//! A transport of ours is called directly, which cannot be replaced or derived from; any other by its methods.
+//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of his own;
+//! any other by its methods.
 
 use crate::event_loop::Loop;
-use crate::ffi::{Obj, Object, Raised, Res, builtin, none};
+use crate::ffi::{Context, Obj, Object, Raised, Res, builtin, none};
 use crate::names::names;
 use crate::transport::{StreamTransport, stream};
 
 #[inline]
 pub(super) fn pause_reading(transport: &Object) -> Res<()> {
-    match transport.cast_exact::<StreamTransport>() {
+    match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => stream::pause_reading(ours),
         None => transport.method(&names().pause_reading, &[]).map(drop),
     }
@@ -17,7 +18,7 @@ pub(super) fn pause_reading(transport: &Object) -> Res<()> {
 
 #[inline]
 pub(super) fn resume_reading(transport: &Object) -> Res<()> {
-    match transport.cast_exact::<StreamTransport>() {
+    match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => stream::resume_reading(ours),
         None => transport.method(&names().resume_reading, &[]).map(drop),
     }
@@ -25,7 +26,7 @@ pub(super) fn resume_reading(transport: &Object) -> Res<()> {
 
 #[inline]
 pub(super) fn is_closing(transport: &Object) -> Res<bool> {
-    match transport.cast_exact::<StreamTransport>() {
+    match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => Ok(ours.is_closing()),
         None => transport.method(&names().is_closing, &[])?.truth(),
     }
@@ -33,7 +34,7 @@ pub(super) fn is_closing(transport: &Object) -> Res<bool> {
 
 #[inline]
 pub(super) fn write(transport: &Object, data: &Object) -> Res<()> {
-    match transport.cast_exact::<StreamTransport>() {
+    match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => stream::write(ours, data),
         None => transport.method(&names().write, &[data]).map(drop),
     }
@@ -41,7 +42,7 @@ pub(super) fn write(transport: &Object, data: &Object) -> Res<()> {
 
 #[inline]
 pub(super) fn writelines(transport: &Object, lines: &Object) -> Res<()> {
-    match transport.cast_exact::<StreamTransport>() {
+    match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => stream::writelines(ours, lines),
         None => transport.method(&names().writelines, &[lines]).map(drop),
     }
@@ -50,6 +51,11 @@ pub(super) fn writelines(transport: &Object, lines: &Object) -> Res<()> {
 #[inline]
 pub(super) fn close(transport: &Object) -> Res<Obj> {
     transport.method(&names().close, &[])
+}
+
+/// What a transport of ours calls its protocol in.
+pub(super) fn context(transport: &Object) -> Option<Context> {
+    transport.cast_exact::<StreamTransport>().and_then(|ours| ours.context())
 }
 
 /// Is the connection encrypted?

@@ -89,7 +89,7 @@ pub(crate) fn connection_made(this: &Instance<StreamReaderProtocol>, transport: 
     this.transport.set(Some(transport.to_obj()));
     let reader = this.reader();
     if let Some(reader) = &reader {
-        match reader.cast_exact::<StreamReader>() {
+        match reader.cast_untouched::<StreamReader>() {
             Some(ours) => reader::set_transport(ours, transport)?,
             None => drop(reader.method(&names().set_transport, &[transport])?),
         }
@@ -130,7 +130,14 @@ fn serve(
     this.task.set(Some(task.clone()));
     this.accepted.set(Some(transport.to_obj()));
     let done = this.as_object().attr(&names.handler_done)?;
-    task.method(&names.add_done_callback, &[&done]).map(drop)
+    match link::context(transport) {
+        // The context that this runs in, which asyncio copies: every connection would have one more.
+        Some(context) => {
+            let args: [&Object; 2] = [&done, context.as_object()];
+            task.method_with_names(&names.add_done_callback, &args, Some(&names.kw_context)).map(drop)
+        }
+        None => task.method(&names.add_done_callback, &[&done]).map(drop),
+    }
 }
 
 /// The task of a server's callback has ended.
@@ -165,7 +172,7 @@ fn report_unhandled(
 #[inline]
 pub(crate) fn feed(this: &Instance<StreamReaderProtocol>, data: &[u8]) -> Res<()> {
     let Some(reader) = this.reader() else { return Ok(()) };
-    match reader.cast_exact::<StreamReader>() {
+    match reader.cast_untouched::<StreamReader>() {
         Some(ours) => reader::feed(ours, data),
         None => feed_by_method(&reader, &*crate::ffi::bytes(data)?),
     }
@@ -175,7 +182,7 @@ pub(crate) fn feed(this: &Instance<StreamReaderProtocol>, data: &[u8]) -> Res<()
 #[inline]
 fn data_received(this: &Instance<StreamReaderProtocol>, data: &Object) -> Res<()> {
     let Some(reader) = this.reader() else { return Ok(()) };
-    match reader.cast_exact::<StreamReader>() {
+    match reader.cast_untouched::<StreamReader>() {
         Some(ours) => reader::feed_data(ours, data),
         None => feed_by_method(&reader, data),
     }
@@ -196,7 +203,7 @@ pub(crate) fn eof_received(this: &Instance<StreamReaderProtocol>) -> Res<bool> {
 }
 
 fn feed_eof(reader: &Object) -> Res<()> {
-    match reader.cast_exact::<StreamReader>() {
+    match reader.cast_untouched::<StreamReader>() {
         Some(ours) => reader::feed_eof(ours),
         None => reader.method(&names().feed_eof, &[]).map(drop),
     }
@@ -207,7 +214,7 @@ pub(crate) fn connection_lost(this: &Instance<StreamReaderProtocol>, error: Opti
     if let Some(reader) = this.reader() {
         match error {
             None => feed_eof(&reader)?,
-            Some(error) => match reader.cast_exact::<StreamReader>() {
+            Some(error) => match reader.cast_untouched::<StreamReader>() {
                 Some(ours) => reader::set_exception(ours, error)?,
                 None => drop(reader.method(&names().set_exception, &[error])?),
             },
@@ -320,7 +327,7 @@ fn replace_transport(this: &Instance<StreamReaderProtocol>, transport: &Object) 
     this.transport.set(Some(transport.to_obj()));
     this.is_encrypted.set(link::is_encrypted(transport)?);
     let Some(reader) = this.reader() else { return Ok(()) };
-    match reader.cast_exact::<StreamReader>() {
+    match reader.cast_untouched::<StreamReader>() {
         Some(ours) => reader::replace_transport(ours, transport),
         None => reader.method(&names().replace_transport, &[transport]).map(drop),
     }
@@ -339,7 +346,7 @@ fn init(this: &Instance<StreamReaderProtocol>, args: Args<'_>) -> Res<()> {
     let reader = reader.and_then(link::some);
     if let Some(reader) = &reader {
         this.reader.set(Some(Weak::to(reader)?));
-        this.source_traceback.set(match reader.cast_exact::<StreamReader>() {
+        this.source_traceback.set(match reader.cast_untouched::<StreamReader>() {
             Some(ours) => ours.source_traceback(),
             None => link::some(&*reader.attr(&names().private_source_traceback)?),
         });

@@ -36,6 +36,9 @@ pub(super) struct Engine {
     fresh: Cell<usize>,
     /// The last plaintext filled the room there was, so its record may have more.
     cut: Cell<bool>,
+    /// OpenSSL is at it, without the interpreter: a finalizer, or a thread that has no business here, may
+    /// come meanwhile with more.
+    encrypting: Cell<bool>,
 }
 
 /// Whether something could be done with what the peer has sent so far.
@@ -77,6 +80,7 @@ impl Engine {
             unread: Cell::new(0),
             fresh: Cell::new(0),
             cut: Cell::new(false),
+            encrypting: Cell::new(false),
         })
     }
 
@@ -216,20 +220,30 @@ impl Engine {
     }
 
     /// Encrypts `plaintext`; how much of it. None if it cannot now: then the same bytes must be the first
-    /// ones of the next attempt.
+    /// ones of the next attempt, which whoever is encrypting makes.
     pub(super) fn encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Res<Option<usize>> {
-        let names = names();
-        let answer = if let Some(core) = self.core.get() {
-            core.call_with(window, &names.write, None, plaintext)
-        } else if let Some(object) = self.object.get() {
-            object.method(&names.write, &[plaintext.to_bytes()?.as_object()])
-        } else {
+        if self.encrypting.replace(true) {
             return Ok(None);
-        };
+        }
+        let answer = self.ask_to_encrypt(window, plaintext);
+        self.encrypting.set(false);
+        let Some(answer) = answer else { return Ok(None) };
         Ok(match unless_blocked(answer)? {
-            Some(count) => Some(count.as_i64()? as usize),
+            // A class of somebody's own may say anything.
+            Some(count) => Some(count.as_i64()?.clamp(0, plaintext.len() as i64) as usize),
             None => None,
         })
+    }
+
+    /// None if the collector has emptied it.
+    #[inline]
+    fn ask_to_encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Option<Res<Obj>> {
+        let names = names();
+        if let Some(core) = self.core.get() {
+            return Some(core.call_with(window, &names.write, None, plaintext));
+        }
+        let object = self.object.get()?;
+        Some(plaintext.to_bytes().and_then(|plaintext| object.method(&names.write, &[plaintext.as_object()])))
     }
 
     /// How much ciphertext there is for the peer, in bytes.

@@ -21,7 +21,7 @@ use super::{handshake, read, report, shutdown, write};
 
 /// TLS between a transport and an application's protocol.
 pub(crate) struct TlsProtocol {
-    event_loop: Slot<Own<Loop>>,
+    pub(super) event_loop: Slot<Own<Loop>>,
     engine: OnceCell<Engine>,
     /// The application's protocol, until the connection is lost.
     pub(super) app: Slot,
@@ -112,6 +112,10 @@ impl TlsProtocol {
             Some(event_loop) => Ok(event_loop),
             None => not_begun(),
         }
+    }
+
+    pub(super) fn engine_opt(&self) -> Option<&Engine> {
+        self.engine.get()
     }
 
     pub(super) fn engine(&self) -> Res<&Engine> {
@@ -518,6 +522,12 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
             c"The application's transport, None once the connection is lost.",
         )
         .getter(c"_app_protocol", |this| this.app.get(), c"The application's protocol.")
+        // Servers that stop reading while a request is under way ask for it by asyncio's name.
+        .getter(
+            c"_app_reading_paused",
+            |this| this.reading_paused.get(),
+            c"Has the application paused reading?",
+        )
         .getter(c"_transport", |this| this.lower.get(), c"The transport below.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop.")
         .getter(c"__class__", |_| names().class_protocol.clone(), c"asyncio.Protocol, for isinstance.")

@@ -39,7 +39,7 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
         }
     }
     write::flush(this)?;
-    control_reading(this, engine)
+    control_reading(this)
 }
 
 fn read_plain(this: &Instance<TlsProtocol>, engine: &Engine, ciphertext: &[u8]) -> Res<()> {
@@ -163,9 +163,14 @@ pub(super) fn call_eof_received(this: &Instance<TlsProtocol>) -> Res<()> {
     }
 }
 
+/// `get_read_buffer_size()`
+pub(super) fn buffer_size(this: &TlsProtocol) -> usize {
+    this.engine_opt().map_or(0, Engine::unread)
+}
+
 /// Holds the transport below back, or lets it go on, for the ciphertext that waits here.
-pub(super) fn control_reading(this: &Instance<TlsProtocol>, engine: &Engine) -> Res<()> {
-    let Some(signal) = this.inbound.update(engine.unread()) else { return Ok(()) };
+pub(super) fn control_reading(this: &Instance<TlsProtocol>) -> Res<()> {
+    let Some(signal) = this.inbound.update(buffer_size(this)) else { return Ok(()) };
     let Some(lower) = this.lower.get() else { return Ok(()) };
     let names = names();
     let method = match signal {

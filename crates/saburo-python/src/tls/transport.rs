@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use crate::ffi::{
     Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, TypeCell,
-    Visit, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
+    Visit, Weak, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
 
@@ -16,7 +16,11 @@ use super::{gate::Gate, read, report, shutdown, write};
 
 /// The application's transport.
 pub(crate) struct TlsTransport {
+    /// What it is the face of …
     protocol: Slot<Own<TlsProtocol>>,
+    /// … and once close() was called for the second time, what it keeps of that: then a program that holds on to
+    /// its transports holds on to nothing else. So it is on asyncio, too.
+    faded: Slot<Weak>,
     /// It was closed, or the connection is lost: nobody need be warned of it.
     closed: Cell<bool>,
     finalized: Cell<bool>,
@@ -26,6 +30,7 @@ impl TlsTransport {
     pub(super) fn over(protocol: &Instance<TlsProtocol>) -> Res<Own<TlsTransport>> {
         Instance::alloc(TlsTransport {
             protocol: Slot::new(Some(protocol.to_own())),
+            faded: Slot::empty(),
             closed: Cell::new(false),
             finalized: Cell::new(false),
         })
@@ -39,7 +44,17 @@ impl TlsTransport {
     fn protocol(&self) -> Res<Own<TlsProtocol>> {
         match self.protocol.get() {
             Some(protocol) => Ok(protocol),
-            None => raise(builtin::runtime_error(), "this TLS transport was taken apart"),
+            None => self.faded(),
+        }
+    }
+
+    /// What there was, or if it is gone one that never began, which answers as one does that is over.
+    #[cold]
+    fn faded(&self) -> Res<Own<TlsProtocol>> {
+        let there = self.faded.get().and_then(|faded| faded.get());
+        match there.and_then(|there| there.into_exact::<TlsProtocol>().ok()) {
+            Some(protocol) => Ok(protocol),
+            None => Instance::alloc(TlsProtocol::create()),
         }
     }
 }
@@ -69,10 +84,14 @@ fn is_closing(this: &Instance<TlsTransport>) -> Res<bool> {
 }
 
 fn close(this: &Instance<TlsTransport>) -> Res<()> {
-    if this.closed.replace(true) {
-        return Ok(());
+    if !this.closed.replace(true) {
+        return shutdown::begin(&*this.protocol()?);
     }
-    shutdown::begin(&*this.protocol()?)
+    if let Some(protocol) = this.protocol.get() {
+        this.faded.set(Some(Weak::to(protocol.as_object())?));
+        this.protocol.set(None);
+    }
+    Ok(())
 }
 
 fn abort(this: &Instance<TlsTransport>) -> Res<()> {
@@ -122,7 +141,7 @@ fn set_write_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res
 fn set_read_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<()> {
     let protocol = this.protocol()?;
     set_marks(&protocol.inbound, args, "set_read_buffer_limits", 256)?;
-    read::control_reading(&protocol, protocol.engine()?)
+    read::control_reading(&protocol)
 }
 
 fn get_extra_info(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<Obj> {
@@ -159,7 +178,12 @@ Semantics: asyncio.Transport.";
     }
 
     fn create() -> TlsTransport {
-        TlsTransport { protocol: Slot::empty(), closed: Cell::new(true), finalized: Cell::new(false) }
+        TlsTransport {
+            protocol: Slot::empty(),
+            faded: Slot::empty(),
+            closed: Cell::new(true),
+            finalized: Cell::new(false),
+        }
     }
 
     fn base(&self) -> &TlsTransport {
@@ -168,10 +192,11 @@ Semantics: asyncio.Transport.";
 
     fn traverse(&self, visit: &mut Visit<'_>) {
         self.protocol.visit(visit);
+        self.faded.visit(visit);
     }
 
     fn clear(&self) {
-        drop(self.protocol.take());
+        drop((self.protocol.take(), self.faded.take()));
     }
 
     fn was_finalized(&self) -> bool {
@@ -272,7 +297,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .noargs(
             c"get_read_buffer_size",
-            |this| int(this.protocol()?.engine()?.unread() as i64),
+            |this| int(read::buffer_size(&*this.protocol()?) as i64),
             c"How much has arrived and waits here to be decrypted, in bytes.",
         )
         .one(c"_force_close", force_close, c"abort(), with what the protocol is to be told.")
@@ -299,7 +324,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .getter(
             c"_loop",
-            |this| Ok(this.protocol()?.event_loop()?.into_obj()) as Res<Obj>,
+            |this| Ok(this.protocol()?.event_loop.get().map(Own::into_obj)) as Res<_>,
             c"The loop.",
         )
 }

@@ -145,6 +145,9 @@ pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
 
 /// Encrypts what waits, as far as there is room below, and sends it.
 pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.phase.get() == Phase::Unwrapped {
+        return Ok(());
+    }
     if this.backlog.size() > 0 {
         encrypt(this, Room::Below)?;
     }
@@ -216,7 +219,10 @@ pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
 }
 
 fn buffer_size(this: &TlsProtocol) -> Res<usize> {
-    Ok(this.engine()?.unsent()? + this.backlog.size())
+    match this.engine_opt() {
+        Some(engine) => Ok(engine.unsent()? + this.backlog.size()),
+        None => Ok(0),
+    }
 }
 
 /// Asks the application to pause or to go on, for what waits to be sent.

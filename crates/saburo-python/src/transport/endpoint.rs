@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, Visit, builtin, int, mapping, none, raise};
 use crate::names::{Names, names};
 
@@ -36,17 +36,22 @@ impl Endpoint {
         }
     }
 
-    /// Takes over a Python socket, with what else is known of it; its descriptor.
-    pub(super) fn take_over(&self, sock: &Object, extra: Option<&Object>) -> Res<RawFd> {
-        let fd = sock.method(&names().fileno, &[])?.as_i64()?;
-        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-            return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
-        };
+    /// What else is known of it, for `get_extra_info`.
+    pub(super) fn add_extra(&self, extra: Option<&Object>) -> Res<()> {
         if let Some(extra) = extra.filter(|extra| !extra.is_none()) {
             let copy = mapping(&[])?;
             copy.method(&names().update, &[extra])?;
             self.extra.set(Some(copy));
         }
+        Ok(())
+    }
+
+    /// Takes over a Python socket; its descriptor.
+    pub(super) fn take_over(&self, sock: &Object) -> Res<RawFd> {
+        let fd = sock.method(&names().fileno, &[])?.as_i64()?;
+        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
+            return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
+        };
         *self.local.borrow_mut() = net::local_address(fd).ok().flatten();
         *self.peer.borrow_mut() = net::peer_address(fd).ok().flatten();
         self.socket.set(Some(sock.to_obj()));
@@ -59,6 +64,19 @@ impl Endpoint {
         self.descriptor.set(Some(descriptor));
         *self.peer.borrow_mut() = peer;
         fd
+    }
+
+    /// Gives up the descriptor's number if it is not the socket's any more: somebody else has the `socket`
+    /// too, and has closed it without a word to us. The number means nothing then, or another connection.
+    /// Asked before anything is done with it; costs a call only while others have the `socket`.
+    #[inline]
+    pub(super) fn check(&self, life: &Life, event_loop: &Loop, transport: &Object) {
+        if let Some(socket) = self.socket.get()
+            // The slot's reference, and the one in hand.
+            && socket.references() > 2
+        {
+            ask(&socket, life, event_loop, transport);
+        }
     }
 
     /// Is it a socket of the Internet's?
@@ -215,6 +233,19 @@ impl Endpoint {
     pub(super) fn clear(&self) {
         drop((self.socket.take(), self.extra.take()));
     }
+}
+
+fn ask(socket: &Object, life: &Life, event_loop: &Loop, transport: &Object) {
+    let fd = life.fd.get();
+    match socket.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
+        Ok(number) if number == i64::from(fd) => return,
+        Ok(_) => {}
+        Err(raised) => raised.swallow(),
+    }
+    event_loop.unwatch_transport(fd, Direction::Read, transport);
+    event_loop.unwatch_transport(fd, Direction::Write, transport);
+    life.fd.set(-1);
+    drop(event_loop.transports().leave(fd, transport));
 }
 
 type Own = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life) -> Res<Option<Obj>>);

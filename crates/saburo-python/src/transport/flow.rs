@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use crate::event_loop::Loop;
-use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, int, raise, tuple};
+use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, import, int, none, raise, tuple};
 
 use super::protocol;
 
@@ -73,10 +73,9 @@ impl Flow {
             positional: 2,
         };
         let [high, low] = args.bind(&PARAMS)?;
-        let given = |limit: Option<&Object>| {
-            limit.filter(|limit| !limit.is_none()).map(|limit| limit.as_i64()).transpose()
+        let (Some(given_high), Some(given_low)) = (small(high), small(low)) else {
+            return self.set_any(high, low);
         };
-        let (given_high, given_low) = (given(high)?, given(low)?);
         let high = given_high.unwrap_or_else(|| given_low.map_or(HIGH as i64, |low| low.saturating_mul(4)));
         let low = given_low.unwrap_or(high.div_euclid(4));
         if !(high >= low && low >= 0) {
@@ -88,8 +87,53 @@ impl Flow {
         Ok(())
     }
 
+    /// The same for anything that compares with numbers. A mark counts in whole bytes; one beyond what there can
+    /// be is none.
+    #[cold]
+    fn set_any(&self, high: Option<&Object>, low: Option<&Object>) -> Res<()> {
+        let none = none();
+        let kib = int(HIGH as i64 / 1024)?;
+        let marks = import(c"saburo._tls", c"flow_marks")?.call(&[
+            high.unwrap_or(&none),
+            low.unwrap_or(&none),
+            &*kib,
+        ])?;
+        let mark = |index| match marks.tuple_item(index) {
+            Some(mark) => whole(&mark),
+            None => raise(builtin::type_error(), "two marks were expected"),
+        };
+        let (high, low) = (mark(0)?, mark(1)?);
+        self.high.set(high as usize);
+        self.low.set(low as usize);
+        Ok(())
+    }
+
     /// `(low, high)`
     pub(super) fn limits(&self) -> Res<Obj> {
         tuple([&*int(self.low.get() as i64)?, &*int(self.high.get() as i64)?].into_iter())
+    }
+}
+
+/// A limit as it usually is: none, or an int of ordinary size. Else nothing.
+fn small(limit: Option<&Object>) -> Option<Option<i64>> {
+    match limit {
+        Some(limit) if limit.is_int() => match limit.as_i64() {
+            Ok(limit) => Some(Some(limit)),
+            Err(raised) => {
+                raised.swallow();
+                None
+            }
+        },
+        Some(limit) if !limit.is_none() => None,
+        _ => Some(None),
+    }
+}
+
+/// A mark that is not negative, in whole bytes.
+fn whole(mark: &Object) -> Res<i64> {
+    match small(Some(mark)) {
+        Some(Some(bytes)) => Ok(bytes),
+        _ if mark.is_int() => Ok(i64::MAX),
+        _ => mark.as_f64().map(|bytes| bytes as i64),
     }
 }

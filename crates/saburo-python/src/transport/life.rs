@@ -76,6 +76,11 @@ impl Life {
         !self.is_closing() && !self.paused.get()
     }
 
+    /// What its callbacks run in.
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.context.get()
+    }
+
     /// The loop, as long as the connection is not gone.
     pub(super) fn open_loop(&self) -> Option<Own<Loop>> {
         self.event_loop.get()
@@ -87,7 +92,7 @@ impl Life {
         }
         self.paused.set(true);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.unwatch_transport(self.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(self.fd.get(), Direction::Read, transport);
         failure::debug(&event_loop, transport, "pauses reading")
     }
 

@@ -112,7 +112,7 @@ pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> 
 /// The kernel would report the same connection again and again: it may wait for a while.
 #[cold]
 fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     let names = names();
     let retry = this.as_object().attr(&names.retry)?;
     event_loop.as_object().method(&names.call_later, &[&*float(RETRY_DELAY)?, &retry])?;

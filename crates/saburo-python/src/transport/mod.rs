@@ -6,6 +6,7 @@
 
 mod address;
 mod datagram;
+mod dial;
 mod endpoint;
 mod failure;
 mod flow;
@@ -18,6 +19,7 @@ pub(crate) mod stream;
 mod table;
 
 pub(crate) use datagram::{DatagramTransport, endpoint};
+pub(crate) use dial::{Dial, dial};
 pub(crate) use listener::{Listener, listen};
 pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
 pub(crate) use stream::{StreamTransport, accept_now, connected, write};

@@ -6,7 +6,7 @@ use crate::names::names;
 
 use super::super::failure;
 use super::super::life::Phase;
-use super::DatagramTransport;
+use super::{DatagramTransport, send};
 
 pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
     if this.is_closing() {
@@ -14,12 +14,12 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     if !this.queue.borrow().is_empty() {
         // Writable events send the rest, and end it.
         return Ok(());
     }
-    this.stop_writing(&event_loop);
+    send::stop_writing(&event_loop, this);
     this.schedule_lost(&event_loop, this.as_object(), None)
 }
 
@@ -79,9 +79,9 @@ fn force_close(
     if this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    this.stop_writing(event_loop);
+    send::stop_writing(event_loop, this);
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     }
     let scheduled = this.schedule_lost(event_loop, this.as_object(), cause);
     this.queued.set(0);

@@ -78,6 +78,13 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTranspor
     }
 }
 
+fn resume_reading(this: &Instance<DatagramTransport>) -> Res<()> {
+    if let Some(event_loop) = this.open_loop() {
+        this.endpoint.check(this, &event_loop, this.as_object());
+    }
+    this.resume_reading(this.as_object())
+}
+
 fn set_write_buffer_limits(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<()> {
     this.flow.set_limits(args)?;
     match this.open_loop() {
@@ -190,7 +197,7 @@ True";
             )
             .noargs(
                 c"resume_reading",
-                |this| this.resume_reading(this.as_object()),
+                resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
             .one(

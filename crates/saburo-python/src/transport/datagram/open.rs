@@ -21,7 +21,8 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     event_loop.check_usable()?;
     ensure_free(event_loop, sock)?;
     let transport = Instance::alloc(DatagramTransport::create())?;
-    let fd = transport.endpoint.take_over(sock, extra)?;
+    transport.endpoint.add_extra(extra)?;
+    let fd = transport.endpoint.take_over(sock)?;
     transport.connected.set(transport.endpoint.has_peer(&transport)?);
     // A class of somebody's own may send and receive in ways of its own.
     let is_plain = sock.type_of().is(&names().class_socket);

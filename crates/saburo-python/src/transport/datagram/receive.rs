@@ -52,6 +52,7 @@ fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     if this.family.get().is_none() {
         return receive_by_python(event_loop, this);
     }
+    this.endpoint.check(this, event_loop, this.as_object());
     let mut buffer = event_loop.take_buffer();
     let received = net::recv_from(this.fd.get(), &mut buffer);
     let datagram = received.map(|(count, sender)| (bytes(&buffer[..count]), sender));

@@ -83,6 +83,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
         return this.in_vain(1, "socket.send() raised exception.");
     };
     let to = destination(this, addr);
+    this.endpoint.check(this, &event_loop, this.as_object());
     if this.queue.borrow().is_empty() {
         let outcome = match &exact {
             Some(bytes) => attempt(this, bytes.as_ref(), data, &to),
@@ -200,6 +201,7 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     while this.waiting_for_room.get() && this.phase.get() < Phase::Ending {
+        this.endpoint.check(this, event_loop, this.as_object());
         let next = this.queue.borrow_mut().pop_front();
         let Some(datagram) = next else {
             return drained(event_loop, this);
@@ -233,7 +235,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     if !this.queue.borrow().is_empty() || this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    this.stop_writing(event_loop);
+    stop_writing(event_loop, this);
     if this.phase.get() == Phase::Closing {
         this.phase.set(Phase::Ending);
         return end::lost(event_loop, this);
@@ -249,10 +251,8 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, this.queued.get())
 }
 
-impl DatagramTransport {
-    pub(super) fn stop_writing(&self, event_loop: &Loop) {
-        if self.waiting_for_room.replace(false) {
-            event_loop.unwatch_transport(self.fd.get(), Direction::Write);
-        }
+pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
+    if this.waiting_for_room.replace(false) {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
     }
 }

@@ -88,7 +88,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
 #[cold]
 fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     failure::closed_by_peer(event_loop, this.as_object())?;
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     // First, so that both find the same context.
     event_loop.tell_later(this.as_object(), Event::Ended)?;
     this.schedule_lost(event_loop, this.as_object(), None)
@@ -124,7 +124,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: O
     if this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     this.schedule_lost(event_loop, this.as_object(), cause)
 }
 

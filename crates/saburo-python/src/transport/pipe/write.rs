@@ -182,11 +182,11 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     if !this.queue.borrow().is_empty() {
         return Ok(());
     }
-    this.stop_writing(event_loop);
+    stop_writing(event_loop, this);
     // Not before all is written, as in asyncio. The protocol may go on to write, or close it.
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
     if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
         this.phase.set(Phase::Ending);
         return lost(event_loop, this);
     }
@@ -212,9 +212,9 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: 
     if this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    this.stop_writing(event_loop);
+    stop_writing(event_loop, this);
     if this.kind.get().tells_of_reader() {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
@@ -245,11 +245,9 @@ fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) 
     }
 }
 
-impl WritePipeTransport {
-    fn stop_writing(&self, event_loop: &Loop) {
-        if self.waiting_for_room.replace(false) {
-            event_loop.unwatch_transport(self.fd.get(), Direction::Write);
-        }
+fn stop_writing(event_loop: &Loop, this: &Instance<WritePipeTransport>) {
+    if this.waiting_for_room.replace(false) {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
     }
 }
 

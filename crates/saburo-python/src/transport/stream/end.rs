@@ -12,7 +12,7 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     if this.waiting_for_room.get() {
         // Writable events send the rest, and end it.
         return Ok(());
@@ -73,10 +73,10 @@ fn force_close(
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
     }
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     }
     this.schedule_lost(event_loop, this.as_object(), cause)
 }

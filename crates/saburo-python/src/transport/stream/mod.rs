@@ -92,6 +92,9 @@ pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
 }
 
 pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
+    if let Some(event_loop) = this.open_loop() {
+        this.endpoint.check(this, &event_loop, this.as_object());
+    }
     this.resume_reading(this.as_object())
 }
 
@@ -103,10 +106,10 @@ fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> 
 
 fn set_write_buffer_limits(this: &Instance<StreamTransport>, args: Args<'_>) -> Res<()> {
     this.flow.set_limits(args)?;
-    match this.open_loop() {
-        Some(event_loop) => write::pause_if_full(&event_loop, this),
-        None => Ok(()),
-    }
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    // On asyncio it would have left with the call that wrote it, and be no reason to pause.
+    write::send_gathered(&event_loop, this)?;
+    write::pause_if_full(&event_loop, this)
 }
 
 fn repr(this: &Instance<StreamTransport>) -> Res<Obj> {

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, ensure_free};
-use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside};
+use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, raise};
 use crate::names::names;
 
-use super::super::{Listener, listener};
+use super::super::{Dial, Listener, listener};
 use super::{Event, StreamTransport, end, failure, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
@@ -26,11 +26,16 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     ensure_free(event_loop, sock)?;
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
     let transport = made(event_loop)?;
-    let fd = transport.endpoint.take_over(sock, extra)?;
+    transport.endpoint.add_extra(extra)?;
+    let (fd, is_inet) = match sock.cast_exact::<Dial>().map(|dial| dial.take()) {
+        Some(Some((descriptor, peer))) => (transport.endpoint.take_over_descriptor(descriptor, peer), true),
+        Some(None) => return raise(builtin::value_error(), "Invalid file descriptor: -1"),
+        None => (transport.endpoint.take_over(sock)?, transport.endpoint.is_inet()),
+    };
     transport.fd.set(fd);
     set_protocol(&transport, target)?;
     transport.waiter.set(given(waiter));
-    if transport.endpoint.is_inet() {
+    if is_inet {
         // Refused by what is no TCP, which has nothing to delay.
         let _ = net::set_nodelay(fd);
     }

@@ -18,6 +18,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     if !this.is_reading() {
         return Ok(());
     }
+    this.endpoint.check(this, event_loop, this.as_object());
     let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
     match this.kind.get() {
         Kind::Plain => plain(event_loop, this, &target, &context),
@@ -122,6 +123,8 @@ fn buffered(
             return end::fatal(event_loop, this, raised, "Fatal error: protocol.get_buffer() call failed.");
         }
     };
+    // It may have been closed in there.
+    this.endpoint.check(this, event_loop, this.as_object());
     let received = match lend_mut(&buffer, |room| net::recv(this.fd.get(), room)) {
         Ok(received) => received,
         Err(raised) => {
@@ -151,7 +154,7 @@ fn ended(
     match answer.and_then(|keep_open| keep_open.truth()) {
         Ok(true) => {
             // There is nothing more to read, but the protocol may write.
-            event_loop.unwatch_transport(this.fd.get(), Direction::Read);
+            event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
             Ok(())
         }
         Ok(false) => end::close(this),

@@ -45,14 +45,20 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     if this.phase.get() >= Phase::Ending {
         return in_vain(this);
     }
+    let mut whole = Vec::new();
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
-        match Bytes::exact(&data) {
-            Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
-            None => {
-                let copied = lend(&data, <[u8]>::to_vec)?;
-                this.queue.borrow_mut().push(Piece::Copied(copied));
-            }
+        whole.push(match Bytes::exact(&data) {
+            Some(bytes) => Piece::Bytes(bytes),
+            None => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
+        });
+    }
+    // All or nothing: what stands before one that has no bytes is not sent either.
+    for piece in whole {
+        let mut queue = this.queue.borrow_mut();
+        match piece {
+            Piece::Bytes(bytes) => piece::push(&mut queue, bytes),
+            copied => queue.push(copied),
         }
     }
     match this.open_loop() {
@@ -140,6 +146,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
 }
 
 fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
+    this.endpoint.check(this, event_loop, this.as_object());
     // Bytes are let go of in there, which runs no code.
     let sent = this.queue.borrow_mut().flush(this.fd.get(), drop);
     if let Err(error) = sent {
@@ -153,7 +160,7 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         if this.waiting_for_room.get() {
             return resumed;
         }
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
         if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
             // Over, or to leave when the turn is over.
             return resumed;
@@ -174,7 +181,7 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
 #[inline]
 fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write);
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
     }
     if let Some(waiter) = this.empty_waiter.get() {
         set_result(&waiter)?;
