@@ -226,3 +226,29 @@ def test_what_resume_writing_does_counts(run: Run, how: str, tmp_path: Path) -> 
         full.peer.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_socket_may_end_its_transport_while_it_sends(run: Run, kind: Kind, at: int) -> None:
+    class Ending(socket.socket):
+        calls = 0
+        transport: Any = None
+
+        def sendto(self, *args: Any) -> int:
+            self.calls += 1
+            if self.calls == at:
+                self.transport.abort()
+            raise BlockingIOError
+
+    async def main() -> None:
+        sock = Ending(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        transport, protocol = await endpoint(sock=sock)
+        sock.transport = transport
+        transport.sendto(b"x", ("127.0.0.1", 9))
+        assert await wait(protocol.lost) is None
+        assert protocol.calls == ["made", ("lost", type(None))]
+        if kind.is_saburo:
+            assert transport.get_write_buffer_size() == 0
+
+    run(main())

@@ -78,8 +78,8 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
         }
         None => addr.filter(|addr| !addr.is_none()),
     };
-    let phase = this.phase.get();
-    let Some(event_loop) = this.open_loop().filter(|_| phase < Phase::Ending || fixed.is_none()) else {
+    let is_ending = this.phase.get() >= Phase::Ending;
+    let Some(event_loop) = this.open_loop().filter(|_| !is_ending || fixed.is_none()) else {
         return this.in_vain(1, "socket.send() raised exception.");
     };
     let to = destination(this, addr);
@@ -102,7 +102,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
                 return end::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
             }
             // It is about to be closed: nobody would send it.
-            Outcome::Full if phase >= Phase::Ending => return Ok(()),
+            Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full if !this.waiting_for_room.get() => {
                 event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
                 this.waiting_for_room.set(true);
@@ -209,6 +209,8 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
         this.queued.set(this.queued.get() - datagram.counts());
         match attempt(this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
             Outcome::Sent => {}
+            // A socket of somebody's own may have ended it.
+            Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full => {
                 this.queued.set(this.queued.get() + datagram.counts());
                 this.queue.borrow_mut().push_front(datagram);
