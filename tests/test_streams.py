@@ -356,6 +356,25 @@ def test_wait_closed_may_be_awaited_by_several_and_again(run: Run, streams: Any)
     run(main())
 
 
+def test_a_cancelled_wait_closed_cancels_it_for_all_as_in_asyncio(run: Run, streams: Any) -> None:
+    """They wait for one and the same future."""
+
+    async def main() -> None:
+        async with connected(streams) as (reader, writer, _there):
+            waiting = asyncio.create_task(writer.wait_closed())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert waiting.cancelled()
+            writer.close()
+            assert await reader.read() == b""
+            with pytest.raises(asyncio.CancelledError):
+                await writer.wait_closed()
+            writer.wait_closed = reader.readline  # what `connected` awaits
+
+    run(main())
+
+
 def test_a_writer_that_is_dropped_is_closed_and_complained_of(
     kind: Kind, run: Run, streams: Any
 ) -> None:
