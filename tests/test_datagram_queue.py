@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from datagrams import (
     Recorder,
     close,
     collect_reports,
+    endpoint,
     header,
     wait,
 )
