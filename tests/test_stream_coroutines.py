@@ -394,3 +394,25 @@ def test_a_waiting_task_in_a_cycle_is_collected(kind: Kind) -> None:
     for _ in range(3):
         gc.collect()
     assert ref() is None
+
+
+def test_very_many_that_wait_for_one_another_are_an_error_not_a_crash(
+    loop: Loop, streams: Any
+) -> None:
+    class Behind:
+        """A protocol that drains when the writer before it has."""
+
+        def __init__(self, writer: Any) -> None:
+            self.writer = writer
+
+        def _drain_helper(self) -> Any:
+            return self.writer.drain() if self.writer is not None else asyncio.sleep(0)
+
+    writers: list[Any] = [None]
+    for _ in range(50_000):
+        writers.append(streams.StreamWriter(Silent(), Behind(writers[-1]), None, loop))
+    assert loop.run_until_complete(writers[100].drain()) is None
+    with pytest.raises(RecursionError):
+        loop.run_until_complete(writers[-1].drain())
+    for writer in writers[1:]:
+        writer.transport.close()

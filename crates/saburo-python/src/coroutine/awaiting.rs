@@ -3,7 +3,7 @@
 //! A future of ours is yielded as it is, without an iterator. Anything else is driven through its own, as
 //! the interpreter would: steps, exceptions and the end are passed on to it.
 
-use crate::ffi::{Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, send, throw};
+use crate::ffi::{Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, deeper, send, throw};
 use crate::future::{self, Future};
 use crate::names::names;
 
@@ -40,7 +40,8 @@ impl Awaiting {
         let sent = match (inner.cast_exact::<Future>(), resumed) {
             (Some(future), Resumed::Started | Resumed::Woken) => future::step(future),
             (Some(_), Resumed::Thrown(exception)) => Err(Raised::with(exception)),
-            (None, Resumed::Started | Resumed::Woken) => send(&inner),
+            // It may be one of ours, which waits for another; no frame of Python's counts these.
+            (None, Resumed::Started | Resumed::Woken) => deeper(|| send(&inner)),
             (None, Resumed::Thrown(exception)) => throw_into(&inner, exception),
         };
         if !matches!(sent, Ok(Sent::Yielded(_))) {
