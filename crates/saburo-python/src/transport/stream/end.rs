@@ -72,7 +72,9 @@ fn force_close(
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
-    write::unwatch_room(event_loop, this);
+    if this.waiting_for_room.replace(false) {
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+    }
     if this.phase.get() == Phase::Open {
         event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
     }

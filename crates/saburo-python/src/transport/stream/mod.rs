@@ -48,8 +48,6 @@ pub(crate) struct StreamTransport {
     gathering: Cell<bool>,
     /// The kernel has no room: the loop tells when it has.
     waiting_for_room: Cell<bool>,
-    /// The loop watches for room: as long as it waits for some, and to the end of a turn in which there was.
-    watching_room: Cell<bool>,
     /// write_eof() was called.
     eof: Cell<Eof>,
     /// A future done when all has been sent; while there is one, nothing may be written.
@@ -163,7 +161,6 @@ True";
             flow: Flow::new(),
             gathering: Cell::new(false),
             waiting_for_room: Cell::new(false),
-            watching_room: Cell::new(false),
             eof: Cell::new(Eof::None),
             empty_waiter: Slot::empty(),
         }

@@ -157,10 +157,12 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         let waiting = this.queue.borrow().len();
         this.waiting_for_room.set(waiting > 0);
         let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
-        if this.waiting_for_room.get() || this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty()
-        {
-            // Still full, or over, or it leaves when the turn is over. Until then the descriptor stays watched:
-            // a writer in full swing fills it each time, and need not tell the kernel so.
+        if this.waiting_for_room.get() {
+            return resumed;
+        }
+        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
+            // Over, or to leave when the turn is over.
             return resumed;
         }
         resumed?;
@@ -169,19 +171,10 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
     if this.queue.borrow().is_empty() {
         return drained(event_loop, this, from_event);
     }
-    this.waiting_for_room.set(true);
-    if !this.watching_room.replace(true) {
+    if !this.waiting_for_room.replace(true) {
         event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
     }
     pause_if_full(event_loop, this)
-}
-
-/// Stops watching whether there is room.
-pub(super) fn unwatch_room(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) {
-    this.waiting_for_room.set(false);
-    if this.watching_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
-    }
 }
 
 /// Nothing is left to send.
