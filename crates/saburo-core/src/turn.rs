@@ -480,7 +480,12 @@ impl<H> Core<H> {
                 Some(wait) => wait,
                 None => Wait::new(kernel, self.shared.bell()),
             },
-            None => Wait { kernel: None, bell: self.shared.bell().clone(), events: Events::new() },
+            None => Wait {
+                kernel: None,
+                bell: self.shared.bell().clone(),
+                events: Events::new(),
+                signals: Vec::new(),
+            },
         }
     }
 
@@ -519,11 +524,8 @@ impl<H> Core<H> {
         self.ready.append_posts(&self.shared, &mut self.posts);
         let mut stale = false;
         if wait.is_of(kernel) {
-            for event in wait.events.iter() {
-                if event.token == WAKER {
-                    kernel.waker.drain(&mut self.signals);
-                    continue;
-                }
+            self.signals.append(&mut wait.signals);
+            for event in wait.events.iter().filter(|event| event.token != WAKER) {
                 let ready = &mut self.ready;
                 let delivery = self.reactor.deliver(event, |handle| ready.push(handle.clone()));
                 stale |= delivery == Delivery::Stale;
@@ -811,6 +813,8 @@ pub struct Wait {
     kernel: Option<(Selector, Arc<Waker>)>,
     bell: Arc<Bell>,
     events: Events,
+    /// Signal numbers that came through the waker.
+    signals: Vec<u8>,
 }
 
 impl Wait {
@@ -833,18 +837,15 @@ impl Wait {
     /// ```
     pub fn wait(&mut self, timeout: Timeout) -> io::Result<()> {
         self.events.clear();
-        let Some((selector, _waker)) = &self.kernel else {
+        let Some((selector, waker)) = &self.kernel else {
             return Ok(());
         };
-        if timeout == Timeout::Now || !self.bell.fall_asleep() {
-            return self.events.wait(selector, Some(Duration::ZERO));
+        let result = sleep(&mut self.events, selector, &self.bell, timeout);
+        // Emptied here and not when it is collected, because the host may have to wait for its lock before
+        // that, and whoever rang holds it for some moments more: they are better spent on this.
+        if self.events.iter().any(|event| event.token == WAKER) {
+            waker.drain(&mut self.signals);
         }
-        let timeout = match timeout {
-            Timeout::Until(duration) => duration.min(LONGEST),
-            _ => LONGEST,
-        };
-        let result = self.events.wait(selector, Some(timeout));
-        self.bell.wake_up();
         result
     }
 
@@ -853,6 +854,7 @@ impl Wait {
             kernel: Some((kernel.selector.clone(), kernel.waker.clone())),
             bell: bell.clone(),
             events: Events::new(),
+            signals: Vec::new(),
         }
     }
 
@@ -861,6 +863,28 @@ impl Wait {
         match &self.kernel {
             Some((selector, _)) => selector.same(&kernel.selector),
             None => false,
+        }
+    }
+}
+
+fn sleep(events: &mut Events, selector: &Selector, bell: &Bell, timeout: Timeout) -> io::Result<()> {
+    if timeout == Timeout::Now || !bell.fall_asleep() {
+        return events.wait(selector, Some(Duration::ZERO));
+    }
+    let timeout = match timeout {
+        Timeout::Until(duration) => duration.min(LONGEST),
+        _ => LONGEST,
+    };
+    let result = events.wait(selector, Some(timeout));
+    bell.wake_up();
+    result
+}
+
+impl Drop for Wait {
+    /// One that never came back, or to the wrong core, leaves the signals it has read to the next.
+    fn drop(&mut self) {
+        if let Some((_, waker)) = &self.kernel {
+            self.signals.iter().for_each(|&signal| waker.write(signal));
         }
     }
 }

@@ -94,6 +94,18 @@ fn a_signal_that_comes_while_nobody_waits_is_kept() {
 }
 
 #[test]
+fn a_signal_read_by_a_wait_that_never_came_back_is_kept() {
+    let _mine = my_turn();
+    let (mut core, _signals) = listening_to(&[SIGUSR1]);
+    raise(SIGUSR1);
+    let mut wait = core.lend_wait();
+    wait.wait(Timeout::Forever).unwrap();
+    drop(wait);
+    turn(&mut core);
+    assert_eq!(core.take_signals(), [SIGUSR1 as u8]);
+}
+
+#[test]
 fn collected_signals_stay_until_they_are_taken() {
     let _turn = my_turn();
     let (mut core, _signals) = listening_to(&[SIGUSR1]);
