@@ -129,7 +129,7 @@ def idle(checks: Checks, loop: Contender, connections: int) -> Iterator[None]:
     for case in ("protocol_1k", "streams_1k"):
         with Server(loop, case) as server:
             open_before, memory = server.descriptors(), [server.memory()]
-            for _ in range(3):
+            for _ in range(7):
                 with Generator(server.address, load, warm=connections) as clients:
                     clients.ready()
                     memory.append(server.memory())
@@ -139,10 +139,13 @@ def idle(checks: Checks, loop: Contender, connections: int) -> Iterator[None]:
                     clients.run(connections, PATIENCE)
                 server.settle(open_before + OWN, PATIENCE)
             each = (memory[1] - memory[0]) / connections
+            # Where the allocator puts things differs a little from time to time. What stayed of a
+            # connection would be there three times over.
+            before, after = statistics.median(memory[2:5]), statistics.median(memory[5:8])
             checks.check(
-                flat(memory[2], memory[3]),
+                flat(before, after, tolerance=0.02),
                 f"{case} with {connections:,} idle connections: {each:,.0f} bytes each, "
-                f"{grown(memory[2], memory[3])} the third time",
+                f"{grown(before, after)} after three times more",
             )
             checks.check(cpu < 0.01, f"{case} used {cpu * 1000:.2f} ms in a silent second")
             closed(checks, case, server, open_before)
@@ -180,9 +183,9 @@ def closed(checks: Checks, case: str, server: Server, before: int) -> None:
     checks.check(now <= before + OWN, f"{case} has {now} descriptors open, {before} at first")
 
 
-def flat(before: float, after: float) -> bool:
+def flat(before: float, after: float, tolerance: float = 0.01) -> bool:
     """Within what the allocator and the collector do by themselves."""
-    return after - before <= max(0.01 * before, MIB / 2)
+    return after - before <= max(tolerance * before, MIB / 2)
 
 
 def grown(before: float, after: float) -> str:
