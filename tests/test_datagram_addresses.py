@@ -76,6 +76,29 @@ def test_datagrams_come_back_to_their_sender(run: Run, place: Callable[[], socke
     run(main())
 
 
+def test_each_of_several_clients_is_answered(run: Run, place: Callable[[], socket.socket]) -> None:
+    async def main() -> None:
+        there, server = await endpoint(sock=place())
+        clients = [place() for _ in range(3)]
+        to = there.get_extra_info("sockname")
+        # Some write twice in a row, and none is answered before another one has written.
+        writers = [clients[number] for number in (0, 0, 1, 0, 2, 2, 1, 1, 0)]
+        for number, client in enumerate(writers):
+            client.sendto(b"%d" % number, to)
+        seen = [await wait(server.received.get()) for _ in writers]
+        assert [addr for _, addr in seen] == [client.getsockname() for client in writers]
+        for data, addr in [*seen, *reversed(seen)]:
+            there.sendto(data, addr)
+        loop: Any = asyncio.get_running_loop()
+        for number, client in enumerate(writers):
+            assert await wait(loop.sock_recvfrom(client, 10)) == (b"%d" % number, to)
+        for number, client in reversed([*enumerate(writers)]):
+            assert await wait(loop.sock_recvfrom(client, 10)) == (b"%d" % number, to)
+        await close(there)
+
+    run(main())
+
+
 def test_addresses_are_what_pythons_sockets_say(
     run: Run, place: Callable[[], socket.socket]
 ) -> None:

@@ -4,6 +4,7 @@
 //! for wait in a queue. Where an address is one that we can read ourselves no Python runs on the way; any
 //! other is for Python's `socket`, and so are sockets of other families and of classes of somebody's own.
 
+mod correspondent;
 mod end;
 mod open;
 mod receive;
@@ -28,6 +29,7 @@ use super::life::{Life, watched_word};
 
 pub(crate) use open::endpoint;
 
+use correspondent::Correspondent;
 use send::Datagram;
 
 /// One end of a conversation in datagrams.
@@ -40,6 +42,8 @@ pub(crate) struct DatagramTransport {
     address: Slot,
     /// The kernel knows where every datagram goes.
     connected: Cell<bool>,
+    /// Who sent the last one.
+    sender: Correspondent,
     /// What the kernel had no room for yet, in order.
     queue: RefCell<VecDeque<Datagram>>,
     /// The bytes of the queue, each datagram's header included.
@@ -142,6 +146,7 @@ True";
             family: Cell::new(None),
             address: Slot::empty(),
             connected: Cell::new(false),
+            sender: Correspondent::nobody(),
             queue: RefCell::new(VecDeque::new()),
             queued: Cell::new(0),
             flow: Flow::new(),
@@ -158,6 +163,7 @@ True";
         self.life.visit(visit);
         self.endpoint.visit(visit);
         self.address.visit(visit);
+        self.sender.visit(visit);
         // Borrowed only between Python calls, and the collector runs inside one.
         if let Ok(queue) = self.queue.try_borrow() {
             queue.iter().for_each(|datagram| datagram.visit(visit));
@@ -168,7 +174,7 @@ True";
         self.life.clear();
         self.endpoint.clear();
         let unsent = std::mem::take(&mut *self.queue.borrow_mut());
-        drop((self.address.take(), unsent));
+        drop((self.address.take(), self.sender.take(), unsent));
     }
 
     fn wants_finalizer(&self) -> bool {

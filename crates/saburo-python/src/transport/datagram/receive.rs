@@ -11,7 +11,7 @@ use crate::event_loop::{Loop, os_error};
 use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, int, none};
 use crate::names::names;
 
-use super::super::{address, failure};
+use super::super::failure;
 use super::{DatagramTransport, end};
 
 /// Datagrams for one event. Timers and other descriptors wait meanwhile.
@@ -59,8 +59,8 @@ fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     event_loop.put_buffer(buffer);
     match datagram {
         Ok((data, sender)) => {
-            let sender = match &sender {
-                Some(sender) => address::to_python(sender)?,
+            let sender = match sender {
+                Some(sender) => this.sender.describe(sender)?,
                 None => none(),
             };
             received_from(this, &data?, &sender)

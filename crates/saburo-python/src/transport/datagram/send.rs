@@ -142,7 +142,10 @@ fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
     if this.connected.get() {
         return To::Peer;
     }
-    let native = this.family.get().zip(addr).and_then(|(family, addr)| address::from_python(family, addr));
+    let native =
+        this.family.get().zip(addr).and_then(|(family, addr)| {
+            this.sender.meant_by(addr).or_else(|| address::from_python(family, addr))
+        });
     match native {
         Some(address) => To::Address(address),
         None => To::Python(addr.map_or_else(none, Object::to_obj)),
