@@ -116,7 +116,7 @@ fn poll(this: &Instance<Loop>) -> Res<()> {
     this.sleeping.set(false);
     let collected = this.core(|core| core.collect(wait, None));
     let brought = this.core(|core| core.ready_len()).unwrap_or(0) > ready;
-    this.pace.polled(brought || idle);
+    this.pace.polled(idle, brought);
     check_signals()?;
     if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
         this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;
@@ -214,7 +214,8 @@ fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
 /// How often to look at the descriptors while there is work to do.
 ///
 /// With a descriptor registered: every turn, as asyncio does, since programs `await sleep(0)` and expect
-/// input to have moved; but once [`QUIET_POLLS`] of them in a row have brought nothing, only as often as
+/// input to have moved; only what ends a sleep of the loop may have its tasks woken before the next poll, which
+/// saves a server with few clients every second one. But once [`QUIET_POLLS`] of them in a row have brought nothing, only as often as
 /// with none but our own waker: every [`TURNS`] turns, and at least about every [`PATIENCE`], because the
 /// interpreter is released there and other threads wait for it.
 pub(crate) struct Pace {
@@ -222,6 +223,8 @@ pub(crate) struct Pace {
     turns: Cell<u32>,
     /// Polls in a row that brought nothing while there was work to do.
     quiet: Cell<u32>,
+    /// The last poll slept until it had news.
+    fresh: Cell<bool>,
     /// After how many turns to read the clock next.
     next_look: Cell<u32>,
     polled_at: Cell<Option<Instant>>,
@@ -233,12 +236,19 @@ const PATIENCE: Duration = Duration::from_micros(100);
 
 impl Pace {
     pub(super) const fn new() -> Pace {
-        Pace { turns: Cell::new(0), quiet: Cell::new(0), next_look: Cell::new(1), polled_at: Cell::new(None) }
+        Pace {
+            turns: Cell::new(0),
+            quiet: Cell::new(0),
+            fresh: Cell::new(false),
+            next_look: Cell::new(1),
+            polled_at: Cell::new(None),
+        }
     }
 
-    /// A poll is over: has it brought anything, or was there nothing else to do?
-    fn polled(&self, brought: bool) {
-        self.quiet.set(if brought { 0 } else { self.quiet.get().saturating_add(1) });
+    /// A poll is over: was there nothing else to do, and has it brought anything?
+    fn polled(&self, idle: bool, brought: bool) {
+        self.fresh.set(idle && brought);
+        self.quiet.set(if idle || brought { 0 } else { self.quiet.get().saturating_add(1) });
         self.turns.set(0);
         self.next_look.set(1);
         self.polled_at.set(None);
@@ -248,8 +258,11 @@ impl Pace {
     fn poll_is_due(&self, has_jobs: bool, watching: bool) -> bool {
         // A worker that waits for the interpreter needs it released again and again: measured at
         // 14-19 µs to_thread on a busy loop, against 20 to 900 with a poll every 61 turns.
-        if has_jobs || (watching && self.quiet.get() < QUIET_POLLS) {
+        if has_jobs {
             return true;
+        }
+        if watching && self.quiet.get() < QUIET_POLLS {
+            return !self.fresh.replace(false);
         }
         let turns = self.turns.get() + 1;
         self.turns.set(turns);
