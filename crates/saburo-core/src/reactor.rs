@@ -12,6 +12,10 @@
 //! registration that we mean if it went from one watched file to another and back again, each
 //! time without a word to us, and with duplicates that kept both files open meanwhile. Nobody
 //! does that by accident.
+//!
+//! Who waits for news once only, and then again and again, as somebody does who awaits a socket's
+//! next bytes, is spared half of the questions: the kernel forgets about such a descriptor by
+//! itself once it had its news, and its slot rests until the next one waits.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -26,6 +30,8 @@ pub(crate) struct Reactor<H> {
     slots: Vec<Slot<H>>,
     /// Slots whose `fd` is `VACANT`.
     vacant: Vec<u32>,
+    /// How many slots rest: the kernel knows their descriptors, and watches them for nothing.
+    resting: usize,
     /// Handles of registrations that turned out to be dead, or were refused. They are not
     /// dropped here, because dropping one may run foreign code.
     orphans: Vec<H>,
@@ -42,15 +48,22 @@ pub(crate) enum Delivery {
 
 impl<H> Reactor<H> {
     pub(crate) fn new() -> Self {
-        Reactor { slot_of: Vec::new(), slots: Vec::new(), vacant: Vec::new(), orphans: Vec::new() }
+        Reactor {
+            slot_of: Vec::new(),
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            resting: 0,
+            orphans: Vec::new(),
+        }
     }
 
-    /// Descriptors registered.
+    /// Descriptors that somebody waits for.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.vacant.len()
+        self.slots.len() - self.vacant.len() - self.resting
     }
 
-    /// Register `handle` for one direction of `fd`; the handle it replaces.
+    /// Register `handle` for one direction of `fd`; the handle it replaces. If it is for news `once`, it
+    /// may get no more after the first, and is to be removed then.
     ///
     /// On an error nothing has changed, except that a registration which the kernel proved
     /// dead is gone, and `handle` is an orphan.
@@ -59,11 +72,13 @@ impl<H> Reactor<H> {
         selector: &Selector,
         fd: RawFd,
         direction: Direction,
+        once: bool,
         handle: H,
     ) -> io::Result<Option<H>> {
+        let once = once && Selector::HAS_ONCE;
         let result = match self.find(fd) {
-            None => self.add(selector, fd, direction),
-            Some(index) => self.extend(selector, index, direction),
+            None => self.add(selector, fd, direction, once),
+            Some(index) => self.extend(selector, index, direction, once),
         };
         match result {
             Ok((index, replaced)) => {
@@ -82,6 +97,11 @@ impl<H> Reactor<H> {
         let index = self.find(fd)?;
         let slot = &mut self.slots[index as usize];
         let handle = slot.side(direction).take()?;
+        if slot.mode == Mode::Spent {
+            self.resting += 1;
+            return Some(handle);
+        }
+        slot.mode = Mode::Lasting;
         let (token, interest) = (token(index, slot.generation), slot.interest());
         // If the user has closed the descriptor the kernel says so, and has nothing to stop.
         if interest.is_empty() {
@@ -103,11 +123,14 @@ impl<H> Reactor<H> {
 
     /// Hand the handles an event is for to `wake`, the reader first.
     #[inline]
-    pub(crate) fn deliver(&self, event: Event, mut wake: impl FnMut(&H)) -> Delivery {
+    pub(crate) fn deliver(&mut self, event: Event, mut wake: impl FnMut(&H)) -> Delivery {
         let index = event.token as u32;
         let generation = (event.token >> 32) as u32;
-        match self.slots.get(index as usize) {
+        match self.slots.get_mut(index as usize) {
             Some(slot) if slot.generation == generation && slot.fd != VACANT => {
+                if slot.mode == Mode::Once {
+                    slot.mode = Mode::Spent;
+                }
                 if let Some(reader) = slot.reader.as_ref().filter(|_| event.readable) {
                     wake(reader);
                 }
@@ -127,7 +150,8 @@ impl<H> Reactor<H> {
     /// events to the handle of the one that was closed.
     pub(crate) fn register_all(&self, selector: &Selector, old: Option<&Selector>) {
         for (index, slot) in self.slots.iter().enumerate() {
-            if slot.fd == VACANT {
+            // One that rests is asked for again when somebody waits for it.
+            if slot.fd == VACANT || slot.interest().is_empty() {
                 continue;
             }
             let (token, interest) = (token(index as u32, slot.generation), slot.interest());
@@ -167,6 +191,7 @@ impl<H> Reactor<H> {
             self.orphan(index);
             self.release(index);
         }
+        self.resting = 0;
         self.take_orphans()
     }
 
@@ -177,21 +202,34 @@ impl<H> Reactor<H> {
     }
 
     /// A descriptor's first direction.
-    fn add(&mut self, selector: &Selector, fd: RawFd, direction: Direction) -> io::Result<(u32, Option<H>)> {
+    fn add(
+        &mut self,
+        selector: &Selector,
+        fd: RawFd,
+        direction: Direction,
+        once: bool,
+    ) -> io::Result<(u32, Option<H>)> {
         let index = match self.vacant.last() {
             Some(&index) => index,
             None => {
-                self.slots.push(Slot { fd: VACANT, generation: 0, reader: None, writer: None });
+                self.slots.push(Slot {
+                    fd: VACANT,
+                    generation: 0,
+                    mode: Mode::Lasting,
+                    reader: None,
+                    writer: None,
+                });
                 let index = self.slots.len() as u32 - 1;
                 self.vacant.push(index);
                 index
             }
         };
         let token = token(index, self.slots[index as usize].generation);
-        match selector.add(fd, token, direction.interest()) {
+        let interest = Interest { once, ..direction.interest() };
+        match selector.add(fd, token, interest) {
             // The kernel still watches it for a registration that we have given up.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                selector.modify(fd, token, direction.interest())?;
+                selector.modify(fd, token, interest)?;
             }
             result => result?,
         }
@@ -202,6 +240,7 @@ impl<H> Reactor<H> {
         self.vacant.pop();
         self.slot_of[number] = index;
         self.slots[index as usize].fd = fd;
+        self.slots[index as usize].mode = if once { Mode::Once } else { Mode::Lasting };
         Ok((index, None))
     }
 
@@ -211,17 +250,23 @@ impl<H> Reactor<H> {
         selector: &Selector,
         index: u32,
         direction: Direction,
+        once: bool,
     ) -> io::Result<(u32, Option<H>)> {
         let slot = &mut self.slots[index as usize];
         let fd = slot.fd;
-        let interest = slot.interest().and(direction);
+        let rested = slot.interest().is_empty();
+        let both = slot.interest().and(direction);
+        // Two directions are watched until nobody wants them, because news of one would end both.
+        let once = once && both == direction.interest();
+        let interest = Interest { once, ..both };
         // Asked even if the interest stays the same: the answer may be that it was recycled.
         match selector.modify(fd, token(index, slot.generation), interest) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let replaced = slot.side(direction).take();
                 self.orphan(index);
+                self.resting -= usize::from(rested);
                 self.release(index);
-                let added = self.add(selector, fd, direction);
+                let added = self.add(selector, fd, direction, once);
                 match added {
                     Ok((index, _)) => Ok((index, replaced)),
                     Err(error) => {
@@ -231,7 +276,11 @@ impl<H> Reactor<H> {
                 }
             }
             Err(error) => Err(error),
-            Ok(()) => Ok((index, slot.side(direction).take())),
+            Ok(()) => {
+                self.resting -= usize::from(rested);
+                slot.mode = if once { Mode::Once } else { Mode::Lasting };
+                Ok((index, slot.side(direction).take()))
+            }
         }
     }
 
@@ -259,7 +308,7 @@ pub(crate) enum Direction {
 
 impl Direction {
     fn interest(self) -> Interest {
-        Interest { read: self == Direction::Read, write: self == Direction::Write }
+        Interest { read: self == Direction::Read, write: self == Direction::Write, once: false }
     }
 }
 
@@ -270,7 +319,7 @@ impl Interest {
 
     fn and(self, direction: Direction) -> Interest {
         let more = direction.interest();
-        Interest { read: self.read || more.read, write: self.write || more.write }
+        Interest { read: self.read || more.read, write: self.write || more.write, once: false }
     }
 }
 
@@ -279,14 +328,26 @@ struct Slot<H> {
     fd: RawFd,
     /// How often the slot has been released: what makes old tokens stale.
     generation: u32,
+    mode: Mode,
     reader: Option<H>,
     writer: Option<H>,
+}
+
+/// How long the kernel watches a slot's descriptor.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Mode {
+    /// Until it is told to stop.
+    Lasting,
+    /// Until it has news.
+    Once,
+    /// It had news, and does not watch any more.
+    Spent,
 }
 
 impl<H> Slot<H> {
     /// What the kernel is watching: the directions that somebody waits for.
     fn interest(&self) -> Interest {
-        Interest { read: self.reader.is_some(), write: self.writer.is_some() }
+        Interest { read: self.reader.is_some(), write: self.writer.is_some(), once: self.mode == Mode::Once }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Option<H> {

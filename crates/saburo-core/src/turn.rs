@@ -325,7 +325,7 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_reader(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Read, handle)
+        self.set(fd, Direction::Read, false, handle)
     }
 
     /// Make a handle ready, turn after turn, as long as `fd` takes bytes (or is broken).
@@ -341,7 +341,50 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_writer(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Write, handle)
+        self.set(fd, Direction::Write, false, handle)
+    }
+
+    /// Make a handle ready once `fd` is readable. After that it stays registered, and should be removed,
+    /// which costs no system call then; whether it is made ready again meanwhile depends on the system.
+    ///
+    /// For those who wait again and again: half the system calls of
+    /// [`set_reader`](Self::set_reader) and [`remove_reader`](Self::remove_reader), and otherwise the same.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// # use std::io::Write;
+    /// # use std::os::fd::AsRawFd;
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// writer.write_all(b"!")?;
+    /// for _ in 0..3 {
+    ///     core.set_reader_once(reader.as_raw_fd(), "once")?;
+    ///     let mut wait = core.lend_wait();
+    ///     wait.wait(core.plan(None))?;
+    ///     core.collect(wait, None)?;
+    ///     assert_eq!(core.next(), Some("once"));
+    ///     assert_eq!(core.remove_reader(reader.as_raw_fd()), Some("once"));
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_reader_once(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
+        self.set(fd, Direction::Read, true, handle)
+    }
+
+    /// Make a handle ready once `fd` takes bytes; otherwise as
+    /// [`set_reader_once`](Self::set_reader_once).
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// # use std::os::fd::AsRawFd;
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// core.set_writer_once(writer.as_raw_fd(), "once")?;
+    /// assert_eq!(core.remove_writer(writer.as_raw_fd()), Some("once"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_writer_once(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
+        self.set(fd, Direction::Write, true, handle)
     }
 
     /// Stop watching whether `fd` is readable; the handle that waited for it.
@@ -721,9 +764,9 @@ impl<H> Core<H> {
         Ok(())
     }
 
-    fn set(&mut self, fd: RawFd, direction: Direction, handle: H) -> io::Result<Option<H>> {
+    fn set(&mut self, fd: RawFd, direction: Direction, once: bool, handle: H) -> io::Result<Option<H>> {
         match &self.kernel {
-            Some(kernel) => self.reactor.set(&kernel.selector, fd, direction, handle),
+            Some(kernel) => self.reactor.set(&kernel.selector, fd, direction, once, handle),
             None => {
                 self.reactor.refuse(handle);
                 Err(closed())
@@ -921,7 +964,7 @@ impl Kernel {
 
 fn watch(waker: &Waker) -> io::Result<Selector> {
     let selector = Selector::new()?;
-    let interest = Interest { read: true, write: false };
+    let interest = Interest { read: true, write: false, once: false };
     selector.add(waker.reader_fd(), WAKER, interest)?;
     Ok(selector)
 }

@@ -73,6 +73,7 @@ enum Step {
     Duplicate(usize, usize),
     Close(usize),
     Set(usize, Way),
+    SetOnce(usize, Way),
     Remove(usize, Way),
     /// The other end of the number's file sends a byte, …
     Send(usize),
@@ -94,7 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (n.clone(), n.clone()).prop_map(|(from, to)| Step::Duplicate(from, to)),
         3 => n.clone().prop_map(Step::Close),
         8 => (n.clone(), way.clone()).prop_map(|(n, way)| Step::Set(n, way)),
-        5 => (n.clone(), way).prop_map(|(n, way)| Step::Remove(n, way)),
+        8 => (n.clone(), way.clone()).prop_map(|(n, way)| Step::SetOnce(n, way)),
+        8 => (n.clone(), way).prop_map(|(n, way)| Step::Remove(n, way)),
         4 => n.clone().prop_map(Step::Send),
         2 => n.clone().prop_map(Step::Receive),
         1 => n.prop_map(Step::HangUp),
@@ -122,6 +124,9 @@ struct Registration {
     file: FileId,
     reader: Option<Handle>,
     writer: Option<Handle>,
+    /// For news once only, and whether there has been some.
+    once: bool,
+    spent: bool,
 }
 
 impl Registration {
@@ -181,7 +186,8 @@ impl World {
                 self.names[n] = None;
                 self.bury();
             }
-            Step::Set(n, way) => self.set(n, way),
+            Step::Set(n, way) => self.set(n, way, false),
+            Step::SetOnce(n, way) => self.set(n, way, true),
             Step::Remove(n, way) => self.remove(n, way),
             Step::Send(n) => {
                 if let Some(file) = self.names[n].map(|file| &mut self.files[file])
@@ -215,13 +221,15 @@ impl World {
         }
     }
 
-    fn set(&mut self, n: usize, way: Way) {
+    fn set(&mut self, n: usize, way: Way, once: bool) {
         let fd = self.numbers.fd(n);
         let handle = self.handles;
         self.handles += 1;
-        let answer = match way {
-            Way::Read => self.core.set_reader(fd, handle),
-            Way::Write => self.core.set_writer(fd, handle),
+        let answer = match (way, once) {
+            (Way::Read, false) => self.core.set_reader(fd, handle),
+            (Way::Write, false) => self.core.set_writer(fd, handle),
+            (Way::Read, true) => self.core.set_reader_once(fd, handle),
+            (Way::Write, true) => self.core.set_writer_once(fd, handle),
         };
         let Some(file) = self.names[n] else {
             assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::EBADF));
@@ -230,7 +238,7 @@ impl World {
         };
         let mut old = self.table.remove(&n);
         assert_eq!(answer.unwrap(), old.as_mut().and_then(|old| old.side(way).take()));
-        let mut new = Registration { file, reader: None, writer: None };
+        let mut new = Registration { file, reader: None, writer: None, once: false, spent: false };
         let mut orphans = Vec::new();
         if let Some(old) = old {
             if old.file == file {
@@ -241,6 +249,8 @@ impl World {
         }
         assert_eq!(self.core.take_orphans(), orphans);
         *new.side(way) = Some(handle);
+        new.once = once && (new.reader.is_none() || new.writer.is_none());
+        new.spent = false;
         self.table.insert(n, new);
         self.watched.insert((n, file));
     }
@@ -253,14 +263,16 @@ impl World {
         };
         let expected = self.table.get_mut(&n).and_then(|it| it.side(way).take());
         assert_eq!(answer, expected);
-        if let Some(it) = self.table.get(&n)
-            && it.reader.is_none()
-            && it.writer.is_none()
-        {
-            self.table.remove(&n);
-            if let Some(file) = self.names[n] {
-                self.watched.remove(&(n, file));
-            }
+        let Some(it) = self.table.get_mut(&n) else { return };
+        if it.reader.is_some() || it.writer.is_some() {
+            it.once &= expected.is_none();
+            return;
+        }
+        // The kernel still knows one that has had its news, and so it may still be taken for another.
+        let rests = it.once && it.spent;
+        self.table.remove(&n);
+        if let Some(file) = self.names[n].filter(|_| !rests) {
+            self.watched.remove(&(n, file));
         }
     }
 
@@ -279,16 +291,18 @@ impl World {
         let delivered: Vec<Handle> = std::iter::from_fn(|| self.core.next()).collect();
 
         let mut possible = BTreeSet::new();
-        for (n, it) in &self.table {
+        for (n, it) in &mut self.table {
             let file = &self.files[it.file];
-            let must = self.names[*n] == Some(it.file);
+            let is_named = self.names[*n] == Some(it.file);
+            let must = is_named && !(it.once && it.spent);
             // Closed under this number, and yet open under another: it may still have news.
-            let may = must || self.names.contains(&Some(it.file));
+            let may = is_named || self.names.contains(&Some(it.file));
             for (handle, has_news) in [(it.reader, file.is_readable()), (it.writer, true)] {
                 if let Some(handle) = handle.filter(|_| may && has_news) {
                     possible.insert(handle);
                     let reached = delivered.contains(&handle);
                     assert!(reached || !must, "nothing reached {handle}, which waits for {n}");
+                    it.spent |= reached;
                 }
             }
         }

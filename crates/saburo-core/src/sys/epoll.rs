@@ -23,6 +23,8 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
+    pub(crate) const HAS_ONCE: bool = true;
+
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Selector { epoll: Arc::new(epoll) })
@@ -118,6 +120,7 @@ fn flags(interest: Interest) -> EventFlags {
     let mut flags = EventFlags::empty();
     flags.set(EventFlags::IN, interest.read);
     flags.set(EventFlags::OUT, interest.write);
+    flags.set(EventFlags::ONESHOT, interest.once);
     flags
 }
 

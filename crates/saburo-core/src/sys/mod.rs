@@ -10,6 +10,8 @@
 //!   - `modify(fd, token, interest)`; `NotFound` if it does not
 //!   - `remove(fd)`; errors mean that the kernel had forgotten it, and are the caller's to ignore
 //!   - `same(&self, &Selector) -> bool`
+//!   - `HAS_ONCE`: whether it knows `Interest::once`. A descriptor that has had its news is still
+//!     known to it, and watched again by `modify`; one that cannot do that goes on watching.
 //!   - dropping the last clone of a set inherited across `fork` leaves the set as it is,
 //!     because it is the parent's
 //! - `Events`: a buffer that outlives the call and can go to another thread.
@@ -50,6 +52,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 pub(crate) struct Interest {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// Only until it has news, if the selector can do that.
+    pub(crate) once: bool,
 }
 
 /// One descriptor's news. Errors and hang-ups are news in both directions, as in `selectors`.

@@ -21,6 +21,9 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
+    /// The crate could, but not with each kernel keep a descriptor that is watched for nothing.
+    pub(crate) const HAS_ONCE: bool = false;
+
     pub(crate) fn new() -> io::Result<Self> {
         let poller = Poller::new()?;
         if !poller.supports_level() {

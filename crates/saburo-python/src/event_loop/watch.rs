@@ -58,9 +58,13 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
 /// Registers `ready` with the engine, in place of whoever watched the descriptor before.
 pub(super) fn set(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
     let set = this.core(|core| {
-        let before = match direction {
-            Direction::Read => core.set_reader(fd, ready),
-            Direction::Write => core.set_writer(fd, ready),
+        // A future waits for the first news only.
+        let once = matches!(ready, Ready::Arrived(_));
+        let before = match (direction, once) {
+            (Direction::Read, false) => core.set_reader(fd, ready),
+            (Direction::Write, false) => core.set_writer(fd, ready),
+            (Direction::Read, true) => core.set_reader_once(fd, ready),
+            (Direction::Write, true) => core.set_writer_once(fd, ready),
         };
         (before, core.take_orphans())
     });
