@@ -97,6 +97,8 @@ pub(crate) struct Loop {
     gathering: RefCell<Vec<Obj>>,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
+    /// How long the longest stream was whose memory the allocator has been taught to keep.
+    expected: Cell<usize>,
     registry: Registry,
     current: Current,
     pace: run::Pace,
@@ -368,6 +370,7 @@ True";
             given: Given::new(),
             gathering: RefCell::new(Vec::new()),
             buffer: Cell::new(None),
+            expected: Cell::new(network::KEPT_ANYWAY),
             registry: Registry::new(),
             current: Current::new(),
             pace: run::Pace::new(),
