@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -339,6 +340,112 @@ def test_a_descriptor_closed_while_registered_does_not_stop_the_loop(loop: Loop)
     loop.call_later(0.002, loop.stop)
     loop.run_forever()
     assert loop.remove_reader(number) is True
+
+
+def test_a_socket_without_a_number_is_known_by_its_identity(loop: Loop) -> None:
+    """Who closes first and removes then is not told that -1 is no descriptor."""
+    for lose in (socket.socket.close, socket.socket.detach):
+        for remove, other in (
+            (loop.remove_reader, loop.remove_writer),
+            (loop.remove_writer, loop.remove_reader),
+        ):
+            one, two = socket.socketpair()
+            number = one.fileno()
+            add = loop.add_reader if remove == loop.remove_reader else loop.add_writer
+            add(one, print)
+            lose(one)
+            assert other(one) is False
+            assert remove(one) is True
+            assert remove(number) is False
+            for again in (remove, other):
+                with pytest.raises(ValueError, match="^Invalid file descriptor: -1$"):
+                    again(one)
+            two.close()
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+
+def test_a_closed_socket_is_removed_though_its_number_is_another_file(loop: Loop) -> None:
+    old, other = socket.socketpair()
+    number = old.fileno()
+    loop.add_reader(old, print)
+    old.close()
+    new, peer = socket.socketpair()
+    assert new.fileno() == number
+    assert loop.remove_reader(old) is True
+    assert loop.remove_reader(new) is False
+    seen: list[bytes] = []
+    loop.add_reader(new, lambda: seen.append(new.recv(10)))
+    peer.send(b"hello")
+    run_until(loop, lambda: bool(seen))
+    assert loop.remove_reader(new) is True
+    for each in (other, new, peer):
+        each.close()
+
+
+@pytest.mark.saburo_only
+def test_a_closed_socket_does_not_remove_whoever_has_its_number(loop: Loop) -> None:
+    """asyncio still has the old socket beside the number, and stops watching the new one."""
+    old, other = socket.socketpair()
+    loop.add_reader(old, print)
+    number = old.fileno()
+    old.close()
+    new, peer = socket.socketpair()
+    assert new.fileno() == number
+    loop.add_reader(new, print)
+    with pytest.raises(ValueError, match="^Invalid file descriptor: -1$"):
+        loop.remove_reader(old)
+    assert loop.remove_reader(new) is True
+    for each in (other, new, peer):
+        each.close()
+
+
+def test_a_closed_file_and_a_number_are_not_known_by_identity(loop: Loop) -> None:
+    reader, writer = os.pipe()
+    with open(writer, "wb"):
+        file = os.fdopen(reader, "rb")
+        loop.add_reader(file, print)
+        file.close()
+        with pytest.raises(ValueError, match="^Invalid file object: "):
+            loop.remove_reader(file)
+        assert loop.remove_reader(reader) is True
+        assert loop.remove_reader(reader) is False
+
+
+def test_a_watched_socket_is_kept_until_nobody_watches_it(loop: Loop) -> None:
+    one, two = socket.socketpair()
+    number, gone = one.fileno(), weakref.ref(one)
+    seen: list[bytes] = []
+    loop.add_reader(one, lambda: seen.append(os.read(number, 10)))
+    loop.add_writer(number, print)
+    loop.remove_writer(number)
+    del one
+    gc.collect()
+    two.send(b"hello")
+    run_until(loop, lambda: bool(seen))
+    assert seen == [b"hello"]
+    held = gone()
+    assert held is not None
+    assert loop.remove_reader(number) is True
+    held.close()
+    del held
+    assert gone() is None
+    two.close()
+
+
+def test_a_closed_loop_keeps_no_socket(loop: Loop) -> None:
+    one, two = socket.socketpair()
+    gone = weakref.ref(one)
+    loop.add_reader(one, print)
+    loop.close()
+    assert loop.remove_reader(one) is False
+    one.close()
+    assert loop.remove_reader(one) is False
+    assert loop.remove_reader(-1) is False
+    del one
+    gc.collect()
+    assert gone() is None
+    two.close()
 
 
 def test_duplicates_of_a_descriptor_are_registered_apart(

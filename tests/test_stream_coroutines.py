@@ -9,6 +9,7 @@ import gc
 import inspect
 import io
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -396,23 +397,71 @@ def test_a_waiting_task_in_a_cycle_is_collected(kind: Kind) -> None:
     assert ref() is None
 
 
+class Behind:
+    """A protocol that drains when the writer before it has."""
+
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer
+
+    def _drain_helper(self) -> Any:
+        return self.writer.drain() if self.writer is not None else asyncio.sleep(0)
+
+
+def chain(loop: Loop, streams: Any, length: int) -> list[Any]:
+    """Writers, each of which drains when the one before it has; the first is None."""
+    writers: list[Any] = [None]
+    for _ in range(length):
+        writers.append(streams.StreamWriter(Silent(), Behind(writers[-1]), None, loop))
+    return writers
+
+
 def test_very_many_that_wait_for_one_another_are_an_error_not_a_crash(
     loop: Loop, streams: Any
 ) -> None:
-    class Behind:
-        """A protocol that drains when the writer before it has."""
-
-        def __init__(self, writer: Any) -> None:
-            self.writer = writer
-
-        def _drain_helper(self) -> Any:
-            return self.writer.drain() if self.writer is not None else asyncio.sleep(0)
-
-    writers: list[Any] = [None]
-    for _ in range(50_000):
-        writers.append(streams.StreamWriter(Silent(), Behind(writers[-1]), None, loop))
+    writers = chain(loop, streams, 50_000)
     assert loop.run_until_complete(writers[100].drain()) is None
     with pytest.raises(RecursionError):
         loop.run_until_complete(writers[-1].drain())
     for writer in writers[1:]:
         writer.transport.close()
+
+
+def test_a_chain_too_deep_for_the_stack_leaves_nothing_unawaited(
+    new_loop: Callable[[], Loop], streams: Any
+) -> None:
+    failures: list[Any] = []
+
+    def nested(depth: int, body: Callable[[], None]) -> int:
+        """Calls it this many calls of C deeper: the chain meets the end at another place."""
+        if depth == 0:
+            body()
+            return 0
+        return max([depth], key=lambda _: nested(depth - 1, body))
+
+    def run() -> None:
+        loop = new_loop()
+        writers = chain(loop, streams, 4_000)
+
+        def drain() -> None:
+            try:
+                loop.run_until_complete(writers[-1].drain())
+            except RecursionError as failure:
+                failures.append(failure)
+
+        for depth in range(40):
+            nested(depth, drain)
+        for writer in writers[1:]:
+            writer.transport.close()
+        loop.close()
+
+    size = threading.stack_size(1024 * 1024)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(size)
+    assert len(failures) == 40
+    # A coroutine that nobody awaited would be complained of by now, and warnings are errors here.
+    failures.clear()
+    gc.collect()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import platform
 import re
 import signal
 import sys
@@ -638,3 +639,35 @@ def test_a_program_in_debug_mode_complains_of_nothing(kind: Kind) -> None:
         env={**os.environ, "PYTHONASYNCIODEBUG": "1"},
     )
     assert (program.stdout, program.stderr) == ("3\n", "")
+
+
+@pytest.mark.saburo_only
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's malloc")
+def test_the_memory_of_a_long_output_is_kept_for_the_next(kind: Kind) -> None:
+    """Taking it anew from the kernel, page by page, costs as much as everything else."""
+    done = kind.run_script(
+        """
+        from asyncio.subprocess import PIPE
+        from resource import RUSAGE_SELF, getrusage
+
+        DATA = bytes(8 << 20)
+
+        async def through_cat():
+            process = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+            out, _ = await process.communicate(DATA)
+            assert out == DATA
+
+        async def main():
+            for _ in range(3):
+                await through_cat()
+            before = getrusage(RUSAGE_SELF).ru_minflt
+            for _ in range(4):
+                await through_cat()
+            print((getrusage(RUSAGE_SELF).ru_minflt - before) // 4)
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
+        """
+    )
+    # In pieces and joined it would be 4096 pages.
+    assert int(done.stdout) < 1024, done.stderr

@@ -87,6 +87,7 @@ mod write_queue;
 pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
+pub use reactor::Registration;
 pub use read_buffer::ReadBuffer;
 pub use records::{RECORD, Records, Seen};
 pub use separators::{Search, Sought};

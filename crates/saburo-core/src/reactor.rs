@@ -37,6 +37,25 @@ pub(crate) struct Reactor<H> {
     orphans: Vec<H>,
 }
 
+/// One registration of a descriptor: another for the same number is not equal to it.
+///
+/// ```
+/// # use saburo_core::{Clock, Core};
+/// # use std::os::fd::AsRawFd;
+/// let mut core = Core::new(Clock::monotonic())?;
+/// let (reader, _writer) = std::io::pipe()?;
+/// let fd = reader.as_raw_fd();
+/// assert_eq!(core.registration(fd), None);
+/// core.set_reader(fd, "one")?;
+/// let first = core.registration(fd);
+/// core.remove_reader(fd);
+/// core.set_reader(fd, "another")?;
+/// assert_ne!(core.registration(fd), first);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Registration(u64);
+
 /// What became of an event.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Delivery {
@@ -119,6 +138,12 @@ impl<H> Reactor<H> {
             Direction::Read => slot.reader.as_ref(),
             Direction::Write => slot.writer.as_ref(),
         }
+    }
+
+    /// What `fd` is registered as, until nobody waits for it any more, or the kernel has proved it dead.
+    pub(crate) fn registration(&self, fd: RawFd) -> Option<Registration> {
+        let index = self.find(fd)?;
+        Some(Registration(token(index, self.slots[index as usize].generation)))
     }
 
     /// Hand the handles an event is for to `wake`, the reader first.

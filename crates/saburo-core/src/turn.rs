@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Time};
 use crate::inbox::{Bell, Shared};
-use crate::reactor::{Delivery, Direction, Reactor, WAKER};
+use crate::reactor::{Delivery, Direction, Reactor, Registration, WAKER};
 use crate::ready::Ready;
 use crate::sync::Arc;
 use crate::sys::{Events, Interest, Selector, Waker};
@@ -441,6 +441,11 @@ impl<H> Core<H> {
     /// ```
     pub fn writer(&self, fd: RawFd) -> Option<&H> {
         self.reactor.get(fd, Direction::Write)
+    }
+
+    /// What `fd` is registered as, if anybody waits for it. See [`Registration`].
+    pub fn registration(&self, fd: RawFd) -> Option<Registration> {
+        self.reactor.registration(fd)
     }
 
     /// How many descriptors are registered, the waker not counted.

@@ -7,7 +7,7 @@ use crate::ffi::{Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, deeper, s
 use crate::future::{self, Future};
 use crate::names::names;
 
-use super::Resumed;
+use super::{Resumed, life_of};
 
 /// What is being awaited, if anything is.
 pub(crate) struct Awaiting {
@@ -40,8 +40,7 @@ impl Awaiting {
         let sent = match (inner.cast_exact::<Future>(), resumed) {
             (Some(future), Resumed::Started | Resumed::Woken) => future::step(future),
             (Some(_), Resumed::Thrown(exception)) => Err(Raised::with(exception)),
-            // It may be one of ours, which waits for another; no frame of Python's counts these.
-            (None, Resumed::Started | Resumed::Woken) => deeper(|| send(&inner)),
+            (None, Resumed::Started | Resumed::Woken) => step(&inner),
             (None, Resumed::Thrown(exception)) => throw_into(&inner, exception),
         };
         if !matches!(sent, Ok(Sent::Yielded(_))) {
@@ -65,9 +64,33 @@ fn raise_nothing() -> Res<Sent> {
     crate::ffi::raise(builtin::runtime_error(), "cannot reuse already awaited coroutine")
 }
 
+/// One step of what is awaited. It may be one of ours, which waits for another, and so on, without a frame of
+/// Python's that would be counted.
+#[cold]
+fn step(inner: &Object) -> Res<Sent> {
+    if inner.is_exact_coroutine() {
+        return send(inner);
+    }
+    let mut entered = false;
+    let sent = deeper(|| {
+        entered = true;
+        send(inner)
+    });
+    if !entered && let Some(life) = life_of(inner) {
+        life.fail_to_begin();
+    }
+    sent
+}
+
 /// What the interpreter resumes for `await awaitable`.
 #[cold]
 fn iterator_of(awaitable: &Object) -> Res<Obj> {
+    if let Some(life) = life_of(awaitable) {
+        // Not by calling __await__: where calls are too deep for one more, that would leave a coroutine that
+        // nobody has begun, and Python would complain of it.
+        life.check_not_awaited()?;
+        return Ok(awaitable.to_obj());
+    }
     if awaitable.is_exact_coroutine() {
         return Ok(awaitable.to_obj());
     }

@@ -80,14 +80,37 @@ impl Life {
     pub(crate) fn wants_finalizer(&self) -> bool {
         matches!(self.phase.get(), Phase::Created | Phase::Suspended)
     }
+
+    /// Only one may wait for a coroutine.
+    fn check_not_awaited(&self) -> Res<()> {
+        if self.phase.get() == Phase::Suspended {
+            return raise(builtin::runtime_error(), "coroutine is being awaited already");
+        }
+        Ok(())
+    }
+
+    /// There was no room for its first step. To Python that is a coroutine whose first step has raised, not
+    /// one that was forgotten. What it holds goes when it goes.
+    fn fail_to_begin(&self) {
+        if self.phase.get() == Phase::Created {
+            self.phase.set(Phase::Ended);
+        }
+    }
 }
 
 /// Is it a coroutine of one of these classes?
 #[inline]
 pub(crate) fn is_native(object: &Object) -> bool {
-    object.cast_exact::<ReaderCoroutine>().is_some()
-        || object.cast_exact::<WriterCoroutine>().is_some()
-        || object.cast_exact::<SockCoroutine>().is_some()
+    life_of(object).is_some()
+}
+
+/// What a coroutine of one of these classes has in common with the others.
+#[inline]
+fn life_of(object: &Object) -> Option<&Life> {
+    let reader = object.cast_exact::<ReaderCoroutine>().map(|this| this.life());
+    reader
+        .or_else(|| object.cast_exact::<WriterCoroutine>().map(|this| this.life()))
+        .or_else(|| object.cast_exact::<SockCoroutine>().map(|this| this.life()))
 }
 
 /// One step.
@@ -184,9 +207,7 @@ fn close<T: Coroutine>(this: &Instance<T>) -> Res<()> {
 
 #[inline]
 fn await_<T: Coroutine>(this: &Instance<T>) -> Res<Obj> {
-    if this.life().phase.get() == Phase::Suspended {
-        return raise(builtin::runtime_error(), "coroutine is being awaited already");
-    }
+    this.life().check_not_awaited()?;
     Ok(this.as_object().to_obj())
 }
 

@@ -4,6 +4,7 @@
 //! engine. It is borrowed for single operations on queues and never while Python runs.
 
 mod contexts;
+mod given;
 mod network;
 mod run;
 mod schedule;
@@ -12,8 +13,9 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::os::fd::RawFd;
 
-use saburo_core::{Clock, Core, TimerId};
+use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
@@ -30,6 +32,7 @@ use crate::task::{Current, Registry, Task};
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
+use given::Given;
 pub(crate) use threads::Outstanding;
 pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 
@@ -89,10 +92,13 @@ pub(crate) struct Loop {
     /// Jobs of the pool that are queued or being run.
     jobs: Cell<usize>,
     transports: Transports,
+    given: Given,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Obj>>,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
+    /// How long the longest stream was whose memory the allocator has been taught to keep.
+    expected: Cell<usize>,
     registry: Registry,
     current: Current,
     pace: run::Pace,
@@ -134,6 +140,11 @@ impl Loop {
     #[inline]
     fn core<R>(&self, body: impl FnOnce(&mut Core<Ready>) -> R) -> Option<R> {
         self.core.borrow_mut().as_mut().map(body)
+    }
+
+    /// What a descriptor is registered as, if it is.
+    fn registration(&self, fd: RawFd) -> Option<Registration> {
+        self.core(|core| core.registration(fd)).flatten()
     }
 
     /// Queues something to run in the next turn, and wakes the loop if it sleeps.
@@ -254,6 +265,7 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     if let Some(mut core) = core {
         drop(core.close());
     }
+    drop(this.given.take());
     network::abandon(this);
     // The next loop may need as many again; or there is none.
     Instance::<Handle>::trim();
@@ -355,8 +367,10 @@ True";
             pool: Slot::empty(),
             jobs: Cell::new(0),
             transports: Transports::new(),
+            given: Given::new(),
             gathering: RefCell::new(Vec::new()),
             buffer: Cell::new(None),
+            expected: Cell::new(network::KEPT_ANYWAY),
             registry: Registry::new(),
             current: Current::new(),
             pace: run::Pace::new(),
@@ -373,6 +387,7 @@ True";
         self.registry.visit(visit);
         self.contexts.visit(visit);
         self.transports.visit(visit);
+        self.given.visit(visit);
         if let Ok(gathering) = self.gathering.try_borrow() {
             gathering.iter().for_each(|transport| visit.object(transport));
         }
@@ -387,7 +402,7 @@ True";
     fn clear(&self) {
         drop((self.task_factory.take(), self.pool.take()));
         let handles = self.core.borrow_mut().as_mut().map(Core::drain);
-        drop(handles);
+        drop((handles, self.given.take()));
         drop(self.registry.drain());
         network::abandon(self);
     }

@@ -41,8 +41,8 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         );
     };
     this.check_usable()?;
-    let fd = free_descriptor(this, fd)?;
-    let fd = kernel_number(fd)?;
+    let object = fd;
+    let fd = kernel_number(free_descriptor(this, object)?)?;
     if this.debug() {
         Loop::check_thread(this)?;
     }
@@ -52,7 +52,13 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         Context::copy_current()?,
         this.to_own(),
     );
-    set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))
+    set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))?;
+    if !object.is_int()
+        && let Some(registration) = this.registration(fd)
+    {
+        drop(this.given.enter(fd, registration, object.to_obj()));
+    }
+    Ok(())
 }
 
 /// Registers `ready` with the engine, in place of whoever watched the descriptor before.
@@ -84,8 +90,22 @@ pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
     remove(this, Direction::Write, fd)
 }
 
-fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool> {
-    let number = free_descriptor(this, fd)?;
+fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<bool> {
+    let number = match numbered(object)? {
+        // A socket that has been closed or detached: asyncio knows it by its identity.
+        Some(none) if none < 0 => match this.given.find(object) {
+            Some((fd, registration)) if this.registration(fd) == Some(registration) => Some(fd),
+            _ if this.phase.get() == Phase::Closed => return Ok(false),
+            _ => return raise_invalid(none),
+        },
+        number => {
+            let number = number.and_then(|number| RawFd::try_from(number).ok());
+            if let Some(fd) = number {
+                check_free(this, fd, || object.repr())?;
+            }
+            number
+        }
+    };
     if this.phase.get() == Phase::Closed {
         return Ok(false);
     }
@@ -96,6 +116,7 @@ fn remove(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<bool>
         Direction::Read => core.remove_reader(fd),
         Direction::Write => core.remove_writer(fd),
     });
+    drop(this.given.leave(fd, || this.registration(fd)));
     cancel(before.flatten())
 }
 
@@ -137,7 +158,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
         _ => None,
     });
     // Let go of only now, with the engine no longer borrowed.
-    drop(removed);
+    drop((removed, this.given.leave(watch.fd, || this.registration(watch.fd))));
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
@@ -155,16 +176,21 @@ pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
 /// The descriptor that an int, or an object with `fileno()`, stands for; asyncio's errors otherwise.
 /// None if the number is too large to be one.
 fn descriptor(object: &Object) -> Res<Option<RawFd>> {
+    match numbered(object)? {
+        Some(number) if number < 0 => raise_invalid(number),
+        number => Ok(number.and_then(|number| RawFd::try_from(number).ok())),
+    }
+}
+
+/// The same, also where it is negative.
+fn numbered(object: &Object) -> Res<Option<i64>> {
     let number = if object.is_int() {
         object.as_i64()
     } else {
         object.method(&names().fileno, &[]).and_then(|number| names().int_class.call(&[&number])?.as_i64())
     };
     match number {
-        Ok(number) if number < 0 => {
-            raise(builtin::value_error(), &format!("Invalid file descriptor: {number}"))
-        }
-        Ok(number) => Ok(RawFd::try_from(number).ok()),
+        Ok(number) => Ok(Some(number)),
         Err(raised) if raised.matches(builtin::overflow_error()) => {
             raised.swallow();
             Ok(None)
@@ -173,7 +199,12 @@ fn descriptor(object: &Object) -> Res<Option<RawFd>> {
     }
 }
 
-/// The same, RuntimeError if a transport has it.
+#[cold]
+fn raise_invalid<T>(number: i64) -> Res<T> {
+    raise(builtin::value_error(), &format!("Invalid file descriptor: {number}"))
+}
+
+/// The descriptor, RuntimeError if a transport has it.
 fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     let descriptor = descriptor(object)?;
     if let Some(fd) = descriptor {
@@ -207,7 +238,7 @@ fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
 }
 
 #[cold]
-fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<RawFd>> {
+fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<i64>> {
     let names = names();
     let expected = raised.matches(&names.attribute_error)
         || raised.matches(builtin::type_error())

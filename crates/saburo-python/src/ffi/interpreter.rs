@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 
 use pyo3_ffi as ffi;
 
+use super::compat;
 use super::error::{Raised, Res};
 
 /// Runs `blocking` with the interpreter released, so that other threads can run Python.
@@ -38,12 +39,10 @@ pub(crate) fn deeper<R>(body: impl FnOnce() -> Res<R>) -> Res<R> {
     struct Up;
     impl Drop for Up {
         fn drop(&mut self) {
-            // SAFETY: attached thread, and one level was entered.
-            unsafe { ffi::Py_LeaveRecursiveCall() }
+            compat::leave_call();
         }
     }
-    // SAFETY: attached thread; a C string that the message ends in. Anything but 0 is the error.
-    if unsafe { ffi::Py_EnterRecursiveCall(c" while calling a Python object".as_ptr()) } != 0 {
+    if !compat::enter_call() {
         return Err(Raised);
     }
     let _up = Up;

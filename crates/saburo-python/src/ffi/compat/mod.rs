@@ -54,3 +54,57 @@ pub(super) fn set_raised(exception: Obj) {
         ffi::PyErr_Restore(class, exception.into_raw(), traceback);
     }
 }
+
+/// Counts one call; false, with an exception set, where that is one too many.
+#[cfg(any(not(Py_3_12), Py_3_14))]
+#[inline]
+pub(super) fn enter_call() -> bool {
+    // SAFETY: attached thread; a C string that the message ends in. Anything but 0 is the error.
+    unsafe { ffi::Py_EnterRecursiveCall(c" while calling a Python object".as_ptr()) == 0 }
+}
+
+/// The call is over.
+#[cfg(any(not(Py_3_12), Py_3_14))]
+#[inline]
+pub(super) fn leave_call() {
+    // SAFETY: attached thread, and one level was entered.
+    unsafe { ffi::Py_LeaveRecursiveCall() }
+}
+
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+mod calls {
+    use std::cell::Cell;
+
+    use pyo3_ffi as ffi;
+
+    thread_local! {
+        /// How deep our own calls are. These versions let C go down ten thousand calls, which is too many for
+        /// the stack of most threads. Later ones look at the stack, earlier ones have one limit for all calls.
+        static DEPTH: Cell<i64> = const { Cell::new(0) };
+    }
+
+    pub(in crate::ffi) fn enter_call() -> bool {
+        let depth = DEPTH.get() + 1;
+        // SAFETY: attached thread; C strings, of which the first is the whole message and the second its end.
+        unsafe {
+            if depth > i64::from(ffi::Py_GetRecursionLimit()) {
+                let message = c"maximum recursion depth exceeded while calling a Python object";
+                ffi::PyErr_SetString(ffi::PyExc_RecursionError, message.as_ptr());
+                return false;
+            }
+            if ffi::Py_EnterRecursiveCall(c" while calling a Python object".as_ptr()) != 0 {
+                return false;
+            }
+        }
+        DEPTH.set(depth);
+        true
+    }
+
+    pub(in crate::ffi) fn leave_call() {
+        DEPTH.set(DEPTH.get() - 1);
+        // SAFETY: attached thread, and one level was entered.
+        unsafe { ffi::Py_LeaveRecursiveCall() }
+    }
+}
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub(super) use calls::{enter_call, leave_call};

@@ -1,5 +1,6 @@
 //! ReadPipeTransport: the end of a pipe that is read. One system call for each event.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::{self, ErrorKind};
 use std::ops::Deref;
@@ -23,6 +24,8 @@ pub(crate) struct ReadPipeTransport {
     life: Life,
     /// What the pipe came in.
     pipe: Slot,
+    /// How many bytes have come through it.
+    received: Cell<usize>,
 }
 
 impl Deref for ReadPipeTransport {
@@ -79,7 +82,10 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
     event_loop.put_buffer(buffer);
     match data {
         Ok((0, _)) => ended(event_loop, this),
-        Ok((_, data)) => target.method(&names().data_received, &[&*data?]).map(drop),
+        Ok((count, data)) => {
+            this.received.set(this.received.get().saturating_add(count));
+            target.method(&names().data_received, &[&*data?]).map(drop)
+        }
         Err(error) => failed(event_loop, this, &error),
     }
 }
@@ -89,6 +95,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
 fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     failure::closed_by_peer(event_loop, this.as_object())?;
     event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+    event_loop.expect_as_much(this.received.get());
     // First, so that both find the same context.
     event_loop.tell_later(this.as_object(), Event::Ended)?;
     this.schedule_lost(event_loop, this.as_object(), None)
@@ -171,7 +178,7 @@ True";
     }
 
     fn create() -> ReadPipeTransport {
-        ReadPipeTransport { life: Life::new(), pipe: Slot::empty() }
+        ReadPipeTransport { life: Life::new(), pipe: Slot::empty(), received: Cell::new(0) }
     }
 
     fn base(&self) -> &ReadPipeTransport {
