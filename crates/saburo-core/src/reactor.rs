@@ -117,6 +117,8 @@ impl<H> Reactor<H> {
         let slot = &mut self.slots[index as usize];
         let handle = slot.side(direction).take()?;
         if slot.mode == Mode::Spent {
+            // The next to wait for it is another registration.
+            slot.generation = slot.generation.wrapping_add(1);
             self.resting += 1;
             return Some(handle);
         }
@@ -143,7 +145,8 @@ impl<H> Reactor<H> {
     /// What `fd` is registered as, until nobody waits for it any more, or the kernel has proved it dead.
     pub(crate) fn registration(&self, fd: RawFd) -> Option<Registration> {
         let index = self.find(fd)?;
-        Some(Registration(token(index, self.slots[index as usize].generation)))
+        let slot = &self.slots[index as usize];
+        (!slot.interest().is_empty()).then(|| Registration(token(index, slot.generation)))
     }
 
     /// Hand the handles an event is for to `wake`, the reader first.
@@ -351,7 +354,7 @@ impl Interest {
 #[derive(Debug)]
 struct Slot<H> {
     fd: RawFd,
-    /// How often the slot has been released: what makes old tokens stale.
+    /// How often the slot has been released, or begun to rest: what makes old tokens stale.
     generation: u32,
     mode: Mode,
     reader: Option<H>,

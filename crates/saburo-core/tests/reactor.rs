@@ -216,6 +216,7 @@ impl World {
         for n in 0..COUNT {
             let registration = self.table.get(&n);
             let fd = self.numbers.fd(n);
+            assert_eq!(self.core.registration(fd).is_some(), registration.is_some());
             assert_eq!(self.core.reader(fd), registration.and_then(|it| it.reader.as_ref()));
             assert_eq!(self.core.writer(fd), registration.and_then(|it| it.writer.as_ref()));
         }
