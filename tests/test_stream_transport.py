@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+import tracemalloc
 import warnings
 import weakref
 from collections.abc import Callable
@@ -386,6 +387,43 @@ def test_pausing_in_data_received_holds_at_once(run: Run) -> None:
             await asyncio.sleep(0)
         assert protocol.received == b"one"
         await close(transport, protocol, theirs)
+
+    run(main())
+
+
+def test_much_and_little_arrive_in_order_and_keep_no_spare_memory(run: Run) -> None:
+    """Where much has come, room is made for as much again, whatever comes then."""
+
+    class Keeping(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pieces: list[bytes] = []
+
+        def data_received(self, data: bytes) -> None:
+            self.pieces.append(data)
+
+    async def main() -> None:
+        _, protocol, theirs = await connect(Keeping)
+        loop = asyncio.get_running_loop()
+        sizes = (100_000, 1, 50_000, 150_000, 150_000, 600, 1, 100_000)
+        sent = [os.urandom(size) for size in sizes]
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for number, data in enumerate(sent, 1):
+                await loop.sock_sendall(theirs, data)
+                whole = sum(map(len, sent[:number]))
+                while sum(map(len, protocol.pieces)) < whole:
+                    await asyncio.sleep(0)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert b"".join(protocol.pieces) == b"".join(sent)
+        assert all(protocol.pieces)
+        assert kept < whole + 100_000
+        theirs.shutdown(socket.SHUT_WR)
+        assert await protocol.lost is None
+        theirs.close()
 
     run(main())
 

@@ -39,6 +39,8 @@ pub(crate) struct StreamTransport {
     endpoint: Endpoint,
     /// How the protocol takes bytes.
     kind: Cell<Kind>,
+    /// So much came the last time that the next is received where it is to stay.
+    in_flood: Cell<bool>,
     /// The server it came in by; told when it is gone.
     server: Slot,
 
@@ -156,6 +158,7 @@ True";
             life: Life::new(),
             endpoint: Endpoint::new(),
             kind: Cell::new(Kind::Plain),
+            in_flood: Cell::new(false),
             server: Slot::empty(),
             queue: RefCell::new(WriteQueue::new()),
             flow: Flow::new(),
