@@ -140,6 +140,35 @@ def test_more_than_the_high_water_mark_leaves_at_once(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.saburo_only
+@pytest.mark.parametrize("method", ["write", "writelines"])
+def test_what_is_above_the_mark_by_itself_leaves_at_once(run: Run, method: str) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"before")
+        data = b"x" * (HIGH + 1)
+        getattr(transport, method)(data if method == "write" else [data[:HIGH], data[HIGH:]])
+        assert theirs.recv(8) == b"beforexx"
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_four_times_the_default_mark_gathers_and_more_leaves_at_once(run: Run) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        for _ in range(4):
+            transport.write(b"x" * HIGH)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        transport.write(b"x")
+        assert theirs.recv(100) == b"x" * 100
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
 @pytest.mark.parametrize("how", ["size", "close", "abort", "write_eof"])
 def test_whoever_could_tell_sends_it_first(run: Run, how: str) -> None:
     async def main() -> None:
@@ -241,6 +270,29 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(run:
         while protocol.calls[-1] != "resume":
             await loop.sock_recv(theirs, 1 << 20)
         assert transport.get_write_buffer_size() <= 500
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+def test_the_write_that_finds_no_room_pauses_and_so_does_the_byte_above_the_mark(run: Run) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"x" * (1 << 20))
+        assert protocol.calls == ["made", "pause"]
+        assert transport.get_write_buffer_size() > HIGH
+        await close(transport, protocol, theirs)
+
+        transport, protocol, theirs = await connect()
+        # Until the kernel is known to be full.
+        transport.set_write_buffer_limits(high=1 << 30)
+        while transport.get_write_buffer_size() == 0:
+            transport.write(b"x" * 1000)
+        transport.set_write_buffer_limits()
+        transport.write(b"x" * (HIGH - transport.get_write_buffer_size()))
+        assert protocol.calls == ["made"]
+        transport.write(b"x")
+        assert protocol.calls == ["made", "pause"]
         await close(transport, protocol, theirs)
 
     run(main())

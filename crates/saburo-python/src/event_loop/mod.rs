@@ -30,6 +30,7 @@ use crate::task::{Current, Registry, Task};
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
+pub(crate) use network::keep_memory;
 pub(crate) use threads::Outstanding;
 pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 

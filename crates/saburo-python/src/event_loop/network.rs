@@ -1,6 +1,7 @@
 //! The loop's side of its transports: which descriptors are watched for them, and what waits to be sent.
 
 use std::os::fd::RawFd;
+use std::sync::Once;
 
 use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
@@ -121,11 +122,17 @@ impl Loop {
 
 #[cold]
 fn new_buffer() -> Box<[u8]> {
+    keep_memory();
+    vec![0; BUFFER].into_boxed_slice()
+}
+
+/// Has the allocator keep the memory of messages for the next ones. Called before the first.
+pub(crate) fn keep_memory() {
     // glibc gives what is free at the end of its heap back to the kernel as soon as that is 128 KiB, and takes
     // it anew for the next message: half a brk() per echo of 100 KiB, a fifth of all that it costs (measured
     // 2026-11-25). It adapts when a larger block was freed once, and then keeps twice as much.
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
-    vec![0; BUFFER].into_boxed_slice()
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20))));
 }
 
 /// As much as asyncio asks for at once. Kept, because a fresh one for each call is mapped and unmapped.

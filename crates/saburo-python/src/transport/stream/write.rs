@@ -24,15 +24,20 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < Phase::Ending) else {
         return in_vain(this);
     };
-    match exact {
-        Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
-        None => {
-            if let Err(raised) = push_copy(&event_loop, this, data) {
+    let written = match exact {
+        Some(bytes) => {
+            let written = bytes.as_ref().len();
+            piece::push(&mut this.queue.borrow_mut(), bytes);
+            written
+        }
+        None => match push_copy(&event_loop, this, data) {
+            Ok(written) => written,
+            Err(raised) => {
                 return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
             }
-        }
-    }
-    gather(&event_loop, this)
+        },
+    };
+    gather(&event_loop, this, written)
 }
 
 pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
@@ -53,6 +58,7 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
             None => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
         });
     }
+    let before = this.queue.borrow().len();
     // All or nothing: what stands before one that has no bytes is not sent either.
     for piece in whole {
         let mut queue = this.queue.borrow_mut();
@@ -61,8 +67,9 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
             copied => queue.push(copied),
         }
     }
+    let after = this.queue.borrow().len();
     match this.open_loop() {
-        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this),
+        Some(event_loop) if after > 0 => gather(&event_loop, this, after - before),
         _ => Ok(()),
     }
 }
@@ -84,13 +91,14 @@ fn in_vain(this: &StreamTransport) -> Res<()> {
 }
 
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
-/// that only the rest is copied.
-fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
-    let large = lend(data, |bytes| bytes.len() > this.flow.high.get())?;
+/// that only the rest is copied. How many bytes it has.
+fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
+    let written = lend(data, <[u8]>::len)?;
+    let large = written > this.flow.high.get();
     if large && !this.waiting_for_room.get() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
-            return Ok(());
+            return Ok(written);
         }
     }
     let failed = lend(data, |bytes| {
@@ -108,17 +116,17 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     })?;
     match failed {
         Some(error) => Err(os_error::<()>(&error).unwrap_err()),
-        None => Ok(()),
+        None => Ok(written),
     }
 }
 
-/// Something is in the queue: it leaves when the turn is over, or now.
+/// A call has put so many bytes into the queue: they leave when the turn is over, or now.
 #[inline]
-fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written: usize) -> Res<()> {
     if this.waiting_for_room.get() {
         return pause_if_full(event_loop, this);
     }
-    if this.queue.borrow().len() > this.flow.high.get() || !event_loop.gathers() {
+    if !this.flow.may_gather(written, this.queue.borrow().len()) || !event_loop.gathers() {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
