@@ -140,6 +140,27 @@ def test_more_than_the_high_water_mark_leaves_at_once(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("size", [1, 500, 600, 40_000])
+def test_lists_of_any_length_arrive_in_order(run: Run, size: int) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        expected = bytearray()
+        reading = asyncio.create_task(read_all(theirs))
+        for count in (1, 2, 100, 300, 0):
+            pieces = [b"%03d" % index + b"x" * size for index in range(count)]
+            transport.write(b"before")
+            transport.writelines(pieces)
+            transport.writelines(iter([*pieces, b""]))
+            transport.write(b"after")
+            expected += b"before" + b"".join(pieces) * 2 + b"after"
+        transport.close()
+        await protocol.lost
+        assert await reading == expected
+        theirs.close()
+
+    run(main())
+
+
 @pytest.mark.saburo_only
 @pytest.mark.parametrize("method", ["write", "writelines"])
 def test_what_is_above_the_mark_by_itself_leaves_at_once(run: Run, method: str) -> None:

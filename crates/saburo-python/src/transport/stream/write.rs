@@ -50,6 +50,43 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     if this.phase.get() >= Phase::Ending {
         return in_vain(this);
     }
+    let written = match joined(&pieces) {
+        Some(whole) => {
+            let written = whole.len();
+            this.queue.borrow_mut().push(Piece::Copied(whole));
+            written
+        }
+        None => push_each(this, &pieces)?,
+    };
+    match this.open_loop() {
+        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this, written),
+        _ => Ok(()),
+    }
+}
+
+/// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the last
+/// has been sent.
+fn joined(pieces: &Object) -> Option<Vec<u8>> {
+    let (mut count, mut length) = (0, 0);
+    while let Some(data) = pieces.list_item(count) {
+        length += data.as_bytes()?.len();
+        count += 1;
+    }
+    if length > JOINED.min(count * piece::SMALL) {
+        return None;
+    }
+    let mut whole = Vec::with_capacity(length);
+    for index in 0..count {
+        whole.extend_from_slice(pieces.list_item(index)?.as_bytes()?);
+    }
+    Some(whole)
+}
+
+/// As many bytes become one piece.
+const JOINED: usize = 64 * 1024;
+
+/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have.
+fn push_each(this: &StreamTransport, pieces: &Object) -> Res<usize> {
     let mut whole = Vec::new();
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
@@ -58,20 +95,16 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
             None => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
         });
     }
-    let before = this.queue.borrow().len();
-    // All or nothing: what stands before one that has no bytes is not sent either.
+    let mut written = 0;
     for piece in whole {
+        written += piece.as_ref().len();
         let mut queue = this.queue.borrow_mut();
         match piece {
             Piece::Bytes(bytes) => piece::push(&mut queue, bytes),
             copied => queue.push(copied),
         }
     }
-    let after = this.queue.borrow().len();
-    match this.open_loop() {
-        Some(event_loop) if after > 0 => gather(&event_loop, this, after - before),
-        _ => Ok(()),
-    }
+    Ok(written)
 }
 
 fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
