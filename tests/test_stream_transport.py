@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+import tracemalloc
 import warnings
 import weakref
 from collections.abc import Callable
@@ -139,6 +140,56 @@ def test_more_than_the_high_water_mark_leaves_at_once(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("size", [1, 500, 600, 40_000])
+def test_lists_of_any_length_arrive_in_order(run: Run, size: int) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        expected = bytearray()
+        reading = asyncio.create_task(read_all(theirs))
+        for count in (1, 2, 100, 300, 0):
+            pieces = [b"%03d" % index + b"x" * size for index in range(count)]
+            transport.write(b"before")
+            transport.writelines(pieces)
+            transport.writelines(iter([*pieces, b""]))
+            transport.write(b"after")
+            expected += b"before" + b"".join(pieces) * 2 + b"after"
+        transport.close()
+        await protocol.lost
+        assert await reading == expected
+        theirs.close()
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+@pytest.mark.parametrize("method", ["write", "writelines"])
+def test_what_is_above_the_mark_by_itself_leaves_at_once(run: Run, method: str) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"before")
+        data = b"x" * (HIGH + 1)
+        getattr(transport, method)(data if method == "write" else [data[:HIGH], data[HIGH:]])
+        assert theirs.recv(8) == b"beforexx"
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_four_times_the_default_mark_gathers_and_more_leaves_at_once(run: Run) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        for _ in range(4):
+            transport.write(b"x" * HIGH)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        transport.write(b"x")
+        assert theirs.recv(100) == b"x" * 100
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
 @pytest.mark.parametrize("how", ["size", "close", "abort", "write_eof"])
 def test_whoever_could_tell_sends_it_first(run: Run, how: str) -> None:
     async def main() -> None:
@@ -240,6 +291,29 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(run:
         while protocol.calls[-1] != "resume":
             await loop.sock_recv(theirs, 1 << 20)
         assert transport.get_write_buffer_size() <= 500
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+def test_the_write_that_finds_no_room_pauses_and_so_does_the_byte_above_the_mark(run: Run) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        transport.write(b"x" * (1 << 20))
+        assert protocol.calls == ["made", "pause"]
+        assert transport.get_write_buffer_size() > HIGH
+        await close(transport, protocol, theirs)
+
+        transport, protocol, theirs = await connect()
+        # Until the kernel is known to be full.
+        transport.set_write_buffer_limits(high=1 << 30)
+        while transport.get_write_buffer_size() == 0:
+            transport.write(b"x" * 1000)
+        transport.set_write_buffer_limits()
+        transport.write(b"x" * (HIGH - transport.get_write_buffer_size()))
+        assert protocol.calls == ["made"]
+        transport.write(b"x")
+        assert protocol.calls == ["made", "pause"]
         await close(transport, protocol, theirs)
 
     run(main())
@@ -386,6 +460,43 @@ def test_pausing_in_data_received_holds_at_once(run: Run) -> None:
             await asyncio.sleep(0)
         assert protocol.received == b"one"
         await close(transport, protocol, theirs)
+
+    run(main())
+
+
+def test_much_and_little_arrive_in_order_and_keep_no_spare_memory(run: Run) -> None:
+    """Where much has come, room is made for as much again, whatever comes then."""
+
+    class Keeping(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pieces: list[bytes] = []
+
+        def data_received(self, data: bytes) -> None:
+            self.pieces.append(data)
+
+    async def main() -> None:
+        _, protocol, theirs = await connect(Keeping)
+        loop = asyncio.get_running_loop()
+        sizes = (100_000, 1, 50_000, 150_000, 150_000, 600, 1, 100_000)
+        sent = [os.urandom(size) for size in sizes]
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for number, data in enumerate(sent, 1):
+                await loop.sock_sendall(theirs, data)
+                whole = sum(map(len, sent[:number]))
+                while sum(map(len, protocol.pieces)) < whole:
+                    await asyncio.sleep(0)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert b"".join(protocol.pieces) == b"".join(sent)
+        assert all(protocol.pieces)
+        assert kept < whole + 100_000
+        theirs.shutdown(socket.SHUT_WR)
+        assert await protocol.lost is None
+        theirs.close()
 
     run(main())
 

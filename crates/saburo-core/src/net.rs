@@ -5,6 +5,7 @@
 //! caller watches the descriptor. Nothing here raises SIGPIPE.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 
 use crate::address::Address;
@@ -28,6 +29,25 @@ use crate::sys::socket;
 #[inline]
 pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     socket::recv(fd, buffer)
+}
+
+/// [`recv`] into memory that holds nothing yet: as many bytes from its start on do afterwards.
+///
+/// # Errors
+///
+/// Those of [`recv`].
+///
+/// ```
+/// # use std::{mem::MaybeUninit, os::{fd::AsRawFd, unix::net::UnixStream}};
+/// let (one, other) = UnixStream::pair()?;
+/// saburo_core::net::send(one.as_raw_fd(), b"hello")?;
+/// let mut room = [MaybeUninit::uninit(); 16];
+/// assert_eq!(saburo_core::net::recv_fresh(other.as_raw_fd(), &mut room)?, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub fn recv_fresh(fd: RawFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    socket::recv_fresh(fd, buffer)
 }
 
 /// Send as much of `data` as the kernel has room for: how many bytes.

@@ -4,6 +4,7 @@
 //! interrupted call is made again. None raises SIGPIPE.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::io::{Errno, retry_on_intr};
@@ -21,6 +22,13 @@ use crate::net::Dialed;
 pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     let fd = borrow(&fd)?;
     Ok(retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::empty()))?.0)
+}
+
+/// The same into memory that holds nothing yet.
+#[inline]
+pub(crate) fn recv_fresh(fd: RawFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let fd = borrow(&fd)?;
+    Ok(retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(_, count)| count))?)
 }
 
 /// Send what the kernel has room for.

@@ -1,6 +1,7 @@
 //! The loop's side of its transports: which descriptors are watched for them, and what waits to be sent.
 
 use std::os::fd::RawFd;
+use std::sync::Once;
 
 use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
@@ -131,10 +132,16 @@ impl Loop {
 
 #[cold]
 fn new_buffer() -> Box<[u8]> {
+    keep_memory();
+    vec![0; BUFFER].into_boxed_slice()
+}
+
+/// Has the allocator keep the memory of messages for the next ones. Called before the first.
+pub(crate) fn keep_memory() {
     // What it keeps unasked, 128 KiB, is half a brk() per echo of 100 KiB, a fifth of all that it costs
     // (measured 2026-11-25).
-    let_malloc_keep(KEPT_ANYWAY);
-    vec![0; BUFFER].into_boxed_slice()
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| let_malloc_keep(KEPT_ANYWAY));
 }
 
 /// Who reads to the end has the stream twice for a moment, in pieces and joined.

@@ -88,6 +88,31 @@ impl Object {
     }
 }
 
+/// A Python `bytes` that is filled in its place: `fill` gets room for `most`, which holds nothing yet, writes from
+/// its start on and says how many; the rest is given back. It must run no Python.
+pub(crate) fn bytes_made<E>(
+    most: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
+) -> Res<Result<Obj, E>> {
+    // SAFETY: the writer is null with an exception, or ours until we finish or discard it, once. Until then it
+    // has room for `most` that nobody else knows of. It becomes what `fill` has written: a new reference or null.
+    unsafe {
+        let writer = ffi::compat::PyBytesWriter_Create(most as ffi::Py_ssize_t);
+        Raised::check(if writer.is_null() { -1 } else { 0 })?;
+        let start = ffi::compat::PyBytesWriter_GetData(writer).cast::<MaybeUninit<u8>>();
+        match fill(std::slice::from_raw_parts_mut(start, most)) {
+            Ok(count) => {
+                let count = count.min(most) as ffi::Py_ssize_t;
+                Obj::from_new(ffi::compat::PyBytesWriter_FinishWithSize(writer, count)).map(Ok)
+            }
+            Err(error) => {
+                ffi::compat::PyBytesWriter_Discard(writer);
+                Ok(Err(error))
+            }
+        }
+    }
+}
+
 /// A Python `bytes`.
 #[inline]
 pub(crate) fn bytes(data: &[u8]) -> Res<Obj> {

@@ -32,7 +32,7 @@ mod weak;
 mod window;
 
 pub(crate) use args::{Args, Params};
-pub(crate) use buffer::{Bytes, View, bytearray, bytes, lend, lend_mut, lend_text};
+pub(crate) use buffer::{Bytes, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_text};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};

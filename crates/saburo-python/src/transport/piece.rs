@@ -23,7 +23,7 @@ impl AsRef<[u8]> for Piece {
 }
 
 /// Up to this many bytes, copying costs less than another entry of a vectored call.
-const SMALL: usize = 512;
+pub(super) const SMALL: usize = 512;
 /// Copies go into blocks of this size.
 const BLOCK: usize = 4096;
 

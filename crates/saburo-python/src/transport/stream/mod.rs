@@ -1,7 +1,8 @@
 //! StreamTransport: one connection over TCP or a Unix socket.
 //!
 //! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
-//! it is more than the high-water mark. Whoever could tell the difference, as `close()`, `abort()`,
+//! it is much: one write of more than the high-water mark, or several of more than that together, or than four
+//! times that if nobody has set it. Whoever could tell the difference, as `close()`, `abort()`,
 //! `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
 
 mod end;
@@ -39,6 +40,8 @@ pub(crate) struct StreamTransport {
     endpoint: Endpoint,
     /// How the protocol takes bytes.
     kind: Cell<Kind>,
+    /// So much came the last time that the next is received where it is to stay.
+    in_flood: Cell<bool>,
     /// The server it came in by; told when it is gone.
     server: Slot,
 
@@ -134,7 +137,8 @@ impl Class for StreamTransport {
     const DOC: &'static CStr = c"One connection over TCP or a Unix socket, as loops make them.
 
 An asyncio.Transport. What is written during a turn of the loop leaves in one system call when the turn
-is over, or at once when it is more than the high-water mark. All methods are for the loop's thread.
+is over, or at once when it is much: one write of more than the high-water mark, or several of more than
+that together, 256 KiB if nobody has set it. All methods are for the loop's thread.
 
 >>> import asyncio, saburo
 >>> issubclass(saburo._saburo.StreamTransport, asyncio.Transport)
@@ -156,6 +160,7 @@ True";
             life: Life::new(),
             endpoint: Endpoint::new(),
             kind: Cell::new(Kind::Plain),
+            in_flood: Cell::new(false),
             server: Slot::empty(),
             queue: RefCell::new(WriteQueue::new()),
             flow: Flow::new(),

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Loop, ensure_free};
+use crate::event_loop::{Loop, ensure_free, keep_memory};
 use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, raise};
 use crate::names::names;
 
@@ -111,6 +111,7 @@ fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: 
         server.method(&names().attach, &[this.as_object()])?;
         this.server.set(Some(server));
     }
+    keep_memory();
     drop(event_loop.transports().enter(this.fd.get(), this.as_object().to_obj()));
     event_loop.tell_later(this.as_object(), Event::Opened)
 }

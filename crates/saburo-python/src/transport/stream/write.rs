@@ -24,15 +24,20 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < Phase::Ending) else {
         return in_vain(this);
     };
-    match exact {
-        Some(bytes) => piece::push(&mut this.queue.borrow_mut(), bytes),
-        None => {
-            if let Err(raised) = push_copy(&event_loop, this, data) {
+    let written = match exact {
+        Some(bytes) => {
+            let written = bytes.as_ref().len();
+            piece::push(&mut this.queue.borrow_mut(), bytes);
+            written
+        }
+        None => match push_copy(&event_loop, this, data) {
+            Ok(written) => written,
+            Err(raised) => {
                 return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
             }
-        }
-    }
-    gather(&event_loop, this)
+        },
+    };
+    gather(&event_loop, this, written)
 }
 
 pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res<()> {
@@ -45,6 +50,43 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     if this.phase.get() >= Phase::Ending {
         return in_vain(this);
     }
+    let written = match joined(&pieces) {
+        Some(whole) => {
+            let written = whole.len();
+            this.queue.borrow_mut().push(Piece::Copied(whole));
+            written
+        }
+        None => push_each(this, &pieces)?,
+    };
+    match this.open_loop() {
+        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this, written),
+        _ => Ok(()),
+    }
+}
+
+/// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the last
+/// has been sent.
+fn joined(pieces: &Object) -> Option<Vec<u8>> {
+    let (mut count, mut length) = (0, 0);
+    while let Some(data) = pieces.list_item(count) {
+        length += data.as_bytes()?.len();
+        count += 1;
+    }
+    if length > JOINED.min(count * piece::SMALL) {
+        return None;
+    }
+    let mut whole = Vec::with_capacity(length);
+    for index in 0..count {
+        whole.extend_from_slice(pieces.list_item(index)?.as_bytes()?);
+    }
+    Some(whole)
+}
+
+/// As many bytes become one piece.
+const JOINED: usize = 64 * 1024;
+
+/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have.
+fn push_each(this: &StreamTransport, pieces: &Object) -> Res<usize> {
     let mut whole = Vec::new();
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
@@ -53,18 +95,16 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
             None => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
         });
     }
-    // All or nothing: what stands before one that has no bytes is not sent either.
+    let mut written = 0;
     for piece in whole {
+        written += piece.as_ref().len();
         let mut queue = this.queue.borrow_mut();
         match piece {
             Piece::Bytes(bytes) => piece::push(&mut queue, bytes),
             copied => queue.push(copied),
         }
     }
-    match this.open_loop() {
-        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this),
-        _ => Ok(()),
-    }
+    Ok(written)
 }
 
 fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
@@ -84,13 +124,14 @@ fn in_vain(this: &StreamTransport) -> Res<()> {
 }
 
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
-/// that only the rest is copied.
-fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
-    let large = lend(data, |bytes| bytes.len() > this.flow.high.get())?;
+/// that only the rest is copied. How many bytes it has.
+fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
+    let written = lend(data, <[u8]>::len)?;
+    let large = written > this.flow.high.get();
     if large && !this.waiting_for_room.get() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
-            return Ok(());
+            return Ok(written);
         }
     }
     let failed = lend(data, |bytes| {
@@ -108,17 +149,17 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     })?;
     match failed {
         Some(error) => Err(os_error::<()>(&error).unwrap_err()),
-        None => Ok(()),
+        None => Ok(written),
     }
 }
 
-/// Something is in the queue: it leaves when the turn is over, or now.
+/// A call has put so many bytes into the queue: they leave when the turn is over, or now.
 #[inline]
-fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written: usize) -> Res<()> {
     if this.waiting_for_room.get() {
         return pause_if_full(event_loop, this);
     }
-    if this.queue.borrow().len() > this.flow.high.get() || !event_loop.gathers() {
+    if !this.flow.may_gather(written, this.queue.borrow().len()) || !event_loop.gathers() {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
