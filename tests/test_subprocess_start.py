@@ -384,3 +384,15 @@ def test_no_descriptors_left_for_pipes(kind: Kind) -> None:
     )
     if kind.is_saburo:
         assert (program.stdout, program.stderr) == ("done\n", "")
+
+
+@pytest.mark.saburo_only  # asyncio waits for ever where the child has ended before it looks
+def test_a_protocol_that_is_none_fails_the_start(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, _context: None)
+        with pytest.raises(AttributeError, match="connection_made"):
+            async with asyncio.timeout(PATIENCE):
+                await loop.subprocess_exec(object, "true")  # type: ignore[type-var]
+
+    run(main())

@@ -206,12 +206,15 @@ class ProcessTransport(asyncio.SubprocessTransport):
         if self._loop.get_debug():
             logger.info("%r exited with return code %r", self, returncode)
         self._returncode = returncode
-        self._tell(self._protocol.process_exited)
-        self._try_finish()
-        waiters, self._exit_waiters = self._exit_waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(returncode)
+        try:
+            self._tell(self._protocol.process_exited)
+            self._try_finish()
+        finally:
+            # Also if the protocol is not one: the start that fails for it waits here.
+            waiters, self._exit_waiters = self._exit_waiters, None
+            for waiter in waiters or ():
+                if not waiter.done():
+                    waiter.set_result(returncode)
 
     def _pipe_data_received(self, fd: int, data: bytes) -> None:
         self._tell(self._protocol.pipe_data_received, fd, data)
