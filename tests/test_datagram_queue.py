@@ -254,3 +254,74 @@ def test_a_socket_may_end_its_transport_while_it_sends(run: Run, kind: Kind, at:
             assert transport.get_write_buffer_size() == 0
 
     run(main())
+
+
+@pytest.mark.saburo_only
+def test_a_full_receiver_of_an_unconnected_socket_is_not_asked_all_the_time(
+    run: Run, tmp_path: Path
+) -> None:
+    """The kernel says that there is room, which means the sender's own."""
+
+    class Counting(socket.socket):
+        attempts = 0
+
+        def sendto(self, *args: Any) -> int:
+            Counting.attempts += 1
+            return super().sendto(*args)
+
+    async def main() -> list[int]:
+        path = str(tmp_path / "peer")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+            peer.bind(path)
+            peer.setblocking(False)
+            sender = Counting(socket.AF_UNIX, socket.SOCK_DGRAM)
+            transport, _ = await endpoint(sock=sender)
+            sent = 0
+            while not transport.get_write_buffer_size():
+                transport.sendto(b"%d" % sent, path)
+                sent += 1
+            before = Counting.attempts
+            await asyncio.sleep(0.3)
+            # After 1, 2, 4, ... 64 milliseconds, and then every 64.
+            assert 1 <= Counting.attempts - before <= 20
+            received: list[int] = []
+            while len(received) < sent:
+                try:
+                    received.append(int(peer.recv(100)))
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+            assert transport.get_write_buffer_size() == 0
+            # One that is closed while it waits sends the rest.
+            while not transport.get_write_buffer_size():
+                transport.sendto(b"%d" % sent, path)
+                sent += 1
+            transport.close()
+            while len(received) < sent:
+                try:
+                    received.append(int(peer.recv(100)))
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+            return received
+
+    received = run(main())
+    assert received == list(range(len(received)))
+
+
+@pytest.mark.saburo_only
+def test_a_receiver_that_goes_while_it_is_full(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = str(tmp_path / "peer")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+            peer.bind(path)
+            transport, protocol = await endpoint(
+                sock=socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            )
+            while not transport.get_write_buffer_size():
+                transport.sendto(b"tea", path)
+            await asyncio.sleep(0.01)
+        assert isinstance(await wait(protocol.errors.get()), ConnectionRefusedError)
+        assert transport.get_write_buffer_size() == 0
+        transport.abort()
+        await wait(protocol.lost)
+
+    run(main())

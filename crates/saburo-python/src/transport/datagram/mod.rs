@@ -51,6 +51,8 @@ pub(crate) struct DatagramTransport {
     flow: Flow,
     /// The loop tells when the kernel has room.
     waiting_for_room: Cell<bool>,
+    /// How often in a row the kernel has told of room that there was not; see `send::wait_longer`.
+    vain: Cell<u8>,
     /// For how many events more not to ask for a second datagram.
     lone: Cell<u8>,
 }
@@ -151,6 +153,7 @@ True";
             queued: Cell::new(0),
             flow: Flow::new(),
             waiting_for_room: Cell::new(false),
+            vain: Cell::new(0),
             lone: Cell::new(0),
         }
     }
@@ -238,6 +241,7 @@ fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTran
     builder
         .noargs(c"_leave_socket", end::leave_socket, c"Ends the transport; its socket stays its owner's.")
         .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
+        .noargs(c"_retry", send::retry, c"Sends again, after the receiver had no room.")
         .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
         .getter(c"_sock_fd", |this| int(i64::from(this.fd.get())), c"The descriptor.")

@@ -6,7 +6,7 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, none, raise,
+    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, float, lend, none, raise,
 };
 use crate::names::names;
 
@@ -28,6 +28,11 @@ enum To {
     /// What only Python's `socket` understands.
     Python(Obj),
 }
+
+/// Seconds until a receiver without room is asked again, the first time.
+const RETRY_DELAY: f64 = 0.001;
+/// And how often that is doubled.
+const MOST_DOUBLINGS: u8 = 6;
 
 /// What has come of a datagram.
 enum Outcome {
@@ -203,6 +208,7 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
 
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    let before = this.queued.get();
     while this.waiting_for_room.get() && this.phase.get() < Phase::Ending {
         this.endpoint.check(this, event_loop, this.as_object());
         let next = this.queue.borrow_mut().pop_front();
@@ -217,6 +223,10 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
             Outcome::Full => {
                 this.queued.set(this.queued.get() + datagram.counts());
                 this.queue.borrow_mut().push_front(datagram);
+                if this.queued.get() == before {
+                    return wait_longer(event_loop, this);
+                }
+                this.vain.set(0);
                 return resume_if_drained(event_loop, this);
             }
             // The rest has another event.
@@ -229,6 +239,29 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
         }
     }
     Ok(())
+}
+
+/// The kernel tells of room where there is none: it means its own, and a Unix socket without a fixed peer is not
+/// told when that of a receiver is full. It would tell the same again and again, so the next look waits: a
+/// millisecond, and each time twice as long, up to 64.
+#[cold]
+fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+    let vain = this.vain.get();
+    this.vain.set((vain + 1).min(MOST_DOUBLINGS));
+    event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+    let retry = this.as_object().attr(&names().retry)?;
+    let delay = RETRY_DELAY * f64::from(1_u32 << vain);
+    event_loop.as_object().method(&names().call_later, &[&*float(delay)?, &retry]).map(drop)
+}
+
+/// The time is over, unless the transport has ended meanwhile.
+pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) if this.waiting_for_room.get() && this.phase.get() < Phase::Ending => {
+            event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Nothing is left to send.
@@ -255,6 +288,7 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
 }
 
 pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
+    this.vain.set(0);
     if this.waiting_for_room.replace(false) {
         event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
     }
