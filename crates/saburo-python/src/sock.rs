@@ -169,8 +169,12 @@ fn receive(event_loop: &Instance<Loop>, fd: RawFd, count: &Object) -> Res<Option
     }
 }
 
+/// What Python's `socket` says of a buffer that cannot be filled begins with.
+pub(crate) const RECV_INTO: &str = "recv_into() argument 1";
+
 fn receive_into(fd: RawFd, buffer: &Object) -> Res<Option<Obj>> {
-    let received = lend_mut(buffer, |room| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) })?;
+    let received =
+        lend_mut(buffer, RECV_INTO, |room| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) })?;
     match received {
         Ok(count) => int(count as i64).map(Some),
         Err(error) => not_yet(&error),

@@ -1,10 +1,11 @@
 //! The bytes inside of Python's objects, lent to code that runs no Python meanwhile.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
 use pyo3_ffi as ffi;
 
-use super::error::{Raised, Res};
+use super::error::{Raised, Res, builtin, raise};
 use super::object::{Obj, Object};
 use super::window::Stretch;
 
@@ -139,11 +140,29 @@ pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> 
     Ok(look(unsafe { std::slice::from_raw_parts(view.start(), view.len()) }))
 }
 
-/// Lends them to be written to. The same errors, and BufferError for what must not be changed.
-pub(crate) fn lend_mut<R>(object: &Object, fill: impl FnOnce(&mut [u8]) -> R) -> Res<R> {
-    let view = View::writable(object)?;
+/// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the words
+/// of a function of Python's that does so with its `argument`.
+pub(crate) fn lend_mut<R>(object: &Object, argument: &str, fill: impl FnOnce(&mut [u8]) -> R) -> Res<R> {
+    let view = match View::writable(object) {
+        Ok(view) => view,
+        Err(raised) => {
+            raised.swallow();
+            let class = class_name(object);
+            let message = format!("{argument} must be read-write bytes-like object, not {class}");
+            return raise(builtin::type_error(), &message);
+        }
+    };
     // SAFETY: as above, and writable; `fill` is the only code that runs, so it has the only access.
     Ok(fill(unsafe { std::slice::from_raw_parts_mut(view.start(), view.len()) }))
+}
+
+/// The name of an object's class as the interpreter's own errors tell it: with its module if it is written in C.
+fn class_name(object: &Object) -> String {
+    if object.is_none() {
+        return "None".to_owned();
+    }
+    // SAFETY: a live object; the name of its type is a C string that lives as long as the type.
+    unsafe { CStr::from_ptr((*object.type_ptr()).tp_name) }.to_string_lossy().into_owned()
 }
 
 /// Lends the text of an exact `str` to `look`, which must run no Python; None for anything else, and for text

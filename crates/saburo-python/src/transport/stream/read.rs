@@ -7,6 +7,7 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, bytes_made, inside, int, lend_mut, raise};
 use crate::names::names;
+use crate::sock::RECV_INTO;
 use crate::streams::{self, StreamReaderProtocol};
 use crate::tls::{self, TlsProtocol};
 
@@ -156,7 +157,7 @@ fn buffered(
     };
     // It may have been closed in there.
     this.endpoint.check(this, event_loop, this.as_object());
-    let received = match lend_mut(&buffer, |room| net::recv(this.fd.get(), room)) {
+    let received = match lend_mut(&buffer, RECV_INTO, |room| net::recv(this.fd.get(), room)) {
         Ok(received) => received,
         Err(raised) => {
             return end::fatal(event_loop, this, raised, "Fatal read error on socket transport");

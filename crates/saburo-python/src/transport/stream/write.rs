@@ -54,12 +54,14 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
         Some(whole) => {
             let written = whole.len();
             this.queue.borrow_mut().push(Piece::Copied(whole));
-            written
+            Some(written)
         }
         None => push_each(this, &pieces)?,
     };
-    match this.open_loop() {
-        Some(event_loop) if !this.queue.borrow().is_empty() => gather(&event_loop, this, written),
+    match (this.open_loop(), written) {
+        (Some(event_loop), Some(written)) if !this.queue.borrow().is_empty() => {
+            gather(&event_loop, this, written)
+        }
         _ => Ok(()),
     }
 }
@@ -85,15 +87,23 @@ fn joined(pieces: &Object) -> Option<Vec<u8>> {
 /// As many bytes become one piece.
 const JOINED: usize = 64 * 1024;
 
-/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have.
-fn push_each(this: &StreamTransport, pieces: &Object) -> Res<usize> {
+/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have; None if it is too
+/// late for them.
+fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     let mut whole = Vec::new();
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
         whole.push(match Bytes::exact(&data) {
             Some(bytes) => Piece::Bytes(bytes),
-            None => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
+            None if data.has_buffer() => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
+            // asyncio sends what is true.
+            None if !data.truth()? => continue,
+            None => return no_bytes(&data),
         });
+    }
+    // So may an object that is asked for its bytes.
+    if this.phase.get() >= Phase::Ending {
+        return in_vain(this).map(|()| None);
     }
     let mut written = 0;
     for piece in whole {
@@ -104,7 +114,13 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<usize> {
             copied => queue.push(copied),
         }
     }
-    Ok(written)
+    Ok(Some(written))
+}
+
+#[cold]
+fn no_bytes<T>(data: &Object) -> Res<T> {
+    let class = data.type_of().attr(&names().dunder_name)?.display()?;
+    raise(builtin::type_error(), &format!("memoryview: a bytes-like object is required, not '{class}'"))
 }
 
 fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
