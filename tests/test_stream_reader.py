@@ -80,6 +80,12 @@ READS: dict[str, Read] = {
     "exactly -1": lambda reader: reader.readexactly(-1),
     "exactly None": lambda reader: reader.readexactly(None),
 }
+# The length of a separator is asked for first, whatever it is.
+READS |= {
+    "until empty text": lambda reader: reader.readuntil(""),
+    "until empty list": lambda reader: reader.readuntil([]),
+    "until empty dict": lambda reader: reader.readuntil({}),
+}
 if TUPLES:
     READS |= {
         "until one of two": lambda reader: reader.readuntil((b"n", b"\n")),
@@ -685,3 +691,11 @@ def test_a_reader_in_a_cycle_is_collected(loop: Loop, streams: Any) -> None:
         for _ in range(3):
             gc.collect()
     assert [ref() for ref in refs] == [None] * len(places)
+
+
+def test_an_exception_that_is_taken_back_is_not_raised(loop: Loop, reader: Any) -> None:
+    reader.set_exception(LookupError())
+    reader.set_exception(None)
+    assert reader.exception() is None
+    reader.feed_data(b"tea")
+    assert result(loop, reader.read(2)) == b"te"

@@ -771,6 +771,11 @@ CALLS: dict[str, Callable[[Any, Any, Loop], Any]] = {
         p._closed.result(),
         r.exception(),
     ),
+    "lost by what is no exception": lambda p, r, loop: p.connection_lost("x"),
+    "lost by a class of exceptions": lambda p, r, loop: (
+        p.connection_lost(LookupError),
+        p._closed.exception(),
+    ),
     "drain": lambda p, r, loop: loop.run_until_complete(drained(p)),
     "drain when lost": lambda p, r, loop: (
         p.connection_lost(None),

@@ -220,6 +220,14 @@ pub(crate) fn connection_lost(this: &Instance<StreamReaderProtocol>, error: Opti
             },
         }
     }
+    if !this.is_lost.get()
+        && let Some(error) = error
+        && !error.is_exception()
+        && !error.is_exception_class()
+    {
+        // As the future says that asyncio makes in advance, and we only for whoever waits.
+        return raise(builtin::type_error(), "invalid exception object");
+    }
     if !this.is_lost.replace(true) {
         this.error.set(error.map(Object::to_obj));
         if let Some(closed) = this.closed.get()

@@ -114,7 +114,7 @@ pub(crate) fn feed_eof(this: &Instance<StreamReader>) -> Res<()> {
 
 /// Reading raises this from now on.
 pub(crate) fn set_exception(this: &Instance<StreamReader>, exception: &Object) -> Res<()> {
-    this.exception.set(Some(exception.to_obj()));
+    this.exception.set(link::some(exception));
     match this.waiter.take() {
         Some(waiter) if !waiter::is_cancelled(&waiter)? => waiter::fail(&waiter, exception),
         _ => Ok(()),

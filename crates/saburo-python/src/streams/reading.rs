@@ -454,8 +454,10 @@ fn copied(separator: &Object) -> Res<Vec<u8>> {
     if separator.has_buffer() {
         return lend(separator, <[u8]>::to_vec);
     }
-    // What has no length is said to have none, as by asyncio.
-    separator.len()?;
+    // asyncio asks for the length first.
+    if separator.len()? == 0 {
+        return Ok(Vec::new());
+    }
     let class = separator.type_of().attr(&names().dunder_name)?.display()?;
     raise(builtin::type_error(), &format!("argument should be integer or bytes-like object, not '{class}'"))
 }
