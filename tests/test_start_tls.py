@@ -175,3 +175,30 @@ def test_what_is_written_while_something_is_being_encrypted_comes_behind_it(run:
         await asyncio.gather(here.lost, there.lost)
 
     run(main())
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_a_connection_that_is_closed_meanwhile_gives_no_transport(run: Run, how: str) -> None:
+    async def main() -> None:
+        here, there = await plain()
+        asyncio.get_running_loop().call_soon(getattr(there.transport, how))
+        upgraded = await asyncio.get_running_loop().start_tls(
+            there.transport, there, client_context(), server_hostname="localhost"
+        )
+        assert upgraded is None
+        await here.lost
+
+    run(main())
+
+
+def test_what_tls_is_made_with_is_found_by_the_names_that_others_use(run: Run) -> None:
+    async def main() -> None:
+        here, there = await plain()
+        await upgrade(here, there)
+        for end in (here, there):
+            context = end.transport._ssl_protocol._sslcontext
+            assert context is end.transport.get_extra_info("sslcontext")
+        there.transport.close()
+        await asyncio.gather(here.lost, there.lost)
+
+    run(main())

@@ -29,11 +29,12 @@ class StartingTls(Transports):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-    ) -> asyncio.Transport:
+    ) -> asyncio.Transport | None:
         """Turns a connection into one with TLS; returns the transport that `protocol` uses next.
 
-        The old transport is not to be used any more. `connection_made` is not called again. Over a
-        transport that has TLS already there are two layers of it. Times are in seconds.
+        That is None if the old transport was closed meanwhile; it is not to be used any more.
+        `connection_made` is not called again. Over a transport that has TLS already there are two
+        layers of it. Times are in seconds.
 
         Raises TypeError if `sslcontext` is no `ssl.SSLContext` or the transport is of a kind that
         cannot change; `ssl.SSLError` or ConnectionError if the handshake fails, which closes the
@@ -72,8 +73,6 @@ class StartingTls(Transports):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
             call_connection_made=False,
         )
-        upgraded = tls._app_transport
-        assert upgraded is not None
         # Nothing may come in before `connection_made` below.
         plain.pause_reading()
         if server_side:
@@ -90,6 +89,7 @@ class StartingTls(Transports):
             # A handshake's error would keep its own waiter.
             del waiter
             raise
+        upgraded: asyncio.Transport | None = tls._app_transport
         return upgraded
 
 

@@ -521,6 +521,7 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
             |this| this.transport.get().map(Own::into_obj),
             c"The application's transport, None once the connection is lost.",
         )
+        .getter(c"_sslcontext", |this| this.context.get(), c"The settings.")
         .getter(c"_app_protocol", |this| this.app.get(), c"The application's protocol.")
         // Servers that stop reading while a request is under way ask for it by asyncio's name.
         .getter(
