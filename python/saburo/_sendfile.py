@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 
+from . import _os_calls
 from ._sock import Sockets, _refuse_tls
 
 TYPE_CHECKING = False
@@ -75,7 +76,7 @@ class SendingFiles(Sockets):
         count: int | None,
         wait_writable: Callable[[socket.socket], Awaitable[None]],
     ) -> int:
-        if not hasattr(os, "sendfile"):
+        if _os_calls.sendfile is None:
             raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
         try:
             source = file.fileno()
@@ -92,7 +93,9 @@ class SendingFiles(Sockets):
             while count is None or sent < count:
                 left = block if count is None else count - sent
                 try:
-                    moved = os.sendfile(sock.fileno(), source, offset + sent, min(left, _MOST))
+                    moved = _os_calls.sendfile(
+                        sock.fileno(), source, offset + sent, min(left, _MOST)
+                    )
                 except (BlockingIOError, InterruptedError):
                     moved = None
                 except OSError as error:

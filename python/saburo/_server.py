@@ -15,6 +15,7 @@ import stat
 import weakref
 from asyncio import trsock
 
+from . import _os_calls
 from ._report import logger
 
 TYPE_CHECKING = False
@@ -207,14 +208,14 @@ class SocketFile:
     def __init__(self, path: str | bytes) -> None:
         """Raises FileNotFoundError if it is gone already."""
         # The program may be in another folder when the time comes.
-        self._path = os.path.abspath(path)
+        self._path = _os_calls.absolute(path)
         self._identity = _identity(self._path)
 
     def remove(self) -> None:
         try:
             with contextlib.suppress(FileNotFoundError):
                 if _identity(self._path) == self._identity:
-                    os.unlink(self._path)
+                    _os_calls.unlink(self._path)
         except OSError as error:
             logger.error("Unable to clean up listening UNIX socket %r: %r", self._path, error)
 
@@ -223,8 +224,8 @@ def remove_stale_socket(path: str | bytes) -> None:
     """Removes the socket that a program before us has left at `path`, if there is one."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.stat(path).st_mode):
-                os.remove(path)
+            if stat.S_ISSOCK(_os_calls.stat(path).st_mode):
+                _os_calls.unlink(path)
     except OSError as error:
         # The folder may be one in which sockets can be made but not looked at.
         logger.error("Unable to check or remove stale UNIX socket %r: %r", path, error)
@@ -237,5 +238,5 @@ def is_in_file_system(path: str | bytes) -> bool:
 
 
 def _identity(path: str | bytes) -> tuple[int, int]:
-    found = os.stat(path)
+    found = _os_calls.stat(path)
     return found.st_dev, found.st_ino
