@@ -124,7 +124,7 @@ def test_what_is_written_may_change_afterwards(run: Run) -> None:
             whole = bytearray(b"tea")
             numbers = array.array("H", [1, 2])
             transport.write(whole)
-            transport.write(memoryview(numbers))
+            transport.write(memoryview(numbers).cast("B"))
             whole[:] = b"XXX"
             numbers[0] = 9
             transport.close()
