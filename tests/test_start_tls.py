@@ -191,6 +191,20 @@ def test_a_connection_that_is_closed_meanwhile_gives_no_transport(run: Run, how:
     run(main())
 
 
+@pytest.mark.saburo_only  # asyncio waits for ever
+def test_a_connection_that_was_closed_long_ago_gives_no_transport(run: Run) -> None:
+    async def main() -> None:
+        here, there = await plain()
+        there.transport.close()
+        await asyncio.gather(here.lost, there.lost)
+        upgraded = await asyncio.get_running_loop().start_tls(
+            there.transport, there, client_context(), server_hostname="localhost"
+        )
+        assert upgraded is None
+
+    run(main())
+
+
 def test_what_tls_is_made_with_is_found_by_the_names_that_others_use(run: Run) -> None:
     async def main() -> None:
         here, there = await plain()

@@ -61,6 +61,9 @@ class StartingTls(Transports):
         if not getattr(transport, "_start_tls_compatible", False):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         plain: Any = transport
+        if getattr(plain, "_loop", self) is None:
+            # It has told its end to somebody else already, and asyncio waits for it for ever.
+            return None
 
         waiter = self.create_future()
         tls = self._make_ssl_protocol(
