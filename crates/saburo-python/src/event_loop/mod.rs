@@ -27,6 +27,7 @@ use crate::running;
 use crate::sock;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
+use crate::tls::Hellos;
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
@@ -91,6 +92,7 @@ pub(crate) struct Loop {
     transports: Transports,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Obj>>,
+    hellos: Hellos,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
     registry: Registry,
@@ -356,6 +358,7 @@ True";
             jobs: Cell::new(0),
             transports: Transports::new(),
             gathering: RefCell::new(Vec::new()),
+            hellos: Hellos::new(),
             buffer: Cell::new(None),
             registry: Registry::new(),
             current: Current::new(),
