@@ -575,3 +575,21 @@ def test_a_reader_may_close_the_loops_other_registrations(loop: Loop) -> None:
         two.send(b"x")
     turn(loop, 3)
     assert len(seen) == 1
+
+
+def test_a_cycle_through_a_watched_object_is_collected(kind: Kind, pipe: tuple[int, int]) -> None:
+    class File:
+        loop: Any
+
+        def fileno(self) -> int:
+            return pipe[0]
+
+    loop = kind.new_loop()
+    file = File()
+    file.loop = loop
+    loop.add_reader(file, print)
+    seen = weakref.ref(file)
+    loop.close()
+    del loop, file
+    gc.collect()
+    assert seen() is None

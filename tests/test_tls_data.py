@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from both_loops import turn
+from certificates import certificates
 from tls_peer import Buffered, Peer, Recorder, close, connect
 
 Run = Callable[..., Any]
@@ -614,3 +615,46 @@ def test_nothing_keeps_an_idle_connection_busy(loop: Any) -> None:
     turn(loop, 3)
     assert calls() == 0
     loop.run_until_complete(close(transport, protocol, peer))
+
+
+class Exclusive(ssl.SSLObject):
+    """Lets somebody write while it reads."""
+
+    meanwhile: Any = None
+    reading = False
+    written_while_reading = 0
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        self.reading = True
+        if self.meanwhile is not None:
+            call, self.meanwhile = self.meanwhile, None
+            call()
+        try:
+            return super().read(len, buffer) if buffer is not None else super().read(len)
+        finally:
+            self.reading = False
+
+    def write(self, data: Any) -> int:
+        self.written_while_reading += self.reading
+        return super().write(data)
+
+
+@pytest.mark.saburo_only
+@both_kinds
+def test_what_is_written_while_openssl_reads_is_encrypted_after(run: Run, factory: Any) -> None:
+    """On asyncio a thread that breaks the rules is in OpenSSL at the same time."""
+
+    async def main() -> None:
+        context = certificates().client()
+        context.sslobject_class = Exclusive
+        transport, protocol, peer = await connect(factory, context=context)
+        tls = transport.get_extra_info("ssl_object")
+        tls.meanwhile = lambda: transport.write(NOISE[:100_000])
+        await peer.write(b"question")
+        assert await peer.read_exactly(100_000) == NOISE[:100_000]
+        assert await protocol.arrived(8) == b"question"
+        assert tls.meanwhile is None
+        assert tls.written_while_reading == 0
+        await close(transport, protocol, peer)
+
+    run(main())

@@ -608,6 +608,56 @@ def test_a_server_goes_on_after_bad_handshakes(run: Run, kind: Kind) -> None:
     assert run(main()) == []  # a client's mistakes are not the server's
 
 
+@pytest.mark.saburo_only
+def test_a_crowd_is_let_in_a_few_at_a_time(run: Run) -> None:
+    """asyncio answers all who have spoken in one turn, which everybody else waits for."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        turns = 0
+        answered: list[int] = []
+
+        def tick() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(tick)
+
+        context = certificates().server()
+        context.sni_callback = lambda *_: answered.append(turns)
+        crowd = [begin(server_side=True, context=context) for _ in range(100)]
+        for _, peer in crowd:
+            with pytest.raises(ssl.SSLWantReadError):
+                peer.tls.do_handshake()
+            hello = peer.outgoing.read()
+            assert peer.sock.send(hello) == len(hello)
+        tick()
+        made = await asyncio.gather(
+            *(begun for begun, _ in crowd), *(peer.handshake() for _, peer in crowd)
+        )
+        assert len(answered) == 100
+        # Later turns may answer more, for as long as all else takes: here, the clients themselves.
+        assert answered.count(answered[0]) == 16
+        for (_, peer), (transport, protocol) in zip(crowd, made[:100], strict=True):
+            await close(transport, protocol, peer)
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_a_client_that_says_nothing_costs_no_handshake(run: Run) -> None:
+    """asyncio begins at once, and OpenSSL takes memory for messages that may never come."""
+
+    async def main() -> None:
+        context = certificates().server()
+        context.sslobject_class = Counting
+        transport, protocol, peer = await connect(server_side=True, context=context)
+        # One for what the client says first, one for its answer.
+        assert transport.get_extra_info("ssl_object").handshakes == 2
+        await close(transport, protocol, peer)
+
+    run(main())
+
+
 def test_in_debug_mode_bad_handshakes_are_reported(run: Run, caplog: Any) -> None:
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()

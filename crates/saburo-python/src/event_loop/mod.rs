@@ -29,6 +29,7 @@ use crate::running;
 use crate::sock;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
+use crate::tls::Hellos;
 use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
@@ -96,6 +97,7 @@ pub(crate) struct Loop {
     given: Given,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Obj>>,
+    hellos: Hellos,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
     /// How long the longest stream was whose memory the allocator has been taught to keep.
@@ -370,6 +372,7 @@ True";
             transports: Transports::new(),
             given: Given::new(),
             gathering: RefCell::new(Vec::new()),
+            hellos: Hellos::new(),
             buffer: Cell::new(None),
             expected: Cell::new(network::KEPT_ANYWAY),
             registry: Registry::new(),

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::Once;
 
 use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
+use crate::tls::Hellos;
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
 
 use super::watch::{self, Direction};
@@ -106,6 +107,12 @@ impl Loop {
     #[inline]
     pub(crate) fn flush_later(&self, transport: Obj) {
         self.gathering.borrow_mut().push(transport);
+    }
+
+    /// How many clients that begin with TLS are answered in this turn.
+    #[inline]
+    pub(crate) fn hellos(&self) -> &Hellos {
+        &self.hellos
     }
 
     /// Room for what the kernel brings. It comes back by [`put_buffer`](Loop::put_buffer).

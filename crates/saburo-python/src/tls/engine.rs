@@ -36,9 +36,9 @@ pub(super) struct Engine {
     fresh: Cell<usize>,
     /// The last plaintext filled the room there was, so its record may have more.
     cut: Cell<bool>,
-    /// OpenSSL is at it, without the interpreter: a finalizer, or a thread that has no business here, may
-    /// come meanwhile with more.
-    encrypting: Cell<bool>,
+    /// OpenSSL decrypts or encrypts, without the interpreter: a finalizer, or a thread that has no business here,
+    /// may come meanwhile with something to encrypt, and OpenSSL is not made for two at once.
+    busy: Cell<bool>,
 }
 
 /// Whether something could be done with what the peer has sent so far.
@@ -80,7 +80,7 @@ impl Engine {
             unread: Cell::new(0),
             fresh: Cell::new(0),
             cut: Cell::new(false),
-            encrypting: Cell::new(false),
+            busy: Cell::new(false),
         })
     }
 
@@ -174,9 +174,9 @@ impl Engine {
         let room = self.unread.get().clamp(1, RECORD);
         let room_object = int(room as i64)?;
         let answer = match self.core.get() {
-            Some(core) => core.as_object().method(&names().read, &[&*room_object]),
+            Some(core) => self.busily(|| core.as_object().method(&names().read, &[&*room_object])),
             None => match self.object.get() {
-                Some(object) => object.method(&names().read, &[&*room_object]),
+                Some(object) => self.busily(|| object.method(&names().read, &[&*room_object])),
                 None => return Ok(Plaintext::Blocked),
             },
         };
@@ -197,11 +197,12 @@ impl Engine {
         let names = names();
         let count = if let Some(core) = self.core.get() {
             let most = &tls_names()?.most;
-            let answer = core.call_with(window, &names.read, Some(most), place);
+            let answer = self.busily(|| core.call_with(window, &names.read, Some(most), place));
             let Some(count) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
             count.as_i64()? as usize
         } else if let Some(object) = self.object.get() {
-            let answer = object.method(&names.read, &[&*int(place.len().min(RECORD) as i64)?]);
+            let room = int(place.len().min(RECORD) as i64)?;
+            let answer = self.busily(|| object.method(&names.read, &[&*room]));
             let Some(plaintext) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
             let plaintext = View::of(&plaintext)?;
             place.fill(plaintext.stretch());
@@ -213,6 +214,14 @@ impl Engine {
         Ok(if count == 0 { Plaintext::Closed } else { Plaintext::Data(count) })
     }
 
+    #[inline]
+    fn busily(&self, call: impl FnOnce() -> Res<Obj>) -> Res<Obj> {
+        let before = self.busy.replace(true);
+        let answer = call();
+        self.busy.set(before);
+        answer
+    }
+
     fn after_decrypting(&self, answer: Res<Obj>) -> Res<Option<Obj>> {
         let answer = unless_blocked(answer)?;
         self.count_unread()?;
@@ -220,13 +229,13 @@ impl Engine {
     }
 
     /// Encrypts `plaintext`; how much of it. None if it cannot now: then the same bytes must be the first
-    /// ones of the next attempt, which whoever is encrypting makes.
+    /// ones of the next attempt, which whoever is decrypting or encrypting makes.
     pub(super) fn encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Res<Option<usize>> {
-        if self.encrypting.replace(true) {
+        if self.busy.replace(true) {
             return Ok(None);
         }
         let answer = self.ask_to_encrypt(window, plaintext);
-        self.encrypting.set(false);
+        self.busy.set(false);
         let Some(answer) = answer else { return Ok(None) };
         Ok(match unless_blocked(answer)? {
             // A class of somebody's own may say anything.

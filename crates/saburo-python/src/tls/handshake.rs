@@ -16,7 +16,8 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     }
     this.phase.set(Phase::Handshaking);
     start_timer(this, &this.handshake_timeout, &names().check_handshake_timeout)?;
-    go_on(this)
+    // There is nothing to answer yet, and OpenSSL would take the memory for it.
+    if this.silent.get() { Ok(()) } else { go_on(this) }
 }
 
 /// Goes on with what the peer has sent.

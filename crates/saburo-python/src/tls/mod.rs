@@ -10,6 +10,7 @@ mod backlog;
 mod engine;
 mod gate;
 mod handshake;
+mod hellos;
 mod lower;
 mod protocol;
 mod read;
@@ -18,6 +19,7 @@ mod shutdown;
 mod transport;
 mod write;
 
-pub(crate) use protocol::{TlsProtocol, feed};
+pub(crate) use hellos::Hellos;
+pub(crate) use protocol::{TlsProtocol, feed, may_read};
 pub(crate) use transport::TlsTransport;
 pub(crate) use write::flush_listed as flush;

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::CStr;
+use std::time::Instant;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
@@ -43,6 +44,8 @@ pub(crate) struct TlsProtocol {
     /// In seconds, as given.
     pub(super) handshake_timeout: Slot,
     pub(super) shutdown_timeout: Slot,
+    /// The peer is a client, who speaks first and has not.
+    pub(super) silent: Cell<bool>,
     /// The loop's time when the handshake began, in debug mode.
     pub(super) began: Cell<f64>,
     /// What the application has written.
@@ -199,11 +202,18 @@ pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> R
     handshake::begin(this)
 }
 
+/// May what the transport below has received be read in this turn?
+#[inline]
+pub(crate) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
+    !this.silent.get() || event_loop.hellos().may_answer(Instant::now)
+}
+
 /// The transport below has received something.
 pub(crate) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     match this.phase.get() {
         Phase::Wrapped => read::pump(this, ciphertext),
         Phase::Handshaking => {
+            this.silent.set(false);
             this.engine()?.feed_all(ciphertext)?;
             handshake::go_on(this)
         }
@@ -351,7 +361,9 @@ fn init(this: &Instance<TlsProtocol>, bound: [Option<&Object>; 9]) -> Res<()> {
     if this.engine.get().is_some() {
         return raise(builtin::runtime_error(), "TlsProtocol.__init__() was called twice");
     }
-    let engine = Engine::new(context, server_side.truth()?, server_hostname)?;
+    let server_side = server_side.truth()?;
+    let engine = Engine::new(context, server_side, server_hostname)?;
+    this.silent.set(server_side);
     this.set_app(app)?;
     if !call_connection_made.truth()? {
         this.app_phase.set(AppPhase::Connected);
@@ -402,6 +414,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
             timer: Slot::empty(),
             handshake_timeout: Slot::empty(),
             shutdown_timeout: Slot::empty(),
+            silent: Cell::new(false),
             began: Cell::new(0.0),
             backlog: Backlog::new(),
             gathering: Cell::new(Gathering::No),
@@ -493,6 +506,7 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
             c"_feed_early",
             |this, data| {
                 let ciphertext = View::of(data)?.stretch().to_bytes()?;
+                this.silent.set(this.silent.get() && ciphertext.as_ref().is_empty());
                 this.engine()?.feed_all(ciphertext.as_ref())
             },
             c"Ciphertext that had been received before there was TLS.",

@@ -118,6 +118,9 @@ fn encrypted(
     context: &Context,
 ) -> Res<()> {
     let protocol = target.cast_exact::<TlsProtocol>().expect("asked for when it was set");
+    if !tls::may_read(protocol, event_loop) {
+        return Ok(());
+    }
     let mut buffer = event_loop.take_buffer();
     let received = net::recv(this.fd.get(), &mut buffer);
     let fed = received.map(|count| match count {
