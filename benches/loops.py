@@ -58,8 +58,8 @@ CONTENDERS = {
         Contender(
             SUBJECT,
             polls="every turn while a thread-pool job is out, or a descriptor is registered that "
-            "had news in the last 64 polls, but for the turn after a sleep; else every 61 turns and "
-            "at least about every 100 µs",
+            "had news in the last 64 polls, but for the turn after a sleep; else every 61 turns "
+            "and at least about every 100 µs",
         ),
         Contender("rloop", polls="about 15 times in 10,000 turns, sockets or not"),
         Contender("rsloop", polls="about 15 times in 10,000 turns, sockets or not"),
