@@ -176,15 +176,37 @@ def test_what_is_above_the_mark_by_itself_leaves_at_once(run: Run, method: str) 
 
 
 @pytest.mark.saburo_only
-def test_four_times_the_default_mark_gathers_and_more_leaves_at_once(run: Run) -> None:
+def test_four_times_the_default_mark_gathers_if_there_is_room(run: Run) -> None:
     async def main() -> None:
-        transport, protocol, theirs = await connect()
+        # A connection over TCP, whose buffers are larger than those of a Unix socket.
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            loop: Any = asyncio.get_running_loop()
+            transport, protocol = await loop.create_connection(Recorder, *server.getsockname())
+            theirs, _ = server.accept()
+        room = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        if room < 8 * HIGH:
+            pytest.skip(f"the kernel's buffer has {room} bytes")
+        theirs.setblocking(False)
         for _ in range(4):
             transport.write(b"x" * HIGH)
         with pytest.raises(BlockingIOError):
             theirs.recv(100)
         transport.write(b"x")
         assert theirs.recv(100) == b"x" * 100
+        await close(transport, protocol, theirs)
+
+    run(main())
+
+
+@pytest.mark.parametrize("limits", [{}, {"high": HIGH}])
+def test_small_writes_pause_at_the_mark(run: Run, limits: dict[str, int]) -> None:
+    async def main() -> None:
+        transport, protocol, theirs = await connect()
+        if limits:
+            transport.set_write_buffer_limits(**limits)
+        while "pause" not in protocol.calls:
+            transport.write(b"x" * 1000)
+        assert HIGH < transport.get_write_buffer_size() <= HIGH + 1000
         await close(transport, protocol, theirs)
 
     run(main())

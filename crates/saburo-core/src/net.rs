@@ -70,6 +70,21 @@ pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     socket::send(fd, data)
 }
 
+/// Whether the kernel has room for so many bytes more, by a cautious count; no, where it cannot be asked.
+///
+/// ```
+/// # use std::os::fd::AsRawFd;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let stream = TcpStream::connect(listener.local_addr()?)?;
+/// assert!(!saburo_core::net::has_room(stream.as_raw_fd(), 1 << 40));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn has_room(fd: RawFd, bytes: usize) -> bool {
+    socket::has_room(fd, bytes)
+}
+
 /// [`recv`] that does not block, whatever the socket was told.
 ///
 /// # Errors

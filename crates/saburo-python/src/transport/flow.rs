@@ -21,10 +21,10 @@ pub(super) struct Flow {
 /// asyncio's marks: pause at 64 KiB, go on at a quarter of it.
 const HIGH: usize = 64 * 1024;
 const LOW: usize = HIGH / 4;
-/// What small writes may gather to where nobody has set the marks. Each call leaves a packet of a few bytes behind the
-/// full ones, and with the mark itself they are of twice 64 KiB for whoever writes that much at a time: who drains
-/// after each write cost a third more; twice as much did not help (measured 2026-11-28). A protocol is still paused
-/// for nothing but what the kernel has no room for, if by so much later.
+/// What small writes may gather to where nobody has set the marks, and the kernel has room for it. Each call leaves a
+/// packet of a few bytes behind the full ones, and with the mark itself they are of twice 64 KiB for whoever writes
+/// that much at a time: who drains after each write cost a third more; twice as much did not help (measured
+/// 2026-11-28).
 const BATCH: usize = 4 * HIGH;
 
 impl Flow {
@@ -37,11 +37,18 @@ impl Flow {
         self.paused.get()
     }
 
-    /// May what one call has written wait for the end of the turn, with all that waits already? What is large by
-    /// itself does not: it is in the caches now, and its memory is free for the next connection's.
+    /// May what one call has written wait for the end of the turn, with all that waits already? Above the mark only
+    /// if the kernel has room for it, so that nobody who ought to pause goes on; and not what is large by itself:
+    /// it is in the caches now, and its memory is free for the next connection's.
     #[inline]
-    pub(super) fn may_gather(&self, written: usize, waiting: usize) -> bool {
-        written <= self.high.get() && waiting <= self.batch.get()
+    pub(super) fn may_gather(
+        &self,
+        written: usize,
+        waiting: usize,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> bool {
+        let high = self.high.get();
+        written <= high && (waiting <= high || (waiting <= self.batch.get() && has_room(self.batch.get())))
     }
 
     /// Tells the protocol to stop writing, if more than the high-water mark waits.

@@ -1,8 +1,8 @@
 //! StreamTransport: one connection over TCP or a Unix socket.
 //!
 //! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
-//! it is much: one write of more than the high-water mark, or several of more than that together, or than four
-//! times that if nobody has set it. Whoever could tell the difference, as `close()`, `abort()`,
+//! it is much: one write of more than the high-water mark, or several of more than that together; of more than
+//! four times that, if nobody has set it and the kernel has room. Whoever could tell the difference, as `close()`, `abort()`,
 //! `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
 
 mod end;
@@ -49,6 +49,8 @@ pub(crate) struct StreamTransport {
     flow: Flow,
     /// It stands in the loop's list of those that have something to send when the turn is over.
     gathering: Cell<bool>,
+    /// The kernel has room for all that may be gathered.
+    has_room: Cell<bool>,
     /// The kernel has no room: the loop tells when it has.
     waiting_for_room: Cell<bool>,
     /// write_eof() was called.
@@ -138,7 +140,7 @@ impl Class for StreamTransport {
 
 An asyncio.Transport. What is written during a turn of the loop leaves in one system call when the turn
 is over, or at once when it is much: one write of more than the high-water mark, or several of more than
-that together, 256 KiB if nobody has set it. All methods are for the loop's thread.
+that together; of 256 KiB, if nobody has set the mark and the kernel has room for them. All methods are for the loop's thread.
 
 >>> import asyncio, saburo
 >>> issubclass(saburo._saburo.StreamTransport, asyncio.Transport)
@@ -165,6 +167,7 @@ True";
             queue: RefCell::new(WriteQueue::new()),
             flow: Flow::new(),
             gathering: Cell::new(false),
+            has_room: Cell::new(false),
             waiting_for_room: Cell::new(false),
             eof: Cell::new(Eof::None),
             empty_waiter: Slot::empty(),

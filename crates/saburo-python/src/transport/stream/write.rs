@@ -175,13 +175,22 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
     if this.waiting_for_room.get() {
         return pause_if_full(event_loop, this);
     }
-    if !this.flow.may_gather(written, this.queue.borrow().len()) || !event_loop.gathers() {
+    let waiting = this.queue.borrow().len();
+    if !this.flow.may_gather(written, waiting, |most| has_room(this, most)) || !event_loop.gathers() {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
         event_loop.flush_later(this.as_object().to_obj());
     }
     Ok(())
+}
+
+/// Has the kernel room for so much? Asked once until it is sent, since nobody else fills it.
+fn has_room(this: &StreamTransport, most: usize) -> bool {
+    if !this.has_room.get() {
+        this.has_room.set(net::has_room(this.fd.get(), most));
+    }
+    this.has_room.get()
 }
 
 /// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
@@ -204,6 +213,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
 
 fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
     this.endpoint.check(this, event_loop, this.as_object());
+    this.has_room.set(false);
     // Bytes are let go of in there, which runs no code.
     let sent = this.queue.borrow_mut().flush(this.fd.get(), drop);
     if let Err(error) = sent {
