@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import comparable
+from both_loops import Kind, comparable
 from network import Recorder
 
 Run = Callable[..., Any]
@@ -92,7 +92,9 @@ def test_a_protocol_that_lends_what_cannot_be_filled(run: Run, name: str) -> Non
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio joins the lines before")
 @pytest.mark.parametrize("bad", ["text", 5, object(), ["nested"], ("pair",)], ids=repr)
-def test_a_line_that_has_no_bytes_is_refused_in_asyncios_words(run: Run, bad: Any) -> None:
+def test_a_line_that_has_no_bytes_is_refused_in_asyncios_words(
+    run: Run, kind: Kind, bad: Any
+) -> None:
     async def main() -> bytes:
         loop = asyncio.get_running_loop()
         one, two = socket.socketpair()
@@ -109,7 +111,9 @@ def test_a_line_that_has_no_bytes_is_refused_in_asyncios_words(run: Run, bad: An
             transport.close()
             return await loop.sock_recv(two, 100)
 
-    assert run(main()) == b"threefour"
+    # asyncio of 3.15 keeps what stood before it.
+    kept = b"one" if sys.version_info >= (3, 15) and not kind.is_saburo else b""
+    assert run(main()) == kept + b"threefour"
 
 
 @pytest.mark.saburo_only  # from 3.12 on asyncio sends what it has become
