@@ -375,7 +375,11 @@ enum Mode {
 impl<H> Slot<H> {
     /// What the kernel is watching: the directions that somebody waits for.
     fn interest(&self) -> Interest {
-        Interest { read: self.reader.is_some(), write: self.writer.is_some(), once: self.mode == Mode::Once }
+        Interest {
+            read: self.reader.is_some(),
+            write: self.writer.is_some(),
+            once: self.mode != Mode::Lasting,
+        }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Option<H> {
@@ -395,3 +399,39 @@ pub(crate) const WAKER: u64 = u64::MAX - 1;
 
 const NONE: u32 = u32::MAX;
 const VACANT: RawFd = -1;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::Events;
+
+    /// How many events reach a handle, and how many are for nobody.
+    fn turn(reactor: &mut Reactor<()>, selector: &Selector) -> (usize, usize) {
+        let (mut events, mut woken, mut stale) = (Events::new(), 0, 0);
+        events.wait(selector, Some(Duration::ZERO)).unwrap();
+        for event in events.iter() {
+            stale += usize::from(reactor.deliver(event, |()| woken += 1) == Delivery::Stale);
+        }
+        (woken, stale)
+    }
+
+    #[test]
+    fn a_new_selector_does_not_go_on_watching_what_has_had_its_news() {
+        let (old, mut reactor) = (Selector::new().unwrap(), Reactor::new());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"!").unwrap();
+        reactor.set(&old, reader.as_raw_fd(), Direction::Read, true, ()).unwrap();
+        assert_eq!(turn(&mut reactor, &old), (1, 0));
+
+        let new = Selector::new().unwrap();
+        reactor.register_all(&new, Some(&old));
+        assert_eq!(reactor.remove(&new, reader.as_raw_fd(), Direction::Read), Some(()));
+        // It may be told once more, to nobody.
+        turn(&mut reactor, &new);
+        assert_eq!(turn(&mut reactor, &new), (0, 0));
+    }
+}
