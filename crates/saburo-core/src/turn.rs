@@ -526,14 +526,9 @@ impl<H> Core<H> {
             // One that never came back, because the host was thrown out of its turn, is replaced.
             Some(kernel) => match kernel.wait.take() {
                 Some(wait) => wait,
-                None => Wait::new(kernel, self.shared.bell()),
+                None => Wait::new(Some((kernel.selector.clone(), kernel.waker.clone())), self.shared.bell()),
             },
-            None => Wait {
-                kernel: None,
-                bell: self.shared.bell().clone(),
-                events: Events::new(),
-                signals: Vec::new(),
-            },
+            None => Wait::new(None, self.shared.bell()),
         }
     }
 
@@ -897,13 +892,8 @@ impl Wait {
         result
     }
 
-    fn new(kernel: &Kernel, bell: &Arc<Bell>) -> Self {
-        Wait {
-            kernel: Some((kernel.selector.clone(), kernel.waker.clone())),
-            bell: bell.clone(),
-            events: Events::new(),
-            signals: Vec::new(),
-        }
+    fn new(kernel: Option<(Selector, Arc<Waker>)>, bell: &Arc<Bell>) -> Self {
+        Wait { kernel, bell: bell.clone(), events: Events::new(), signals: Vec::new() }
     }
 
     /// Whether this was lent by the kernel state we have now.

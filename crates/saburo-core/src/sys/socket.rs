@@ -201,46 +201,33 @@ pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
 }
 
 /// Has the kernel room for so many bytes more, by a cautious count? Where it cannot be asked the answer is no.
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    any(
-        target_arch = "x86_64",
-        target_arch = "x86",
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "riscv64"
-    )
-))]
 pub(crate) fn has_room(fd: RawFd, bytes: usize) -> bool {
     use std::ffi::c_int;
 
     use rustix::ioctl::{Getter, Opcode, ioctl};
 
-    /// Of these architectures; others have other numbers.
+    /// Of Linux on the architectures below; others have other numbers.
     const SIOCOUTQ: Opcode = 0x5411;
 
+    let can_ask = cfg!(all(
+        any(target_os = "linux", target_os = "android"),
+        any(
+            target_arch = "x86_64",
+            target_arch = "x86",
+            target_arch = "aarch64",
+            target_arch = "arm",
+            target_arch = "riscv64"
+        )
+    ));
     let room = || -> rustix::io::Result<usize> {
         let fd = borrow(&fd).map_err(|_| Errno::BADF)?;
         let room = net::sockopt::socket_send_buffer_size(fd)?;
-        // SAFETY: SIOCOUTQ writes one int, how many bytes were sent and not acknowledged.
+        // SAFETY: SIOCOUTQ, where it is that, writes one int: how many bytes were sent and not acknowledged.
         let waiting = unsafe { ioctl(fd, Getter::<SIOCOUTQ, c_int>::new()) }?;
         // The kernel counts what it keeps beside the bytes, too, which may be as much again.
         Ok((room / 2).saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX)))
     };
-    room().is_ok_and(|room| room >= bytes)
-}
-#[cfg(not(all(
-    any(target_os = "linux", target_os = "android"),
-    any(
-        target_arch = "x86_64",
-        target_arch = "x86",
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "riscv64"
-    )
-)))]
-pub(crate) fn has_room(_fd: RawFd, _bytes: usize) -> bool {
-    false
+    can_ask && room().is_ok_and(|room| room >= bytes)
 }
 
 #[cfg(not(target_vendor = "apple"))]
