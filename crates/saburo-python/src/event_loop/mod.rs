@@ -34,7 +34,7 @@ use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 use given::Given;
-pub(crate) use network::keep_memory;
+pub(crate) use network::{BUFFER, keep_memory};
 pub(crate) use threads::Outstanding;
 pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
 

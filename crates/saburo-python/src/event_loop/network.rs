@@ -181,7 +181,7 @@ const LARGEST_KEPT: usize = 24 << 20;
 pub(super) const KEPT_ANYWAY: usize = 1 << 20;
 
 /// As much as asyncio asks for at once. Kept, because a fresh one for each call is mapped and unmapped.
-const BUFFER: usize = 256 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// Sends what transports have gathered in this turn. All of it, whatever one of them raises.
 #[inline]

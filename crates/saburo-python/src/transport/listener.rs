@@ -11,8 +11,8 @@ use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, float,
-    inside, int, mapping, none, string,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, inside,
+    int, mapping, none, string,
 };
 use crate::names::names;
 
@@ -112,13 +112,11 @@ pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> 
 /// The kernel would report the same connection again and again: it may wait for a while.
 #[cold]
 fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
-    let names = names();
-    let retry = this.as_object().attr(&names.retry)?;
-    event_loop.as_object().method(&names.call_later, &[&*float(RETRY_DELAY)?, &retry])?;
+    super::rest(event_loop, this.fd.get(), Direction::Read, this.as_object(), RETRY_DELAY)?;
     if this.starved.replace(true) {
         return Ok(());
     }
+    let names = names();
     let raised = os_error::<()>(error).unwrap_err();
     let exception = raised.take();
     let Some(socket) = this.socket.get() else { return Ok(()) };

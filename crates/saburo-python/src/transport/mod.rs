@@ -25,8 +25,11 @@ pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
 pub(crate) use stream::{StreamTransport, accept_now, connected, write};
 pub(crate) use table::Transports;
 
-use crate::event_loop::Loop;
-use crate::ffi::{Instance, Object, Res};
+use std::os::fd::RawFd;
+
+use crate::event_loop::{Direction, Loop};
+use crate::ffi::{Instance, Object, Res, float};
+use crate::names::names;
 use crate::tls::{self, TlsProtocol};
 
 /// What has happened to a transport.
@@ -82,4 +85,20 @@ pub(crate) fn is_closing(transport: &Object) -> bool {
         return stream.is_closing();
     }
     transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
+}
+
+/// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so many
+/// seconds.
+#[cold]
+fn rest(
+    event_loop: &Instance<Loop>,
+    fd: RawFd,
+    direction: Direction,
+    transport: &Object,
+    seconds: f64,
+) -> Res<()> {
+    event_loop.unwatch_transport(fd, direction, transport);
+    let names = names();
+    let retry = transport.attr(&names.retry)?;
+    event_loop.as_object().method(&names.call_later, &[&*float(seconds)?, &retry]).map(drop)
 }

@@ -6,12 +6,12 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, float, lend, none, raise,
+    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, none, raise,
 };
 use crate::names::names;
 
-use super::super::address;
 use super::super::life::Phase;
+use super::super::{address, rest};
 use super::{DatagramTransport, HEADER, end};
 
 /// One that waits.
@@ -248,10 +248,8 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
 fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let vain = this.vain.get();
     this.vain.set((vain + 1).min(MOST_DOUBLINGS));
-    event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
-    let retry = this.as_object().attr(&names().retry)?;
     let delay = RETRY_DELAY * f64::from(1_u32 << vain);
-    event_loop.as_object().method(&names().call_later, &[&*float(delay)?, &retry]).map(drop)
+    rest(event_loop, this.fd.get(), Direction::Write, this.as_object(), delay)
 }
 
 /// The time is over, unless the transport has ended meanwhile.

@@ -2,8 +2,8 @@
 //!
 //! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
 //! it is much: one write of more than the high-water mark, or several of more than that together; of more than
-//! four times that, if nobody has set it and the kernel has room. Whoever could tell the difference, as `close()`, `abort()`,
-//! `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
+//! four times that, if nobody has set it and the kernel has room. Whoever could tell the difference, as `close()`,
+//! `abort()`, `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
 
 mod end;
 mod open;
@@ -140,7 +140,8 @@ impl Class for StreamTransport {
 
 An asyncio.Transport. What is written during a turn of the loop leaves in one system call when the turn
 is over, or at once when it is much: one write of more than the high-water mark, or several of more than
-that together; of 256 KiB, if nobody has set the mark and the kernel has room for them. All methods are for the loop's thread.
+that together; of 256 KiB, if nobody has set the mark and the kernel has room for them. All methods are
+for the loop's thread.
 
 >>> import asyncio, saburo
 >>> issubclass(saburo._saburo.StreamTransport, asyncio.Transport)

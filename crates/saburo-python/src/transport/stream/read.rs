@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use saburo_core::net;
 
-use crate::event_loop::{Direction, Loop, os_error};
+use crate::event_loop::{BUFFER, Direction, Loop, os_error};
 use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, bytes_made, inside, int, lend_mut, raise};
 use crate::names::names;
 use crate::sock::RECV_INTO;
@@ -96,9 +96,10 @@ fn receive(event_loop: &Loop, this: &StreamTransport) -> Res<io::Result<Obj>> {
     }
 }
 
-/// The same without the copy, which for much is up to a quarter of all that a receive costs.
+/// The same without the copy, which for much is up to a quarter of all that a receive costs. Twice or half as much
+/// room was slower (measured 2026-11-28).
 fn receive_in_place(this: &StreamTransport) -> Res<io::Result<Obj>> {
-    bytes_made(ROOM, |room| {
+    bytes_made(BUFFER, |room| {
         let received = net::recv_fresh(this.fd.get(), room);
         this.in_flood.set(received.as_ref().is_ok_and(|&count| count >= FLOOD));
         received
@@ -107,8 +108,6 @@ fn receive_in_place(this: &StreamTransport) -> Res<io::Result<Obj>> {
 
 /// From so many bytes on a copy costs more than making room for as many as may come and giving back the rest.
 const FLOOD: usize = 32 * 1024;
-/// As much as the loop's own buffer has. Twice or half as much was slower (measured 2026-11-28).
-const ROOM: usize = 256 * 1024;
 
 /// TLS takes what it needs out of the loop's buffer, which is nobody else's meanwhile.
 fn encrypted(
