@@ -128,6 +128,15 @@ def children() -> set[int]:
     return found
 
 
+def streams_of(loop: asyncio.AbstractEventLoop) -> Any:
+    """The module whose streams go with a loop."""
+    if type(loop).__module__ == "saburo":
+        import saburo
+
+        return saburo
+    return asyncio
+
+
 def turn(loop: asyncio.AbstractEventLoop, count: int = 1) -> None:
     """Runs the loop for `count` turns: each a poll without waiting and one batch of callbacks."""
     for _ in range(count):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from both_loops import PATIENCE, turn
+from both_loops import PATIENCE, streams_of, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -206,14 +206,6 @@ def sockets(loop: Loop) -> None:
     loop.run_until_complete(main())
     one.close()
     two.close()
-
-
-def streams_of(loop: Loop) -> Any:
-    if type(loop).__module__ == "saburo":
-        import saburo
-
-        return saburo
-    return asyncio
 
 
 def readers(loop: Loop) -> None:

@@ -16,6 +16,9 @@ pub(crate) struct Contexts {
     vars: Cell<Option<Vars>>,
     /// Unused, all with `vars`, and hidden from the collector: they hold nothing else.
     spare: RefCell<Vec<Context>>,
+    /// How many were asked for here and have not come back. No more than these are kept: contexts that were
+    /// copied elsewhere come back, too, and would pile up where nobody asks for them.
+    lent: Cell<usize>,
 }
 
 /// Two megabytes of them.
@@ -23,7 +26,12 @@ const AT_MOST: usize = (2 << 20) / 80;
 
 impl Contexts {
     pub(crate) const fn new() -> Contexts {
-        Contexts { base: Slot::empty(), vars: Cell::new(None), spare: RefCell::new(Vec::new()) }
+        Contexts {
+            base: Slot::empty(),
+            vars: Cell::new(None),
+            spare: RefCell::new(Vec::new()),
+            lent: Cell::new(0),
+        }
     }
 
     /// A run begins.
@@ -31,6 +39,7 @@ impl Contexts {
         let base = Context::copy_current()?;
         self.vars.set(base.vars());
         self.base.set(Some(base));
+        self.lent.set(0);
         Ok(())
     }
 
@@ -47,22 +56,37 @@ impl Contexts {
     /// A copy of the current context.
     #[inline]
     pub(crate) fn copy_current(&self) -> Res<Context> {
-        let vars = self.vars.get();
-        if vars.is_some()
-            && vars == current_vars()
+        self.lend(current_vars(), Context::copy_current)
+    }
+
+    /// A copy of a context.
+    #[inline]
+    pub(crate) fn copy_of(&self, context: &Context) -> Res<Context> {
+        self.lend(context.vars(), || context.copied())
+    }
+
+    #[inline]
+    fn lend(&self, wanted: Option<Vars>, copy: impl FnOnce() -> Res<Context>) -> Res<Context> {
+        self.lent.set(self.lent.get() + 1);
+        if wanted.is_some()
+            && wanted == self.vars.get()
             && let Some(context) = self.spare.borrow_mut().pop()
         {
             context.reveal();
             return Ok(context);
         }
-        Context::copy_current()
+        copy()
     }
 
     /// Takes a context back from whoever is done with it.
     #[inline]
     pub(crate) fn recycle(&self, context: Context) {
+        if !context.is_private() || self.lent.get() == 0 {
+            return;
+        }
+        self.lent.set(self.lent.get() - 1);
         let vars = self.vars.get();
-        if vars.is_some() && context.is_private() && context.vars() == vars {
+        if vars.is_some() && context.vars() == vars {
             let mut spare = self.spare.borrow_mut();
             if spare.len() < AT_MOST {
                 context.hide();

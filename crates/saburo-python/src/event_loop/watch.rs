@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
+use crate::ffi::{Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
@@ -49,7 +49,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     let handle = Handle::with(
         callback.to_obj(),
         Arguments::from_slice(rest)?,
-        Context::copy_current()?,
+        this.contexts().copy_current()?,
         this.to_own(),
     );
     set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))?;

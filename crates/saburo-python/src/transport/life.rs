@@ -153,10 +153,11 @@ impl Life {
         let own = match self.context_given.get() {
             true => context,
             // What is set there stays there, as in a callback of its own.
-            false => context.copied()?,
+            false => event_loop.contexts().copy_of(&context)?,
         };
         let report = |raised| failure::report_callback(event_loop, transport, raised);
         let made = protocol::call(own.as_object(), &target, &names().connection_made, &[transport]);
+        event_loop.contexts().recycle(own);
         let told = made.map(drop).or_else(report);
         let started = aside(|| start().or_else(report));
         let woken = aside(|| waiter.map_or(Ok(()), |waiter| set_result(&waiter)));
@@ -173,7 +174,10 @@ impl Life {
         self.phase.set(Phase::Ending);
         self.cause.set(cause.map(Object::to_obj));
         if !self.context_given.get() {
-            self.context.set(Some(event_loop.contexts().copy_current()?));
+            let current = event_loop.contexts().copy_current()?;
+            if let Some(before) = self.context.replace(Some(current)) {
+                event_loop.contexts().recycle(before);
+            }
         }
         event_loop.tell_later(transport, Event::Lost)
     }
@@ -201,7 +205,10 @@ impl Life {
     /// Lets go of the loop and the protocol, once the descriptor is closed.
     pub(super) fn part(&self, event_loop: &Instance<Loop>, transport: &Object) {
         drop(event_loop.transports().leave(self.fd.get(), transport));
-        drop((self.protocol.take(), self.event_loop.take(), self.context.take(), self.waiter.take()));
+        if let Some(context) = self.context.take() {
+            event_loop.contexts().recycle(context);
+        }
+        drop((self.protocol.take(), self.event_loop.take(), self.waiter.take()));
     }
 
     /// The last reference is gone: has nobody closed it? Then says so, and the caller closes the descriptor.

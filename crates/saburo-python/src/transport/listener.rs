@@ -93,7 +93,7 @@ pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> 
         };
         this.starved.set(false);
         let Some(context) = this.context.get() else { return Ok(()) };
-        let context = context.copied()?;
+        let context = event_loop.contexts().copy_of(&context)?;
         if let Some(accept_tls) = this.accept_tls.get() {
             let peer = match &peer {
                 Some(peer) => super::address::to_python(peer)?,
