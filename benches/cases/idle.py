@@ -11,6 +11,7 @@ from benches.traffic import KIB, server_case
 
 MEMORY = (Measure.MEMORY,)
 ONE_MESSAGE = Load("echo", size=KIB)
+ONE_BYTE = Load("echo", size=1)
 
 
 @server_case("idle connection, Protocol", ONE_MESSAGE, operations=4_000, measures=MEMORY, rounds=3)
@@ -21,5 +22,13 @@ async def idle_protocol(door: Door) -> None:
 
 @server_case("idle connection, streams", ONE_MESSAGE, operations=4_000, measures=MEMORY, rounds=3)
 async def idle_streams(door: Door) -> None:
-    """The same with streams, each with a task that waits for more."""
+    """The same with streams, each with a task that waits and has its last message."""
+    await door.streams(echo)
+
+
+@server_case(
+    "idle connection, streams, a byte", ONE_BYTE, operations=4_000, measures=MEMORY, rounds=3
+)
+async def idle_streams_byte(door: Door) -> None:
+    """The same after a message of one byte, which is nobody's memory."""
     await door.streams(echo)
