@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from both_loops import PATIENCE
 
 from .certificates import Certificates
 from .conftest import Run
@@ -175,7 +176,7 @@ def test_files_are_sent_by_the_kernel(run: Run, tmp_path: Path) -> None:
 def test_websockets(run: Run) -> None:
     async def main() -> None:
         async with served({"/": echo}) as url, aiohttp.ClientSession(url) as client:
-            async with client.ws_connect("/", heartbeat=0.05, max_msg_size=1 << 24) as ws:
+            async with client.ws_connect("/", max_msg_size=1 << 24) as ws:
                 await ws.send_str("text")
                 assert await ws.receive_str() == "text"
                 await ws.send_bytes(MEGABYTES)
@@ -183,11 +184,15 @@ def test_websockets(run: Run) -> None:
                 for number in range(100):
                     await ws.send_str(str(number))
                 assert [await ws.receive_str() for _ in range(100)] == [str(n) for n in range(100)]
-                await asyncio.sleep(0.2)  # some heartbeats
-                assert not ws.closed
                 await ws.send_str("close")
                 assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
                 assert ws.close_code == 4001
+
+            async with client.ws_connect("/", heartbeat=0.01, autoping=False) as ws:
+                ws._pong_heartbeat = PATIENCE  # half a heartbeat else, which is a measure of speed
+                for _ in range(3):
+                    assert (await ws.receive()).type is aiohttp.WSMsgType.PONG
+                assert not ws.closed
 
             async def talk(number: int) -> str:
                 async with client.ws_connect("/", compress=15) as ws:

@@ -203,7 +203,7 @@ def test_connections_that_are_killed_are_made_again(run: Run, options: dict[str,
 
 def test_time_limits_and_nobody_there(run: Run, options: dict[str, Any]) -> None:
     async def main() -> None:
-        async with connect_once(**options, socket_timeout=0.1) as client:
+        async with connect_once(**options, socket_timeout=1) as client:
             with pytest.raises(redis.TimeoutError):
                 await client.blpop("nothing comes")
             assert await client.echo("still there") == b"still there"
