@@ -2,7 +2,7 @@
 
 The rule: a server is over when it is closed and its last connection is gone, in whichever order
 that happens. How connections are accepted is the loop's affair (`_start_serving`,
-`_stop_serving`), which tells of each transport that comes and goes.
+`_stop_serving`); its transports count themselves in `Clients`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import contextlib
 import contextvars
 import os
 import stat
-import weakref
 from asyncio import trsock
 
 from . import _os_calls
 from ._report import logger
+from ._saburo import Clients
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Server(asyncio.Server):
         self._loop = loop
         # None once the server is closed.
         self._sockets: list[socket.socket] | None = sockets
-        # Weakly, so that a transport that nobody keeps is found out.
-        self._clients: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        # Transports count themselves.
+        self._clients = Clients()
         # Who waits for the end; None once it has come.
         self._waiters: list[asyncio.Future[None]] | None = []
         # Set while serve_forever() waits on it.
@@ -135,6 +135,7 @@ class Server(asyncio.Server):
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
+        self._clients.closed = True
         for sock in sockets:
             self._loop._stop_serving(sock)
         if self._socket_file is not None:
@@ -147,12 +148,12 @@ class Server(asyncio.Server):
 
     def close_clients(self) -> None:
         """Closes the connections; what they have still to send is sent first."""
-        for transport in list(self._clients):
+        for transport in self._loop._transports_of(self):
             transport.close()
 
     def abort_clients(self) -> None:
         """Closes the connections at once, without sending what they have still to send."""
-        for transport in list(self._clients):
+        for transport in self._loop._transports_of(self):
             transport.abort()
 
     async def wait_closed(self) -> None:
@@ -182,19 +183,9 @@ class Server(asyncio.Server):
                 context=self._context,
             )
 
-    def _attach(self, transport: asyncio.Transport) -> None:
-        """A connection has come in."""
-        assert self._sockets is not None
-        self._clients.add(transport)
-
-    def _detach(self, transport: asyncio.Transport) -> None:
-        """It is gone."""
-        self._clients.discard(transport)
-        if self._sockets is None:
-            self._end_if_over()
-
     def _end_if_over(self) -> None:
-        if self._clients or self._waiters is None:
+        """Called once the server is closed, and again when the last connection is gone."""
+        if self._clients.open or self._waiters is None:
             return
         waiters, self._waiters = self._waiters, None
         for waiter in waiters:

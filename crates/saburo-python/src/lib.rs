@@ -69,6 +69,7 @@ True",
     module.class::<transport::ReadPipeTransport>()?;
     module.class::<transport::WritePipeTransport>()?;
     module.class::<transport::Listener>()?;
+    module.class::<transport::Clients>()?;
     module.class::<transport::Dial>()?;
     module.class::<event_loop::Loop>()
 }

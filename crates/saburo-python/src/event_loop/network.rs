@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int};
+use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int, list};
 use crate::tls::Hellos;
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
 
@@ -266,6 +266,11 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             c"_transport_of",
             |this, fd| Ok(RawFd::try_from(fd.as_i64()?).ok().and_then(|fd| this.transports.of(fd))),
             c"The open transport that has a descriptor, or None.",
+        )
+        .one(
+            c"_transports_of",
+            |this, server| list(this.transports.of_server(server).into_iter()),
+            c"The open transports that came in by a server, a list.",
         )
         .noargs(
             c"_open_transports",

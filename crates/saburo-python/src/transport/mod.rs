@@ -5,6 +5,7 @@
 //! copied out and every borrow has ended before a protocol is called, since it may do anything.
 
 mod address;
+mod clients;
 mod datagram;
 mod dial;
 mod endpoint;
@@ -18,6 +19,7 @@ mod protocol;
 pub(crate) mod stream;
 mod table;
 
+pub(crate) use clients::Clients;
 pub(crate) use datagram::{DatagramTransport, endpoint};
 pub(crate) use dial::{Dial, dial};
 pub(crate) use listener::{Listener, listen};

@@ -8,6 +8,8 @@ use std::os::fd::RawFd;
 
 use crate::ffi::{Obj, Object, Visit};
 
+use super::StreamTransport;
+
 /// The open transports of a loop.
 pub(crate) struct Transports {
     by_fd: RefCell<Vec<Option<Obj>>>,
@@ -40,6 +42,15 @@ impl Transports {
     #[inline]
     pub(crate) fn of(&self, fd: RawFd) -> Option<Obj> {
         self.by_fd.borrow().get(usize::try_from(fd).ok()?)?.clone()
+    }
+
+    /// Those that came in by `server`.
+    pub(crate) fn of_server(&self, server: &Object) -> Vec<Obj> {
+        let by_fd = self.by_fd.borrow();
+        let came_in = |transport: &&Obj| {
+            transport.cast_exact::<StreamTransport>().is_some_and(|stream| stream.came_in_by(server))
+        };
+        by_fd.iter().flatten().filter(came_in).cloned().collect()
     }
 
     /// How many there are.

@@ -4,6 +4,7 @@ use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Object, Raised, Res, aside, string};
 use crate::names::names;
 
+use super::super::clients;
 use super::{Phase, StreamTransport, failure, write};
 
 pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
@@ -110,7 +111,7 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     let closed = this.endpoint.close(this);
     this.part(event_loop, this.as_object());
     if let Some(server) = server {
-        server.method(&names().detach, &[this.as_object()])?;
+        clients::detach(&server)?;
     }
     if let Some(waiter) = waiter
         && !waiter.method(&names().done, &[])?.truth()?
@@ -128,10 +129,8 @@ pub(super) fn abandoned(this: &Instance<StreamTransport>) {
         return;
     }
     let server = this.server.take();
-    let detached = this
-        .endpoint
-        .close(this)
-        .and_then(|()| server.map(|server| server.method(&names().detach, &[this.as_object()])).transpose());
+    let detached =
+        this.endpoint.close(this).and_then(|()| server.map_or(Ok(()), |server| clients::detach(&server)));
     if let Err(raised) = detached {
         raised.unraisable(this.as_object());
     }

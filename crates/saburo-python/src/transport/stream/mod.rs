@@ -103,6 +103,12 @@ pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
     this.resume_reading(this.as_object())
 }
 
+impl StreamTransport {
+    pub(in crate::transport) fn came_in_by(&self, server: &Object) -> bool {
+        self.server.holds(server)
+    }
+}
+
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
     this.kind.set(protocol::kind(protocol)?);
     this.protocol.set(Some(protocol.to_obj()));

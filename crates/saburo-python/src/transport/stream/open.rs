@@ -6,9 +6,8 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, ensure_free, keep_memory};
 use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, raise};
-use crate::names::names;
 
-use super::super::{Dial, Listener, listener};
+use super::super::{Dial, Listener, clients, listener};
 use super::{Event, StreamTransport, end, failure, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
@@ -108,7 +107,7 @@ fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
 /// Makes it known to its server and its loop; the protocol is told in the next turn.
 fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: Option<Obj>) -> Res<()> {
     if let Some(server) = server {
-        server.method(&names().attach, &[this.as_object()])?;
+        clients::attach(&server)?;
         this.server.set(Some(server));
     }
     keep_memory();
