@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -35,8 +36,6 @@ def test_a_task_that_only_a_cycle_refers_to_is_kept(loop: Loop, reports: list[An
 
     async def work() -> None:
         future = loop.create_future()
-        import weakref
-
         wake.append(weakref.ref(future))
         await future
         seen.append("woken")
@@ -55,8 +54,6 @@ def test_a_task_that_only_a_cycle_refers_to_is_kept(loop: Loop, reports: list[An
 
 @pytest.mark.saburo_only
 def test_finished_background_tasks_are_let_go(kind: Kind, loop: Loop) -> None:
-    import weakref
-
     async def work() -> None:
         await asyncio.sleep(0)
 
@@ -178,6 +175,44 @@ def test_the_report_names_the_creation_site_in_debug_mode(
         frame.name == "test_the_report_names_the_creation_site_in_debug_mode"
         for frame in context["source_traceback"]
     )
+
+
+def test_a_closed_loop_lets_go_of_its_unfinished_tasks(
+    loop: Loop, reports: list[dict[str, Any]]
+) -> None:
+    """While somebody still has the loop: nothing will ever come of them."""
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            await loop.create_future()
+        finally:
+            seen.append("finalized")
+
+    reference = weakref.ref(loop.create_task(work()))
+    turn(loop)
+    loop.close()
+    gc.collect()
+    assert reference() is None
+    assert seen == ["finalized"]
+    assert [context["message"] for context in reports] == ["Task was destroyed but it is pending!"]
+    assert asyncio.all_tasks(loop) == set()
+
+
+def test_a_closed_loop_lists_the_tasks_that_somebody_has(loop: Loop, reports: list[Any]) -> None:
+    async def work() -> None:
+        await loop.create_future()
+
+    task = loop.create_task(work())
+    turn(loop)
+    loop.close()
+    gc.collect()
+    assert asyncio.all_tasks(loop) == {task}
+    assert reports == []
+    del task
+    gc.collect()
+    assert asyncio.all_tasks(loop) == set()
+    assert len(reports) == 1
 
 
 def test_a_run_ends_its_background_tasks(kind: Kind) -> None:

@@ -269,6 +269,7 @@ fn close(this: &Instance<Loop>) -> Res<()> {
         drop(core.close());
     }
     drop(this.given.take());
+    this.registry.dismiss();
     network::abandon(this);
     // The next loop may need as many again; or there is none.
     Instance::<Handle>::trim();

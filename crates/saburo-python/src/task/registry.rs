@@ -1,7 +1,7 @@
 //! The table of unfinished tasks: it keeps them alive, and answers `all_tasks()`.
 //!
-//! A loop of ours holds its tasks strongly, in a table in which each task knows its place. Tasks of
-//! other people's loops are registered with asyncio, which holds them weakly.
+//! A loop of ours holds its tasks strongly until it is closed, in a table in which each task knows its
+//! place. Tasks of closed loops, and of other people's, are registered with asyncio, which holds them weakly.
 
 use std::cell::{Cell, RefCell};
 
@@ -44,6 +44,18 @@ impl Registry {
     pub(crate) fn reveal(&self) {
         if self.hidden.take() > 0 {
             self.tasks.borrow().iter().for_each(|(_, task)| task.reveal());
+        }
+    }
+
+    /// The loop is closed: no task will come to its end any more, and there is nothing to keep one alive for.
+    /// asyncio goes on listing those that somebody else has.
+    pub(crate) fn dismiss(&self) {
+        let tasks = self.drain();
+        for task in &tasks {
+            // Only all_tasks() would miss it; and a loop may be closed as the interpreter takes asyncio apart.
+            if let Err(raised) = names().register_task.call(&[task.as_object()]) {
+                raised.swallow();
+            }
         }
     }
 
