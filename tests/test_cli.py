@@ -146,6 +146,35 @@ def test_errors_inside_asyncio_run_look_the_same(kind: Kind, folder: Path, main:
     alike(kind, folder, program)
 
 
+def test_what_an_error_has_held_is_finalized_while_stdout_is_there(
+    kind: Kind, folder: Path
+) -> None:
+    program = write(
+        folder,
+        """
+        import asyncio
+        class Resource:
+            def __del__(self):
+                print("let go of")
+        async def main():
+            resource = Resource()
+            await asyncio.sleep(0)
+            raise LookupError(str(resource is None))
+        asyncio.run(main())
+        """,
+    )
+    assert alike(kind, folder, program).stdout == "let go of\n"
+
+
+def test_python_i_shows_the_errors_after_the_programs_own(kind: Kind, folder: Path) -> None:
+    program = write(folder, "def fail(): 1 / 0\nfail()")
+    command = [sys.executable, "-i", *kind.command()[1:], program]
+    done = finished(command, {"cwd": folder, "input": "[][0]\n"})
+    programs, _, typed = done.stderr.partition("ZeroDivisionError: division by zero\n")
+    assert (programs.count("in fail"), typed.count("in fail")) == (1, 0), done.stderr
+    assert "IndexError: list index out of range" in typed
+
+
 def test_the_program_reads_stdin(kind: Kind, folder: Path) -> None:
     program = write(folder, "print(input() + '!')")
     assert alike(kind, folder, program, input="hello\n").stdout == "hello!\n"

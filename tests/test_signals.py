@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import threading
 from typing import Any
@@ -211,6 +212,25 @@ def test_closing_the_loop_removes_its_handlers(new_loop: Any) -> None:
     loop.close()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_run_without_handlers_leaves_signals_to_who_listens_for_them(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        told: list[int] = []
+        loop.add_reader(ours, lambda: told.extend(ours.recv(100)))
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        signal.set_wakeup_fd(theirs.fileno())
+        try:
+            loop.call_soon(signal.raise_signal, signal.SIGUSR1)
+            run_until(loop, lambda: bool(told))
+            assert told == [signal.SIGUSR1]
+            assert signal.set_wakeup_fd(-1) == theirs.fileno()
+        finally:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGUSR1, before)
+        loop.remove_reader(ours)
 
 
 def test_sigint_can_be_handled_instead_of_raised(loop: Loop) -> None:

@@ -2,7 +2,8 @@
 
 CPython writes the number of each signal into one descriptor of the process, the wakeup fd. A loop
 has it pointed at its own waker while it runs on the main thread, and as long as it has handlers:
-what arrives between two runs is kept in the waker and delivered by the next.
+what arrives between two runs is kept in the waker and delivered by the next. If somebody else has
+it, as Twisted's reactor to learn of its children, a loop without handlers leaves it there.
 """
 
 from __future__ import annotations
@@ -110,17 +111,17 @@ class Signals(_saburo.Loop):
                 callback, args, context = handler
                 self.call_soon(callback, *args, context=context)
 
-    def _claim_signals(self) -> None:
+    def _claim_signals(self, *, from_others: bool = True) -> None:
         """Raises ValueError on any thread but the main one."""
         # Each time anew: others change the wakeup fd, and a fork changes ours.
         descriptor = self._signal_fd()
-        _wakeup.claim(descriptor)
-        self._signals_claimed = descriptor
+        if _wakeup.claim(descriptor, from_others=from_others):
+            self._signals_claimed = descriptor
 
     def _claim_signals_if_possible(self) -> None:
         """For a run, which needs signals only to end a wait, and only where they arrive at all."""
         with contextlib.suppress(ValueError):
-            self._claim_signals()
+            self._claim_signals(from_others=bool(self._signal_handlers))
 
     def _release_signals(self) -> None:
         """Lets go of the wakeup fd, unless the loop runs or has handlers."""
@@ -155,13 +156,19 @@ class _Wakeup:
         # What was in place before them; somebody else's, or -1.
         self._before = -1
 
-    def claim(self, descriptor: int) -> None:
+    def claim(self, descriptor: int, *, from_others: bool) -> bool:
+        """Whether it is ours now: what none of our loops has put there may be left in place."""
         previous = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
         if previous not in self._claims:
+            if previous != -1 and not from_others:
+                # There is no asking without setting. A signal in between wakes us and not them.
+                signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
+                return False
             self._before = previous
         if descriptor in self._claims:
             self._claims.remove(descriptor)
         self._claims.append(descriptor)
+        return True
 
     def release(self, descriptor: int) -> None:
         if descriptor not in self._claims:

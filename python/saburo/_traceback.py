@@ -31,6 +31,9 @@ def show_without_us(error: BaseException) -> None:
     hook = sys.excepthook
 
     def show(kind: type[BaseException], raised: BaseException, _: TracebackType | None) -> None:
+        # For this error alone: `python -i` shows others after it, and what the error's frames hold
+        # is to go with it, while there is still a stdout for finalizers.
+        sys.excepthook = hook
         # By now `raised` has gathered the frames of everything down to the interpreter's.
         raised.__traceback__ = trace
         _tidy(raised)
