@@ -28,6 +28,7 @@ def future_add_to_awaited_by(fut: asyncio.Future[Any], waiter: asyncio.Future[An
 def future_discard_from_awaited_by(
     fut: asyncio.Future[Any], waiter: asyncio.Future[Any], /
 ) -> None: ...
+def bequeath_methods(heir: type[Loop]) -> None: ...
 
 @disjoint_base
 class Handle(asyncio.Handle):

@@ -49,6 +49,11 @@ True",
         future::discard_from_awaited_by,
         c"Record that `fut` is no longer awaited on by `waiter`, also where `fut` is one of ours.",
     )?;
+    module.function(
+        c"bequeath_methods",
+        event_loop::bequeath_methods,
+        c"Give a class that derives from Loop the native methods it inherits as its own.",
+    )?;
     module.class::<handle::Handle>()?;
     module.class::<handle::TimerHandle>()?;
     module.class::<future::Future>()?;

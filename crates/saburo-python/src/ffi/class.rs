@@ -292,7 +292,7 @@ impl TypeCell {
     }
 
     #[inline]
-    fn class(&self) -> *mut ffi::PyTypeObject {
+    pub(super) fn class(&self) -> *mut ffi::PyTypeObject {
         debug_assert!(!self.class.get().is_null(), "a class is used before the module made it");
         self.class.get()
     }

@@ -22,6 +22,7 @@ mod context_layout;
 mod coroutine;
 mod error;
 mod interpreter;
+mod methods;
 mod module;
 mod object;
 mod python;
@@ -40,6 +41,7 @@ pub(crate) use context_layout::{Vars, current_vars, find_layout};
 pub(crate) use coroutine::{Sent, send, throw};
 pub(crate) use error::{Raised, Res, aside, builtin, raise, raise_given, warn_deprecated, warn_resource};
 pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
+pub(crate) use methods::bequeath;
 pub(crate) use module::Module;
 pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,
