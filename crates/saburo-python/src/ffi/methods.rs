@@ -10,9 +10,13 @@ use super::class::Class;
 use super::error::{Res, builtin, raise};
 use super::object::{Obj, Object};
 
-/// Gives `heir`, a class that derives from `T`, the methods of `T` that it inherits unchanged.
+/// Gives `heir`, a class that derives from `T`, the methods of `T` that it inherits unchanged. Nothing happens if
+/// it is `T` itself.
 pub(crate) fn bequeath<T: Class>(heir: &Object) -> Res<()> {
     let class = T::cell().class();
+    if heir.as_ptr().cast() == class {
+        return Ok(());
+    }
     // SAFETY: both are live; the first check makes the cast of the second right.
     let derives = unsafe {
         ffi::PyType_Check(heir.as_ptr()) != 0 && ffi::PyType_IsSubtype(heir.as_ptr().cast(), class) != 0

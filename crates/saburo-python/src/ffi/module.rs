@@ -8,15 +8,17 @@ use pyo3_ffi as ffi;
 use super::args::Args;
 use super::class::{Answer, Builder, Class, answer, conjure};
 use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception};
+use super::methods::bequeath;
 use super::object::{Obj, Object, string};
 
 /// The module `saburo._saburo` while it is being filled.
 pub(crate) struct Module(Obj);
 
 impl Module {
-    /// Makes class `T` and adds it under the last part of its name.
+    /// Makes class `T` and adds it under the last part of its name. What it inherits it also has as its own.
     pub(crate) fn class<T: Class>(&self) -> Res<()> {
         let class = Builder::<T>::build(self.0.as_ptr())?;
+        bequeath::<T::Base>(&class)?;
         let name = T::NAME.to_bytes_with_nul();
         let last = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
         let name = CStr::from_bytes_with_nul(&name[last..]).expect("the end of a C string is one");

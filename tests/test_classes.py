@@ -1,4 +1,4 @@
-"""saburo.Loop as a class: what of it is native, and what may be derived."""
+"""The classes themselves: what of them is native, and what may be derived."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def test_what_a_loop_inherits_natively_stands_in_its_own_class() -> None:
     for stranger in (asyncio.AbstractEventLoop, 1):
         with pytest.raises(TypeError, match="derives"):
             saburo._saburo.bequeath_methods(stranger)  # type: ignore[arg-type]
+
+
+def test_tasks_and_timers_have_what_they_inherit_as_their_own() -> None:
+    for heir, base in ((saburo.Task, saburo.Future), (saburo.TimerHandle, saburo.Handle)):
+        for name, method in vars(base).items():
+            if isinstance(method, types.MethodDescriptorType):
+                assert vars(heir)[name].__objclass__ is heir, name
 
 
 def test_a_derived_class_inherits_and_overrides() -> None:
