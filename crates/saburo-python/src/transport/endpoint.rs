@@ -94,23 +94,24 @@ impl Endpoint {
         let [Some(name), default] = args.bind(&PARAMS)? else { unreachable!("one is required") };
         let default = default.map_or_else(none, Object::to_obj);
         let known = self.known()?;
-        if !known.contains(name)? {
-            let names = names();
-            for (own, make) in OWN {
-                let own = own(names);
-                if name.is(own) || name.equals(own)? {
-                    return match make(self, life)? {
-                        Some(value) => {
-                            known.dict_set(own, &value)?;
-                            Ok(value)
-                        }
-                        // asyncio knows the key, and None is the answer.
-                        None => Ok(none()),
-                    };
-                }
+        if let Some(value) = known.dict_get(name)? {
+            return Ok(value);
+        }
+        let names = names();
+        for (own, make) in OWN {
+            let own = own(names);
+            if name.is(own) || name.equals(own)? {
+                return match make(self, life)? {
+                    Some(value) => {
+                        known.dict_set(own, &value)?;
+                        Ok(value)
+                    }
+                    // asyncio knows the key, and None is the answer.
+                    None => Ok(none()),
+                };
             }
         }
-        known.method(&names().get, &[name, &default])
+        Ok(default)
     }
 
     /// Does the kernel know where all goes that is sent? Where the other end has no name, as in a pair of Unix
