@@ -34,6 +34,10 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
+class DerivedSocket(socket.socket):
+    """Not the class whose descriptors are read where they stand."""
+
+
 class Place:
     """A server that is there at times, and then again at the same address."""
 
@@ -223,9 +227,10 @@ def test_every_byte_reaches_the_connection_it_was_meant_for(run: Run, tmp_path: 
 
 
 @pytest.mark.saburo_only
+@pytest.mark.parametrize("whose", [socket.socket, DerivedSocket])
 @pytest.mark.parametrize("use", ["write", "write_much", "write_eof", "read_again", "close"])
 def test_a_socket_closed_behind_its_transport_is_no_way_into_another_connection(
-    run: Run, use: str
+    run: Run, use: str, whose: type[socket.socket]
 ) -> None:
     """Whoever gave the socket has closed it, and the next connection has its number. asyncio
     refuses the bytes as well, but takes the next connection out of the selector."""
@@ -240,6 +245,7 @@ def test_a_socket_closed_behind_its_transport_is_no_way_into_another_connection(
 
         server = await loop.create_server(accept, "127.0.0.1", 0)
         ours, theirs = socket.socketpair()
+        ours = whose(fileno=ours.detach())
         transport, protocol = await loop.create_connection(Recorder, sock=ours)
         if use == "read_again":
             transport.pause_reading()

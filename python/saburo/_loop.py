@@ -221,8 +221,8 @@ class Loop(
             self.close()
 
 
-# The interpreter calls directly only what stands in an object's very class; for what is inherited
-# it goes through all the bases each time, which is half of what a short call such as time() costs.
+# The interpreter calls directly only what stands in an object's very class. For what is inherited
+# it goes through all the bases each time: half of what a short call such as time() costs.
 _saburo.bequeath_methods(Loop)
 
 

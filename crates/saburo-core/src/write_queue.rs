@@ -206,12 +206,22 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
 
     #[inline]
     fn send(&self, way: &Way, fd: RawFd) -> io::Result<usize> {
-        let first = &self.pieces[0].as_ref()[self.gone..];
-        if self.pieces.len() == 1 {
-            return (way.one)(fd, first);
+        match self.pieces.len() {
+            1 => (way.one)(fd, self.first()),
+            // Laying out the places for many costs more than filling a few.
+            2..=FEW => self.send_together::<FEW>(way, fd),
+            _ => self.send_together::<AT_ONCE>(way, fd),
         }
-        let mut slices = [IoSlice::new(&[]); AT_ONCE];
-        slices[0] = IoSlice::new(first);
+    }
+
+    #[inline]
+    fn first(&self) -> &[u8] {
+        &self.pieces[0].as_ref()[self.gone..]
+    }
+
+    fn send_together<const PLACES: usize>(&self, way: &Way, fd: RawFd) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); PLACES];
+        slices[0] = IoSlice::new(self.first());
         let mut count = 1;
         for (slice, piece) in slices[1..].iter_mut().zip(self.pieces.iter().skip(1)) {
             *slice = IoSlice::new(piece.as_ref());
@@ -259,5 +269,7 @@ const PIPE: Way = Way { one: pipe::write, many: pipe::write_vectored };
 
 /// Pieces in one system call. The kernel takes up to 1024; the array lies on the stack.
 const AT_ONCE: usize = 128;
+/// What is usual, if it is more than one.
+const FEW: usize = 8;
 /// Places kept by an empty queue.
 const KEPT: usize = 4;

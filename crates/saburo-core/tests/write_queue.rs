@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use proptest::prelude::*;
 use saburo_core::WriteQueue;
@@ -88,4 +88,21 @@ fn what_a_dead_peer_did_not_take_is_handed_back() {
     assert!(queue.flush(ours.as_raw_fd(), |_| panic!("nothing has left")).is_err());
     assert_eq!(queue.take(), ["one", "two"]);
     assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn as_many_pieces_as_the_array_has_places_for_leave_in_one_call() {
+    // There each call is a message.
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    for count in (1..=20).chain([127, 128]) {
+        let mut queue: WriteQueue<Vec<u8>> = WriteQueue::new();
+        let whole: Vec<u8> = (0..count).collect();
+        whole.iter().for_each(|&number| queue.push(vec![number]));
+        let mut done = Vec::new();
+        queue.flush(ours.as_raw_fd(), |piece| done.extend(piece)).unwrap();
+        assert_eq!(done, whole);
+        let mut buffer = [0; 256];
+        let received = theirs.recv(&mut buffer).unwrap();
+        assert_eq!(buffer[..received], whole);
+    }
 }

@@ -191,8 +191,10 @@ pub(super) fn flush_gathered(this: &Instance<Loop>) -> Res<()> {
 
 fn flush(this: &Instance<Loop>) -> Res<()> {
     let mut done: Res<()> = Ok(());
+    let mut batch = Vec::new();
     loop {
-        let mut batch = std::mem::take(&mut *this.gathering.borrow_mut());
+        // Emptied by the round before: its memory serves the next turn.
+        std::mem::swap(&mut batch, &mut *this.gathering.borrow_mut());
         if batch.is_empty() {
             return done;
         }
@@ -210,11 +212,6 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
             };
         }
         batch.clear();
-        let mut gathering = this.gathering.borrow_mut();
-        if gathering.capacity() == 0 {
-            // Its memory serves the next turn.
-            *gathering = batch;
-        }
     }
 }
 

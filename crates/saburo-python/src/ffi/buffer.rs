@@ -134,17 +134,19 @@ pub(crate) fn bytearray(data: &[u8]) -> Res<Obj> {
 /// Lends the bytes of an object to `look`, which must run no Python. BufferError or TypeError for one that
 /// has none, or not in a row.
 pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
-    let view = View::of(object)?;
-    // SAFETY: the view describes this many bytes; while it is held they stay where they are, and nobody
+    let mut place = MaybeUninit::zeroed();
+    let loan = Loan::of(&mut place, object, ffi::PyBUF_SIMPLE)?;
+    // SAFETY: the loan describes this many bytes; while it is held they stay where they are, and nobody
     // writes to them, as no Python runs.
-    Ok(look(unsafe { std::slice::from_raw_parts(view.start(), view.len()) }))
+    Ok(look(unsafe { std::slice::from_raw_parts(start(loan.0), loan.0.len as usize) }))
 }
 
 /// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the words
 /// of a function of Python's that does so with its `argument`.
 pub(crate) fn lend_mut<R>(object: &Object, argument: &str, fill: impl FnOnce(&mut [u8]) -> R) -> Res<R> {
-    let view = match View::writable(object) {
-        Ok(view) => view,
+    let mut place = MaybeUninit::zeroed();
+    let loan = match Loan::of(&mut place, object, ffi::PyBUF_WRITABLE) {
+        Ok(loan) => loan,
         Err(raised) => {
             raised.swallow();
             let class = class_name(object);
@@ -153,7 +155,7 @@ pub(crate) fn lend_mut<R>(object: &Object, argument: &str, fill: impl FnOnce(&mu
         }
     };
     // SAFETY: as above, and writable; `fill` is the only code that runs, so it has the only access.
-    Ok(fill(unsafe { std::slice::from_raw_parts_mut(view.start(), view.len()) }))
+    Ok(fill(unsafe { std::slice::from_raw_parts_mut(start(loan.0), loan.0.len as usize) }))
 }
 
 /// The name of an object's class as the interpreter's own errors tell it: with its module if it is written in C.
@@ -185,6 +187,36 @@ pub(crate) fn lend_text<R>(object: &Object, look: impl FnOnce(&str) -> R) -> Opt
     }
 }
 
+/// A buffer of Python's for the length of a call.
+struct Loan<'a>(&'a mut ffi::Py_buffer);
+
+impl<'a> Loan<'a> {
+    fn of(
+        place: &'a mut MaybeUninit<ffi::Py_buffer>,
+        object: &Object,
+        flags: std::ffi::c_int,
+    ) -> Res<Loan<'a>> {
+        // SAFETY: a live object, and room for the view, which is filled where the answer is 0. It stays at its
+        // place until it is released, because it is borrowed and some exporters point into it.
+        unsafe {
+            Raised::check(ffi::PyObject_GetBuffer(object.as_ptr(), place.as_mut_ptr(), flags))?;
+            Ok(Loan(place.assume_init_mut()))
+        }
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        // SAFETY: filled by PyObject_GetBuffer, and released once.
+        unsafe { ffi::PyBuffer_Release(self.0) }
+    }
+}
+
+/// Where it begins; never null, as slices ask for.
+fn start(view: &ffi::Py_buffer) -> *mut u8 {
+    if view.buf.is_null() { std::ptr::NonNull::dangling().as_ptr() } else { view.buf.cast() }
+}
+
 /// A buffer of Python's while we hold it: it cannot be resized.
 pub(crate) struct View(Box<ffi::Py_buffer>);
 
@@ -202,7 +234,7 @@ impl View {
     /// Its bytes, for what runs without the interpreter.
     pub(crate) fn stretch(&self) -> Stretch<'_> {
         // SAFETY: the view describes this many bytes, which stay where they are while it is held.
-        unsafe { Stretch::new(self.start(), self.len(), self.0.readonly == 0) }
+        unsafe { Stretch::new(start(&self.0), self.0.len as usize, self.0.readonly == 0) }
     }
 
     fn with(object: &Object, flags: std::ffi::c_int) -> Res<View> {
@@ -213,15 +245,6 @@ impl View {
             Raised::check(ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags))?;
             Ok(View(Box::from_raw(Box::into_raw(view).cast())))
         }
-    }
-
-    fn len(&self) -> usize {
-        self.0.len as usize
-    }
-
-    /// Never null, as slices ask for.
-    fn start(&self) -> *mut u8 {
-        if self.0.buf.is_null() { std::ptr::NonNull::dangling().as_ptr() } else { self.0.buf.cast() }
     }
 }
 

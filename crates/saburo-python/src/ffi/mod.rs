@@ -27,6 +27,7 @@ mod module;
 mod object;
 mod python;
 mod slot;
+mod socket_layout;
 #[cfg(Py_3_14)]
 mod thread_state;
 mod weak;
@@ -47,6 +48,7 @@ pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,
 };
 pub(crate) use slot::Slot;
+pub(crate) use socket_layout::SocketLayout;
 #[cfg(Py_3_14)]
 pub(crate) use thread_state::RunningTask;
 pub(crate) use weak::Weak;

@@ -266,7 +266,12 @@ impl Object {
             if ffi::PyFloat_CheckExact(self.as_ptr()) != 0 {
                 return Ok(ffi::PyFloat_AS_DOUBLE(self.as_ptr()));
             }
-            ffi::PyFloat_AsDouble(self.as_ptr())
+            if ffi::PyLong_CheckExact(self.as_ptr()) != 0 {
+                // The same without making a float.
+                ffi::PyLong_AsDouble(self.as_ptr())
+            } else {
+                ffi::PyFloat_AsDouble(self.as_ptr())
+            }
         };
         if value == -1.0 {
             Raised::if_occurred()?
@@ -457,7 +462,6 @@ impl Object {
     }
 
     /// `self.get(key)` of a dict.
-    #[cfg(not(Py_3_14))]
     pub(crate) fn dict_get(&self, key: &Object) -> Res<Option<Obj>> {
         // SAFETY: both live; a borrowed reference, or null with or without an exception.
         unsafe {

@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, Visit, builtin, int, mapping, none, raise};
+use crate::ffi::{
+    Args, Instance, Obj, Object, Params, Res, Slot, SocketLayout, Visit, builtin, int, mapping, none, raise,
+};
 use crate::names::{Names, names};
 
 use super::address::{self, Family};
@@ -68,14 +70,15 @@ impl Endpoint {
 
     /// Gives up the descriptor's number if it is not the socket's any more: somebody else has the `socket`
     /// too, and has closed it without a word to us. The number means nothing then, or another connection.
-    /// Asked before anything is done with it; costs a call only while others have the `socket`.
+    /// Asked before anything is done with it.
     #[inline]
     pub(super) fn check(&self, life: &Life, event_loop: &Loop, transport: &Object) {
         if let Some(socket) = self.socket.get()
             // The slot's reference, and the one in hand.
             && socket.references() > 2
+            && !has(&socket, life.fd.get())
         {
-            ask(&socket, life, event_loop, transport);
+            give_up(life, event_loop, transport);
         }
     }
 
@@ -91,23 +94,24 @@ impl Endpoint {
         let [Some(name), default] = args.bind(&PARAMS)? else { unreachable!("one is required") };
         let default = default.map_or_else(none, Object::to_obj);
         let known = self.known()?;
-        if !known.contains(name)? {
-            let names = names();
-            for (own, make) in OWN {
-                let own = own(names);
-                if name.is(own) || name.equals(own)? {
-                    return match make(self, life)? {
-                        Some(value) => {
-                            known.dict_set(own, &value)?;
-                            Ok(value)
-                        }
-                        // asyncio knows the key, and None is the answer.
-                        None => Ok(none()),
-                    };
-                }
+        if let Some(value) = known.dict_get(name)? {
+            return Ok(value);
+        }
+        let names = names();
+        for (own, make) in OWN {
+            let own = own(names);
+            if name.is(own) || name.equals(own)? {
+                return match make(self, life)? {
+                    Some(value) => {
+                        known.dict_set(own, &value)?;
+                        Ok(value)
+                    }
+                    // asyncio knows the key, and None is the answer.
+                    None => Ok(none()),
+                };
             }
         }
-        known.method(&names().get, &[name, &default])
+        Ok(default)
     }
 
     /// Does the kernel know where all goes that is sent? Where the other end has no name, as in a pair of Unix
@@ -235,13 +239,30 @@ impl Endpoint {
     }
 }
 
-fn ask(socket: &Object, life: &Life, event_loop: &Loop, transport: &Object) {
-    let fd = life.fd.get();
-    match socket.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
-        Ok(number) if number == i64::from(fd) => return,
-        Ok(_) => {}
-        Err(raised) => raised.swallow(),
+/// Is this the socket's descriptor?
+#[inline]
+fn has(socket: &Object, fd: RawFd) -> bool {
+    match SocketLayout::of(&names().class_socket).and_then(|layout| layout.descriptor(socket)) {
+        Some(descriptor) => descriptor == fd,
+        None => says_it_has(socket, fd),
     }
+}
+
+/// The same of one that we cannot look into.
+#[cold]
+fn says_it_has(socket: &Object, fd: RawFd) -> bool {
+    match socket.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
+        Ok(number) => number == i64::from(fd),
+        Err(raised) => {
+            raised.swallow();
+            false
+        }
+    }
+}
+
+#[cold]
+fn give_up(life: &Life, event_loop: &Loop, transport: &Object) {
+    let fd = life.fd.get();
     event_loop.unwatch_transport(fd, Direction::Read, transport);
     event_loop.unwatch_transport(fd, Direction::Write, transport);
     life.fd.set(-1);

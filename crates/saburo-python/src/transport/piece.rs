@@ -24,7 +24,7 @@ impl AsRef<[u8]> for Piece {
 
 /// Up to this many bytes, copying costs less than another entry of a vectored call.
 pub(super) const SMALL: usize = 512;
-/// Copies go into blocks of this size.
+/// Copies go into blocks of up to this size.
 const BLOCK: usize = 4096;
 
 /// Appends to the queue, copying what is small.
@@ -39,17 +39,34 @@ pub(super) fn push(queue: &mut WriteQueue<Piece>, bytes: Bytes) {
 
 /// Appends a copy to the queue.
 pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) {
+    // The first copy takes what it needs: as a rule it is the only one.
+    let room = if queue.is_empty() { 0 } else { BLOCK };
     let mut copied = false;
-    queue.extend_last(|last| match last {
-        Piece::Copied(block) if block.len() + data.len() <= BLOCK => {
-            block.extend_from_slice(data);
-            copied = true;
-            data.len()
+    queue.extend_last(|last| {
+        let whole = last.as_ref().len() + data.len();
+        match last {
+            _ if whole > BLOCK => return 0,
+            Piece::Copied(block) => {
+                if whole > block.capacity() {
+                    // Whoever has written this often goes on.
+                    block.reserve_exact(if whole <= SMALL { SMALL } else { BLOCK } - block.len());
+                }
+                block.extend_from_slice(data);
+            }
+            // A head and a body, say: both in one are sent by a simpler call.
+            Piece::Bytes(first) if first.as_ref().len() <= SMALL => {
+                let mut both = Vec::with_capacity(whole.max(SMALL));
+                both.extend_from_slice(first.as_ref());
+                both.extend_from_slice(data);
+                *last = Piece::Copied(both);
+            }
+            Piece::Bytes(_) => return 0,
         }
-        _ => 0,
+        copied = true;
+        data.len()
     });
     if !copied {
-        let mut block = Vec::with_capacity(BLOCK.max(data.len()));
+        let mut block = Vec::with_capacity(room.max(data.len()));
         block.extend_from_slice(data);
         queue.push(Piece::Copied(block));
     }

@@ -142,9 +142,18 @@ fn in_vain(this: &StreamTransport) -> Res<()> {
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
 /// that only the rest is copied. How many bytes it has.
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
-    let written = lend(data, <[u8]>::len)?;
-    let large = written > this.flow.high.get();
-    if large && !this.waiting_for_room.get() {
+    let high = this.flow.high.get();
+    let (written, copied) = lend(data, |bytes| {
+        let copied = bytes.len() <= high;
+        if copied {
+            piece::copy(&mut this.queue.borrow_mut(), bytes);
+        }
+        (bytes.len(), copied)
+    })?;
+    if copied {
+        return Ok(written);
+    }
+    if !this.waiting_for_room.get() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
             return Ok(written);
@@ -153,7 +162,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     let failed = lend(data, |bytes| {
         let mut queue = this.queue.borrow_mut();
         let mut rest = bytes;
-        if large && queue.is_empty() {
+        if queue.is_empty() {
             match net::send(this.fd.get(), bytes) {
                 Ok(sent) => rest = &bytes[sent..],
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
