@@ -18,6 +18,9 @@ use super::Future;
 pub(crate) enum Callback {
     /// A function, and the context to call it in.
     Call(Obj, Context),
+    /// A stream's protocol, whose `_handler_done` is called in the context. It is bound when the time comes: until
+    /// then each connection would have one more object.
+    HandlerDone(Obj, Context),
     /// A task of the same loop that awaits the future.
     Wake(Own<Task>),
     /// The watch of a descriptor, which ends with the future.
@@ -95,8 +98,8 @@ impl Callbacks {
 impl Callback {
     fn visit(&self, visit: &mut Visit<'_>) {
         match self {
-            Callback::Call(function, context) => {
-                visit.object(function);
+            Callback::Call(object, context) | Callback::HandlerDone(object, context) => {
+                visit.object(object);
                 visit.object(context.as_object());
             }
             Callback::Wake(task) => visit.object(task.as_object()),
@@ -107,8 +110,9 @@ impl Callback {
     /// Is it this very entry? A function that was added twice has a context of its own each time.
     fn is(&self, entry: &Callback) -> bool {
         match (self, entry) {
-            (Callback::Call(function, context), Callback::Call(entry, theirs)) => {
-                function.is(entry) && context.as_object().is(theirs.as_object())
+            (Callback::Call(object, context), Callback::Call(entry, theirs))
+            | (Callback::HandlerDone(object, context), Callback::HandlerDone(entry, theirs)) => {
+                object.is(entry) && context.as_object().is(theirs.as_object())
             }
             (Callback::Wake(task), Callback::Wake(entry)) => task.as_object().is(entry.as_object()),
             _ => false,
@@ -119,6 +123,9 @@ impl Callback {
     fn parts(&self) -> Res<Option<(Obj, Obj)>> {
         Ok(match self {
             Callback::Call(function, context) => Some((function.clone(), context.clone().into_obj())),
+            Callback::HandlerDone(protocol, context) => {
+                Some((protocol.attr(&names().handler_done)?, context.clone().into_obj()))
+            }
             Callback::Wake(task) => {
                 Some((TaskWakeup::of(task)?.into_obj(), task.context().map_or_else(none, Context::into_obj)))
             }
@@ -129,7 +136,15 @@ impl Callback {
 
 /// Adds a function; if the future is done it is called soon.
 pub(super) fn add(this: &Instance<Future>, function: Obj, context: Context) -> Res<()> {
-    let callback = Callback::Call(function, context);
+    enter(this, Callback::Call(function, context))
+}
+
+/// Adds the `_handler_done` of a stream's protocol.
+pub(crate) fn add_handler_done(this: &Instance<Future>, protocol: Obj, context: Context) -> Res<()> {
+    enter(this, Callback::HandlerDone(protocol, context))
+}
+
+fn enter(this: &Instance<Future>, callback: Callback) -> Res<()> {
     if this.is_done() {
         return tell(this, callback);
     }
@@ -147,6 +162,7 @@ pub(super) fn remove(this: &Instance<Future>, function: &Object) -> Res<Obj> {
         let is_equal = match &callback {
             // Comparing runs any code; the list may look different afterwards.
             Callback::Call(candidate, _) => candidate.equals(function)?,
+            Callback::HandlerDone(protocol, _) => protocol.attr(&names().handler_done)?.equals(function)?,
             // Only the wake-up object of that very task is equal to a waiting task.
             Callback::Wake(task) => {
                 function.cast_exact::<TaskWakeup>().is_some_and(|wakeup| wakeup.is_of(task))
@@ -234,6 +250,9 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
             event_loop.unwatch(watch, this);
             Ok(())
         }
+        Callback::HandlerDone(protocol, context) => {
+            tell(this, Callback::Call(protocol.attr(&names().handler_done)?, context))
+        }
         Callback::Call(function, context) => {
             // A task that awaits through the generic protocol registered its wake-up object.
             if let Some(task) = TaskWakeup::task_of(&function)
@@ -264,7 +283,7 @@ fn tell_foreign(this: &Instance<Future>, callback: &Callback) -> Res<()> {
 pub(super) fn waiting_tasks(this: &Instance<Future>) -> Vec<Obj> {
     let tasks = this.callbacks.snapshot().into_iter().filter_map(|callback| match callback {
         Callback::Wake(task) => Some(task.into_obj()),
-        Callback::Unwatch(_) => None,
+        Callback::Unwatch(_) | Callback::HandlerDone(..) => None,
         Callback::Call(function, _) => TaskWakeup::task_of(&function).map(Own::into_obj),
     });
     tasks.collect()

@@ -19,7 +19,7 @@ use crate::names::names;
 
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::{FutureIter, step_of as step};
-pub(crate) use callbacks::{Callback, Callbacks};
+pub(crate) use callbacks::{Callback, Callbacks, add_handler_done};
 
 /// A result to come.
 pub(crate) struct Future {

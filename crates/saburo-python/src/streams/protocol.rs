@@ -12,7 +12,9 @@ use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, Weak, builtin,
     list, mapping, raise, string,
 };
+use crate::future;
 use crate::names::names;
+use crate::task::Task;
 
 use super::draining::{self, Kind};
 use super::reader::{self, StreamReader};
@@ -129,9 +131,13 @@ fn serve(
     let task = event_loop.method(&names.create_task, &[&answer])?;
     this.task.set(Some(task.clone()));
     this.accepted.set(Some(transport.to_obj()));
+    // The context that this runs in, which asyncio copies: every connection would have one more.
+    let context = link::context(transport);
+    if let (Some(ours), Some(context)) = (task.cast_exact::<Task>(), &context) {
+        return future::add_handler_done(ours.upcast(), this.as_object().to_obj(), context.clone());
+    }
     let done = this.as_object().attr(&names.handler_done)?;
-    match link::context(transport) {
-        // The context that this runs in, which asyncio copies: every connection would have one more.
+    match &context {
         Some(context) => {
             let args: [&Object; 2] = [&done, context.as_object()];
             task.method_with_names(&names.add_done_callback, &args, Some(&names.kw_context)).map(drop)
