@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import re
+import signal
+import socket
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ import warnings
 from typing import Any
 
 import pytest
-from both_loops import Kind, outcome, turn
+from both_loops import Kind, outcome, run_until, turn
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -171,6 +173,29 @@ def test_a_failing_callbacks_report_tells_where_it_was_scheduled(
     (context,) = reports
     names = [frame.name for frame in context["source_traceback"]]
     assert names[-1] == "test_a_failing_callbacks_report_tells_where_it_was_scheduled"
+
+
+@pytest.mark.parametrize("what", ["reader", "writer", "signal"])
+def test_what_is_called_many_times_tells_where_it_was_added(
+    debug: Loop, reports: list[dict[str, Any]], what: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    number = signal.SIGUSR1 if what == "signal" else ours
+
+    def fail() -> None:
+        getattr(debug, "remove_signal_handler" if what == "signal" else f"remove_{what}")(number)
+        raise LookupError
+
+    with ours, theirs:
+        getattr(debug, "add_signal_handler" if what == "signal" else f"add_{what}")(number, fail)
+        theirs.send(b"news")
+        if what == "signal":
+            signal.raise_signal(signal.SIGUSR1)
+        run_until(debug, lambda: bool(reports))
+    (context,) = reports
+    names = [frame.name for frame in context["source_traceback"]]
+    # asyncio's last frames are its own add_reader and _add_reader.
+    assert "test_what_is_called_many_times_tells_where_it_was_added" in names[-3:]
 
 
 def test_an_unretrieved_exception_tells_where_the_future_was_made(

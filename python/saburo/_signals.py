@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import warnings
+from asyncio.format_helpers import extract_stack
 
 from . import _saburo
 from ._compat import is_coroutine_function, reset_after_fork
@@ -23,12 +24,15 @@ from ._report import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import traceback
     from collections.abc import Callable
     from typing import Any, TypeAlias, TypeVarTuple
 
     _Ts = TypeVarTuple("_Ts")
-    # A callback, its arguments and the context it runs in.
-    _Handler: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]
+    # A callback, its arguments and the context it runs in; in debug mode, where it was added.
+    _Handler: TypeAlias = tuple[
+        Callable[..., object], tuple[Any, ...], contextvars.Context, traceback.StackSummary | None
+    ]
 
 
 class Signals(_saburo.Loop):
@@ -68,7 +72,8 @@ class Signals(_saburo.Loop):
             self._claim_signals()
         except (ValueError, OSError) as error:
             raise RuntimeError(str(error)) from None
-        self._signal_handlers[sig] = (callback, args, contextvars.copy_context())
+        origin = extract_stack(sys._getframe(1)) if self.get_debug() else None
+        self._signal_handlers[sig] = (callback, args, contextvars.copy_context(), origin)
         try:
             # CPython writes into the wakeup fd only for signals that have a handler in Python.
             signal.signal(sig, _noticed)
@@ -108,8 +113,10 @@ class Signals(_saburo.Loop):
             handler = self._signal_handlers.get(number)
             # None: a signal that interests somebody else, or a handler just removed.
             if handler is not None:
-                callback, args, context = handler
-                self.call_soon(callback, *args, context=context)
+                callback, args, context, origin = handler
+                handle = self.call_soon(callback, *args, context=context)
+                if origin is not None:
+                    handle._source_traceback = origin  # type: ignore[attr-defined]
 
     def _claim_signals(self, *, from_others: bool = True) -> None:
         """Raises ValueError on any thread but the main one."""

@@ -231,8 +231,12 @@ pub(crate) fn describe<T: Coroutine>(builder: Builder<T>) -> Builder<T> {
     builder
         .awaits(await_)
         .step(|this| resume(this, None))
-        .one(c"send", send, c"Runs to the next suspension.")
-        .many(c"throw", throw, c"Raises an exception where the coroutine waits.")
+        .one(c"send", send, c"send(value): runs to the next suspension.")
+        .many(
+            c"throw",
+            throw,
+            c"throw(typ, val=None, tb=None, /): raises an exception where the coroutine waits.",
+        )
         .noargs(c"close", close, c"Raises GeneratorExit where the coroutine waits.")
         .repr(|this| string(&format!("<coroutine object {} at {:p}>", this.qualname(), this.as_object())))
         .getter(c"__class__", |_| names().class_coroutine.clone(), c"types.CoroutineType, for isinstance.")

@@ -453,7 +453,7 @@ True";
             .one(
                 c"set_task_factory",
                 set_task_factory,
-                c"Makes create_task call factory(loop, coro, **kwargs); None restores the default.",
+                c"set_task_factory(factory): makes create_task call factory(loop, coro, **kwargs); None restores the default.",
             )
             .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
             .noargs(c"stop", stop, c"Makes run_forever() return at the end of the current turn.")
@@ -466,7 +466,7 @@ True";
                     this.debug.set(enabled.truth()?);
                     Ok(())
                 },
-                c"Switches debug mode.",
+                c"set_debug(enabled): switches debug mode.",
             );
         describe_rest(builder)
     }
@@ -487,12 +487,12 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
         .one(
             c"remove_reader",
             watch::remove_reader,
-            c"Stops watching fd for reading; returns whether it was watched.",
+            c"remove_reader(fd): stops watching fd for reading; returns whether it was watched.",
         )
         .one(
             c"remove_writer",
             watch::remove_writer,
-            c"Stops watching fd for writing; returns whether it was watched.",
+            c"remove_writer(fd): stops watching fd for writing; returns whether it was watched.",
         )
         .one(
             c"_wait_readable",

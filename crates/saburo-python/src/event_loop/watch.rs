@@ -52,6 +52,9 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         this.contexts().copy_current()?,
         this.to_own(),
     );
+    if this.debug() {
+        handle.set_source_traceback(names().extract_stack.call0()?);
+    }
     set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))?;
     if !object.is_int()
         && let Some(registration) = this.registration(fd)

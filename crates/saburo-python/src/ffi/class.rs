@@ -17,6 +17,7 @@ use pyo3_ffi as ffi;
 use super::args::Args;
 use super::compat::trash;
 use super::coroutine::{Sent, stop_iteration};
+use super::docstring::{Takes, docstring};
 use super::error::{Raised, Res, builtin, guarded, raise, shielded};
 use super::object::{Obj, Object, boolean, none, tuple};
 
@@ -470,7 +471,7 @@ impl<T: Class> Builder<T> {
             ml_name: name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::<T, F, A> },
             ml_flags: ffi::METH_NOARGS,
-            ml_doc: doc.as_ptr(),
+            ml_doc: docstring(name, &Takes::Nothing, doc),
         });
         self
     }
@@ -497,7 +498,7 @@ impl<T: Class> Builder<T> {
             ml_name: name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::<T, F, A> },
             ml_flags: ffi::METH_O,
-            ml_doc: doc.as_ptr(),
+            ml_doc: docstring(name, &Takes::One, doc),
         });
         self
     }
@@ -527,7 +528,7 @@ impl<T: Class> Builder<T> {
             ml_name: name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::<T, F, A> },
             ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-            ml_doc: doc.as_ptr(),
+            ml_doc: docstring(name, &Takes::Many, doc),
         });
         self
     }

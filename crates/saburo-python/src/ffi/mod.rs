@@ -20,6 +20,7 @@ mod compat;
 mod context;
 mod context_layout;
 mod coroutine;
+mod docstring;
 mod error;
 mod interpreter;
 mod methods;

@@ -103,9 +103,9 @@ impl Class for FutureIter {
                         Err(Raised::with(stop))
                     }
                 },
-                c"Resumes; what is sent is ignored.",
+                c"send(value): resumes; what is sent is ignored.",
             )
-            .many(c"throw", throw, c"Ends the await with an exception.")
+            .many(c"throw", throw, c"throw(typ, val=None, tb=None, /): ends the await with an exception.")
             .noargs(
                 c"close",
                 |this| {

@@ -538,22 +538,22 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
             .one(
                 c"set_result",
                 |this, value| this.check_initialized().and_then(|()| resolve(this, value.to_obj())),
-                c"Finishes with a result; InvalidStateError if the future is done already.",
+                c"set_result(result): finishes with a result; InvalidStateError if the future is done already.",
             )
             .one(
                 c"set_exception",
                 |this, given| this.check_initialized().and_then(|()| set_exception(this, given)),
-                c"Finishes with an exception; InvalidStateError if the future is done already.",
+                c"set_exception(exception): finishes with an exception; InvalidStateError if the future is done already.",
             )
             .many(
                 c"add_done_callback",
                 add_done_callback,
-                c"Calls callback(future) from the loop once the future is done, or soon if it is.",
+                c"add_done_callback(fn, /, *, context=None): calls fn(future) from the loop once the future is done, or soon if it is.",
             )
             .one(
                 c"remove_done_callback",
                 |this, callback| this.check_initialized().and_then(|()| callbacks::remove(this, callback)),
-                c"Takes back every callback equal to this one, and returns how many there were.",
+                c"remove_done_callback(fn): takes back every callback equal to this one, and returns how many there were.",
             )
             .many(
                 c"cancel",
@@ -561,7 +561,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
                     this.check_initialized()?;
                     cancel(this, cancel_argument(args)?)
                 },
-                c"Cancels a pending future; returns False if it was done already.",
+                c"cancel(msg=None): cancels a pending future; returns False if it was done already.",
             )
             .noargs(c"cancelled", |this| this.state.get() == State::Cancelled, c"Was it cancelled?")
             .noargs(c"done", |this| this.is_done(), c"Is it cancelled or finished?")

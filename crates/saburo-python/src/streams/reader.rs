@@ -381,7 +381,7 @@ Raises IncompleteReadError where the stream ends before, LimitOverrunError where
             .many(
                 c"readexactly",
                 |this, args| reading::with_count(this, args, Kind::ReadExactly),
-                c"readexactly(n): n bytes; IncompleteReadError, which has those there are, where the stream ends before.",
+                c"readexactly(n): exactly n bytes; IncompleteReadError, which has those there are, where the stream ends before.",
             )
             .async_iter(|this| Ok(this.as_object().to_obj()))
             .async_next(|this| reading::start(this, Kind::Next, None))

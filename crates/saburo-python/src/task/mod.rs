@@ -375,7 +375,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
             .many(
                 c"cancel",
                 |this, args| cancel(this, future::cancel_argument(args)?),
-                c"Asks the task to stop by throwing CancelledError into it; False if it is done already.",
+                c"cancel(msg=None): asks the task to stop by throwing CancelledError into it; False if it is done already.",
             )
             .noargs(
                 c"cancelling",
@@ -388,14 +388,14 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                 |_, _| -> Res<()> {
                     raise(builtin::runtime_error(), "Task does not support set_result operation")
                 },
-                c"A task's result comes from its coroutine: RuntimeError.",
+                c"set_result(result): a task's result comes from its coroutine: RuntimeError.",
             )
             .one(
                 c"set_exception",
                 |_, _| -> Res<()> {
                     raise(builtin::runtime_error(), "Task does not support set_exception operation")
                 },
-                c"A task's exception comes from its coroutine: RuntimeError.",
+                c"set_exception(exception): a task's exception comes from its coroutine: RuntimeError.",
             )
             .noargs(c"get_coro", |this| this.coro.get(), c"The coroutine, None once it has ended eagerly.")
             .noargs(
@@ -410,7 +410,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                     this.name.set(Some(plain_name(name)?));
                     Ok::<(), Raised>(())
                 },
-                c"Gives the task a name; anything but a str is converted.",
+                c"set_name(value): gives the task a name; anything but a str is converted.",
             )
             .many(
                 c"get_stack",
@@ -420,7 +420,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                     let [limit] = args.bind(&PARAMS)?;
                     names().task_get_stack.call(&[this.as_object(), limit.unwrap_or(&none())])
                 },
-                c"The frames of the coroutine, or of the traceback once it has failed; at most `limit`.",
+                c"get_stack(*, limit=None): the frames of the coroutine, or of the traceback once it has failed; at most `limit`.",
             )
             .many(
                 c"print_stack",
@@ -436,7 +436,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                     let args = [this.as_object(), limit.unwrap_or(&nothing), file.unwrap_or(&nothing)];
                     names().task_print_stack.call(&args)
                 },
-                c"Prints get_stack() to `file`, sys.stderr by default.",
+                c"print_stack(*, limit=None, file=None): prints get_stack() to `file`, sys.stderr by default.",
             )
             .repr(|this| future::repr_by(&names().task_repr, this.as_object()));
         describe_internals(builder)

@@ -480,19 +480,23 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
             .one(
                 c"connection_made",
                 connection_made,
-                c"The transport below is connected: the handshake begins.",
+                c"connection_made(transport): the transport below is connected: the handshake begins.",
             )
             .one(
                 c"data_received",
                 data_received,
-                c"The transport below has received `data`, which is ciphertext.",
+                c"data_received(data): the transport below has received `data`, which is ciphertext.",
             )
             .noargs(
                 c"eof_received",
                 eof,
                 c"The peer has closed its end; True if the transport is to stay open.",
             )
-            .one(c"connection_lost", lost, c"The transport below is gone, by `exc` or regularly (None).")
+            .one(
+                c"connection_lost",
+                lost,
+                c"connection_lost(exc): the transport below is gone, by `exc` or regularly (None).",
+            )
             .noargs(c"pause_writing", pause_writing, c"The transport below should get no more for now.")
             .noargs(c"resume_writing", resume_writing, c"The transport below has room again.");
         describe_inside(builder)

@@ -219,11 +219,11 @@ Semantics: asyncio.Transport.";
 
     fn describe(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         let builder = builder
-            .one(c"write", write, c"Sends `data`, which is bytes-like, encrypted; does not wait.")
+            .one(c"write", write, c"write(data): sends `data`, which is bytes-like, encrypted; does not wait.")
             .one(
                 c"writelines",
                 |this, lines| write::write_lines(&*this.protocol()?, lines),
-                c"Sends all of an iterable of bytes-like objects.",
+                c"writelines(list_of_data): sends all of an iterable of bytes-like objects.",
             )
             .noargs(
                 c"write_eof",
@@ -250,12 +250,12 @@ Semantics: asyncio.Transport.";
             .noargs(
                 c"resume_reading",
                 |this| read::resume_reading(&*this.protocol()?),
-                c"Hands what arrives to the protocol again, from the next turn on.",
+                c"set_protocol(protocol): hands what arrives to the protocol again, from the next turn on.",
             )
             .one(
                 c"set_protocol",
                 |this, protocol| this.protocol()?.set_app(protocol),
-                c"Hands what arrives to another protocol from now on.",
+                c"set_protocol(protocol): hands what arrives to another protocol from now on.",
             )
             .noargs(c"get_protocol", |this| Ok(this.protocol()?.app.get()) as Res<_>, c"The protocol.")
             .many(

@@ -225,7 +225,7 @@ True";
             .one(
                 c"set_protocol",
                 |this, protocol| this.protocol.set(Some(protocol.to_obj())),
-                c"Sets the protocol that is called from now on.",
+                c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .getter(c"_pipe", |this| this.pipe.get(), c"The pipe, None once it is closed.")

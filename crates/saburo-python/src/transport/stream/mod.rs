@@ -231,7 +231,7 @@ True";
                 resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
-            .one(c"set_protocol", set_protocol, c"Sets the protocol that is called from now on.")
+            .one(c"set_protocol", set_protocol, c"set_protocol(protocol): sets the protocol that is called from now on.")
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
