@@ -418,6 +418,18 @@ def test_loops_come_and_go(new_loop: Any) -> None:
     assert after[0] - before[0] < 50
 
 
+def test_closing_a_loop_makes_nothing_that_stays(new_loop: Any) -> None:
+    """Test suites look for leaks by comparing what there is before and after a loop's work."""
+    loop = new_loop()
+    loop.run_until_complete(give_later(witness))
+    gc.collect()
+    before = gc.get_objects()
+    loop.close()
+    after = gc.get_objects()
+    known = {id(each) for each in [*before, before, after]}
+    assert [each for each in after if id(each) not in known] == []
+
+
 @pytest.mark.parametrize("work", [call_soon, tasks, combinators, cancelled_tasks, sockets, readers])
 def test_memory_does_not_grow(loop: Loop, work: Callable[[Loop], None]) -> None:
     """Also what the collector cannot see: names, buffers, slots of queues."""

@@ -74,8 +74,9 @@ class Children(Signals):
 
     def _dismiss_children(self) -> list[Child]:
         # A loop whose __init__ was not called has none.
-        children = list(vars(self).get("_children", ()))
-        self._children = set()
+        watched: set[Child] = vars(self).get("_children", set())
+        children = list(watched)
+        watched.clear()
         if self._lookout is not None:
             self._lookout.close()
         return children
