@@ -450,9 +450,9 @@ True";
                 schedule::create_task,
                 c"create_task(coro, *, name=None, context=None, **kwargs): runs the coroutine as a Task.",
             )
-            .one(
+            .many(
                 c"set_task_factory",
-                set_task_factory,
+                |this, args| set_task_factory(this, args.sole("Loop.set_task_factory", "factory")?),
                 c"set_task_factory(factory): makes create_task call factory(loop, coro, **kwargs); None restores the default.",
             )
             .noargs(c"get_task_factory", |this| this.task_factory.get(), c"The task factory, None for the default.")
@@ -484,14 +484,14 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             watch::add_writer,
             c"add_writer(fd, callback, *args): calls whenever fd is writable.",
         )
-        .one(
+        .many(
             c"remove_reader",
-            watch::remove_reader,
+            |this, args| watch::remove_reader(this, args.sole("Loop.remove_reader", "fd")?),
             c"remove_reader(fd): stops watching fd for reading; returns whether it was watched.",
         )
-        .one(
+        .many(
             c"remove_writer",
-            watch::remove_writer,
+            |this, args| watch::remove_writer(this, args.sole("Loop.remove_writer", "fd")?),
             c"remove_writer(fd): stops watching fd for writing; returns whether it was watched.",
         )
         .one(

@@ -11,7 +11,7 @@ use super::{Loop, Ready, new_future};
 
 pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let Some((callback, rest)) = args.positional().split_first() else {
-        return missing("call_soon", "callback");
+        return args.placed("BaseEventLoop.call_soon", &["callback"], |args| call_soon(this, args));
     };
     if let Some(task) = wakes_own_task(this, callback) {
         this.push(Ready::Wake(task))?;
@@ -27,7 +27,9 @@ pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 
 pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let Some((callback, rest)) = args.positional().split_first() else {
-        return missing("call_soon_threadsafe", "callback");
+        return args.placed("BaseEventLoop.call_soon_threadsafe", &["callback"], |args| {
+            call_soon_threadsafe(this, args)
+        });
     };
     if this.debug() {
         this.check_usable()?;
@@ -90,7 +92,8 @@ fn wakes_own_task(this: &Instance<Loop>, callback: &Object) -> Option<Own<task::
 
 pub(super) fn call_later(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let &[delay, callback, ref rest @ ..] = args.positional() else {
-        return missing("call_later", if args.positional().is_empty() { "delay" } else { "callback" });
+        return args
+            .placed("BaseEventLoop.call_later", &["delay", "callback"], |args| call_later(this, args));
     };
     if delay.is_none() {
         return raise(builtin::type_error(), "delay must not be None");
@@ -106,7 +109,7 @@ pub(super) fn call_later(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 
 pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let &[when, callback, ref rest @ ..] = args.positional() else {
-        return missing("call_at", if args.positional().is_empty() { "when" } else { "callback" });
+        return args.placed("BaseEventLoop.call_at", &["when", "callback"], |args| call_at(this, args));
     };
     if when.is_none() {
         return raise(builtin::type_error(), "when cannot be None");
@@ -181,7 +184,7 @@ pub(super) fn create_task(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     this.check_usable()?;
     let names = names();
     let &[coro] = args.positional() else {
-        return create_task_misused(args);
+        return create_task_unusually(this, args);
     };
     let factory = this.task_factory.get();
     let eager_factory = factory.as_ref().is_some_and(|factory| names.is_eager_factory(factory));
@@ -255,9 +258,9 @@ fn by_asyncio(this: &Instance<Loop>, coro: &Object, args: Args<'_>) -> Res<Obj> 
 }
 
 #[cold]
-fn create_task_misused<T>(args: Args<'_>) -> Res<T> {
+fn create_task_unusually(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     match args.positional().len() {
-        0 => missing("create_task", "coro"),
+        0 => args.placed("BaseEventLoop.create_task", &["coro"], |args| create_task(this, args)),
         // Counted with self, as Python counts.
         given => raise(
             builtin::type_error(),
@@ -283,12 +286,4 @@ fn check_callback(method: &str, callback: &Object) -> Res<()> {
         );
     }
     Ok(())
-}
-
-#[cold]
-fn missing<T>(method: &str, argument: &str) -> Res<T> {
-    raise(
-        builtin::type_error(),
-        &format!("BaseEventLoop.{method}() missing 1 required positional argument: '{argument}'"),
-    )
 }

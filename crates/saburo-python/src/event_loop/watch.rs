@@ -34,11 +34,8 @@ pub(super) fn add_writer(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
 
 fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>) -> Res<()> {
     let &[fd, callback, ref rest @ ..] = args.positional() else {
-        let missing = if args.positional().is_empty() { "fd" } else { "callback" };
-        return raise(
-            builtin::type_error(),
-            &format!("{method}() missing 1 required positional argument: '{missing}'"),
-        );
+        let function = format!("BaseSelectorEventLoop.{method}");
+        return args.placed(&function, &["fd", "callback"], |args| add(this, method, direction, args));
     };
     this.check_usable()?;
     let object = fd;

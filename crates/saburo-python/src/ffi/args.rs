@@ -3,7 +3,7 @@
 use pyo3_ffi as ffi;
 
 use super::error::{Res, builtin, raise};
-use super::object::Object;
+use super::object::{Object, tuple};
 
 /// Positional arguments, then the values of the keywords named by `names`.
 #[derive(Clone, Copy)]
@@ -73,6 +73,65 @@ impl<'a> Args<'a> {
         })
     }
 
+    /// The one argument, `name`, by position or by keyword.
+    #[inline]
+    pub(crate) fn sole(&self, function: &'static str, name: &'static str) -> Res<&'a Object> {
+        match (self.all, self.names) {
+            (&[only], None) => Ok(only),
+            _ => self.find_sole(function, name),
+        }
+    }
+
+    #[cold]
+    fn find_sole(&self, function: &'static str, name: &'static str) -> Res<&'a Object> {
+        let [only] = self.bind(&Params { function, names: [name], required: 1, positional: 1 })?;
+        Ok(only.expect("bind() has checked what is required"))
+    }
+
+    /// The same call with `names` by position, of which some are not: by keyword, then, or TypeError.
+    #[cold]
+    pub(crate) fn placed<R>(
+        &self,
+        function: &str,
+        names: &[&str],
+        call: impl FnOnce(Args<'_>) -> Res<R>,
+    ) -> Res<R> {
+        let mut places: Vec<Option<&Object>> = self.positional().iter().copied().map(Some).collect();
+        places.resize(names.len().max(places.len()), None);
+        let (mut other_names, mut others) = (Vec::new(), Vec::new());
+        for (given, value) in self.keywords() {
+            let Some(index) = names.iter().position(|name| spells(given, name)) else {
+                other_names.push(given);
+                others.push(value);
+                continue;
+            };
+            if places[index].replace(value).is_some() {
+                return multiple(function, names[index]);
+            }
+        }
+        let missing: Vec<String> = names
+            .iter()
+            .zip(&places)
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| format!("'{name}'"))
+            .collect();
+        if !missing.is_empty() {
+            let (count, plural) = (missing.len(), if missing.len() == 1 { "" } else { "s" });
+            let missing = missing.join(" and ");
+            return raise(
+                builtin::type_error(),
+                &format!("{function}() missing {count} required positional argument{plural}: {missing}"),
+            );
+        }
+        let positional = places.len();
+        let all: Vec<&Object> = places.into_iter().flatten().chain(others).collect();
+        let tuple = match other_names.is_empty() {
+            true => None,
+            false => Some(tuple(other_names.into_iter())?),
+        };
+        call(Args { all: &all, positional, names: tuple.as_deref() })
+    }
+
     /// The value of keyword `name` where it is the only keyword allowed; TypeError for any other.
     #[inline]
     pub(crate) fn only_keyword(&self, function: &str, name: &str) -> Res<Option<&'a Object>> {
@@ -95,13 +154,7 @@ impl<'a> Args<'a> {
     pub(crate) fn bind<const N: usize>(&self, params: &Params<N>) -> Res<[Option<&'a Object>; N]> {
         let mut bound = [None; N];
         if self.positional > params.positional {
-            return raise(
-                builtin::type_error(),
-                &format!(
-                    "{}() takes {} positional arguments but {} were given",
-                    params.function, params.positional, self.positional
-                ),
-            );
+            return too_many(params, self.positional);
         }
         for (place, value) in bound.iter_mut().zip(self.positional()) {
             *place = Some(*value);
@@ -111,13 +164,7 @@ impl<'a> Args<'a> {
                 return unexpected(params.function, given);
             };
             if bound[index].is_some() {
-                return raise(
-                    builtin::type_error(),
-                    &format!(
-                        "{}() got multiple values for argument '{}'",
-                        params.function, params.names[index]
-                    ),
-                );
+                return multiple(params.function, params.names[index]);
             }
             bound[index] = Some(value);
         }
@@ -147,6 +194,25 @@ fn spells(given: &Object, name: &str) -> bool {
         }
         std::slice::from_raw_parts(text.cast::<u8>(), length as usize) == name.as_bytes()
     }
+}
+
+/// Counted with self, as Python counts.
+#[cold]
+fn too_many<T, const N: usize>(params: &Params<N>, given: usize) -> Res<T> {
+    let most = params.positional + 1;
+    let range = match params.required.min(params.positional) + 1 {
+        least if least < most => format!("from {least} to {most}"),
+        _ => most.to_string(),
+    };
+    let arguments = if most == 1 { "argument" } else { "arguments" };
+    raise(
+        builtin::type_error(),
+        &format!("{}() takes {range} positional {arguments} but {} were given", params.function, given + 1),
+    )
+}
+
+fn multiple<T>(function: &str, name: &str) -> Res<T> {
+    raise(builtin::type_error(), &format!("{function}() got multiple values for argument '{name}'"))
 }
 
 fn unexpected<T>(function: &str, given: &Object) -> Res<T> {

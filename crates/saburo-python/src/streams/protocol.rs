@@ -435,12 +435,25 @@ b'hello'";
     fn describe(builder: Builder<StreamReaderProtocol>) -> Builder<StreamReaderProtocol> {
         let builder = builder
             .init(init)
-            .one(c"connection_made", connection_made, c"connection_made(transport): the connection is there.")
-            .one(c"data_received", data_received, c"data_received(data): these bytes have come.")
+            .many(
+                c"connection_made",
+                |this, args| {
+                    connection_made(this, args.sole("StreamReaderProtocol.connection_made", "transport")?)
+                },
+                c"connection_made(transport): the connection is there.",
+            )
+            .many(
+                c"data_received",
+                |this, args| data_received(this, args.sole("StreamReaderProtocol.data_received", "data")?),
+                c"data_received(data): these bytes have come.",
+            )
             .noargs(c"eof_received", eof_received, c"The other side sends no more.")
-            .one(
+            .many(
                 c"connection_lost",
-                |this, error| connection_lost(this, (!error.is_none()).then_some(error)),
+                |this, args| {
+                    let error = args.sole("StreamReaderProtocol.connection_lost", "exc")?;
+                    connection_lost(this, (!error.is_none()).then_some(error))
+                },
                 c"connection_lost(exc): the connection is no more.",
             )
             .noargs(c"pause_writing", pause_writing, c"The transport has too much to send.")

@@ -385,7 +385,7 @@ Raises IncompleteReadError where the stream ends before, LimitOverrunError where
             )
             .async_iter(|this| Ok(this.as_object().to_obj()))
             .async_next(|this| reading::start(this, Kind::Next, None))
-            .one(c"feed_data", feed_data, c"feed_data(data): has been received.")
+            .many(c"feed_data", |this, args| feed_data(this, args.sole("StreamReader.feed_data", "data")?), c"feed_data(data): has been received.")
             .noargs(c"feed_eof", feed_eof, c"Nothing more comes.")
             .noargs(
                 c"at_eof",
@@ -393,8 +393,8 @@ Raises IncompleteReadError where the stream ends before, LimitOverrunError where
                 c"Has everything been read, and will nothing more come?",
             )
             .noargs(c"exception", |this| this.exception.get(), c"What reading raises, None for nothing.")
-            .one(c"set_exception", set_exception, c"set_exception(exc): reading raises it from now on.")
-            .one(c"set_transport", set_transport, c"set_transport(transport): what is paused and resumed.");
+            .many(c"set_exception", |this, args| set_exception(this, args.sole("StreamReader.set_exception", "exc")?), c"set_exception(exc): reading raises it from now on.")
+            .many(c"set_transport", |this, args| set_transport(this, args.sole("StreamReader.set_transport", "transport")?), c"set_transport(transport): what is paused and resumed.");
         describe_internals(builder)
     }
 }

@@ -201,10 +201,14 @@ b'hello'";
         let builder = builder
             .init(init)
             .repr(repr)
-            .one(c"write", |this, data| link::write(&this.transport(), data), c"write(data): sends bytes, as soon as it can.")
-            .one(
+            .many(
+                c"write",
+                |this, args| link::write(&this.transport(), args.sole("StreamWriter.write", "data")?),
+                c"write(data): sends bytes, as soon as it can.",
+            )
+            .many(
                 c"writelines",
-                |this, data| link::writelines(&this.transport(), data),
+                |this, args| link::writelines(&this.transport(), args.sole("StreamWriter.writelines", "data")?),
                 c"writelines(data): sends each of several.",
             )
             .noargs(

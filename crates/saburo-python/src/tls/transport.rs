@@ -219,10 +219,13 @@ Semantics: asyncio.Transport.";
 
     fn describe(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         let builder = builder
-            .one(c"write", write, c"write(data): sends `data`, which is bytes-like, encrypted; does not wait.")
-            .one(
+            .many(c"write", |this, args| write(this, args.sole("SSLTransport.write", "data")?), c"write(data): sends `data`, which is bytes-like, encrypted; does not wait.")
+            .many(
                 c"writelines",
-                |this, lines| write::write_lines(&*this.protocol()?, lines),
+                |this, args| {
+                    let lines = args.sole("SSLTransport.writelines", "list_of_data")?;
+                    write::write_lines(&*this.protocol()?, lines)
+                },
                 c"writelines(list_of_data): sends all of an iterable of bytes-like objects.",
             )
             .noargs(
@@ -250,11 +253,14 @@ Semantics: asyncio.Transport.";
             .noargs(
                 c"resume_reading",
                 |this| read::resume_reading(&*this.protocol()?),
-                c"set_protocol(protocol): hands what arrives to the protocol again, from the next turn on.",
+                c"Hands what arrives to the protocol again, from the next turn on.",
             )
-            .one(
+            .many(
                 c"set_protocol",
-                |this, protocol| this.protocol()?.set_app(protocol),
+                |this, args| {
+                    let protocol = args.sole("SSLTransport.set_protocol", "protocol")?;
+                    this.protocol()?.set_app(protocol)
+                },
                 c"set_protocol(protocol): hands what arrives to another protocol from now on.",
             )
             .noargs(c"get_protocol", |this| Ok(this.protocol()?.app.get()) as Res<_>, c"The protocol.")

@@ -209,9 +209,13 @@ True";
                 resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
-            .one(
+            .many(
                 c"set_protocol",
-                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                |this, args| -> Res<()> {
+                    let protocol = args.sole("DatagramTransport.set_protocol", "protocol")?;
+                    this.protocol.set(Some(protocol.to_obj()));
+                    Ok(())
+                },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")

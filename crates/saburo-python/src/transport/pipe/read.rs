@@ -222,9 +222,13 @@ True";
                 |this| this.resume_reading(this.as_object()),
                 c"Goes on giving the protocol what arrives.",
             )
-            .one(
+            .many(
                 c"set_protocol",
-                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                |this, args| -> Res<()> {
+                    let protocol = args.sole("ReadPipeTransport.set_protocol", "protocol")?;
+                    this.protocol.set(Some(protocol.to_obj()));
+                    Ok(())
+                },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")

@@ -319,15 +319,19 @@ True";
 
     fn describe(builder: Builder<WritePipeTransport>) -> Builder<WritePipeTransport> {
         builder
-            .one(c"write", write, c"write(data): writes bytes, without blocking.")
+            .many(c"write", |this, args| write(this, args.sole("WritePipeTransport.write", "data")?), c"write(data): writes bytes, without blocking.")
             .noargs(c"write_eof", write_eof, c"Closes the pipe after what was written.")
             .noargs(c"can_write_eof", |_| true, c"True.")
             .noargs(c"close", write_eof, c"Closes the pipe once everything has been written.")
             .noargs(c"abort", abort, c"Closes the pipe at once.")
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
-            .one(
+            .many(
                 c"set_protocol",
-                |this, protocol| this.protocol.set(Some(protocol.to_obj())),
+                |this, args| -> Res<()> {
+                    let protocol = args.sole("WritePipeTransport.set_protocol", "protocol")?;
+                    this.protocol.set(Some(protocol.to_obj()));
+                    Ok(())
+                },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")

@@ -209,12 +209,18 @@ True";
 
     fn describe(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
         let builder = builder
-            .one(
+            .many(
                 c"write",
-                write::write,
+                |this, args| write::write(this, args.sole("StreamTransport.write", "data")?),
                 c"write(data): sends bytes, without blocking; those of one turn together.",
             )
-            .one(c"writelines", write::writelines, c"writelines(list_of_data): sends several pieces in one go.")
+            .many(
+                c"writelines",
+                |this, args| {
+                    write::writelines(this, args.sole("StreamTransport.writelines", "list_of_data")?)
+                },
+                c"writelines(list_of_data): sends several pieces in one go.",
+            )
             .noargs(c"write_eof", write::write_eof, c"Sends an end of stream after what was written.")
             .noargs(c"can_write_eof", |_| true, c"True: either direction of a connection can end by itself.")
             .noargs(c"close", end::close, c"Closes the connection once everything written has been sent.")
@@ -231,7 +237,11 @@ True";
                 resume_reading,
                 c"Goes on giving the protocol what arrives.",
             )
-            .one(c"set_protocol", set_protocol, c"set_protocol(protocol): sets the protocol that is called from now on.")
+            .many(
+                c"set_protocol",
+                |this, args| set_protocol(this, args.sole("StreamTransport.set_protocol", "protocol")?),
+                c"set_protocol(protocol): sets the protocol that is called from now on.",
+            )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
