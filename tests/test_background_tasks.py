@@ -193,9 +193,11 @@ def test_a_closed_loop_lets_go_of_its_unfinished_tasks(
     turn(loop)
     loop.close()
     gc.collect()
-    assert reference() is None
     assert seen == ["finalized"]
     assert [context["message"] for context in reports] == ["Task was destroyed but it is pending!"]
+    reports.clear()  # the report has the task, which is seen once more for that
+    gc.collect()
+    assert reference() is None
     assert asyncio.all_tasks(loop) == set()
 
 
@@ -211,8 +213,10 @@ def test_a_closed_loop_lists_the_tasks_that_somebody_has(loop: Loop, reports: li
     assert reports == []
     del task
     gc.collect()
-    assert asyncio.all_tasks(loop) == set()
     assert len(reports) == 1
+    reports.clear()
+    gc.collect()
+    assert asyncio.all_tasks(loop) == set()
 
 
 def test_a_run_ends_its_background_tasks(kind: Kind) -> None:

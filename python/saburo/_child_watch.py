@@ -74,7 +74,7 @@ class Children(Signals):
 
     def _dismiss_children(self) -> list[Child]:
         # A loop whose __init__ was not called has none.
-        watched: set[Child] = vars(self).get("_children", set())
+        watched: set[Child] = getattr(self, "_children", set())
         children = list(watched)
         watched.clear()
         if self._lookout is not None:
