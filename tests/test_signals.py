@@ -60,6 +60,7 @@ def test_ctrl_c_cancels_the_main_task_of_a_run(start_script: StartScript, waitin
     ["", "loop.call_soon(again)", "loop.call_soon(again); loop.add_reader(0, again)"],
     ids=["idle", "busy", "with a descriptor"],
 )
+@pytest.mark.saburo_only  # a busy loop of asyncio 3.14 was once left as if it still ran
 def test_ctrl_c_leaves_run_forever_and_the_loop_stays_usable(
     start_script: StartScript, busy: str
 ) -> None:
