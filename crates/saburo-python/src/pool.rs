@@ -17,8 +17,8 @@ use saburo_core::Alarm;
 
 use crate::event_loop::{Loop, Outstanding, Ready, new_future};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, TypeCell, Visit, aside, builtin,
-    detach, inside, int, raise,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Res, TypeCell, Visit, aside, builtin, detach,
+    inside, int, raise,
 };
 use crate::future::{self, Future};
 use crate::handle::Arguments;
@@ -272,9 +272,7 @@ impl Gate {
 }
 
 fn init(this: &Instance<Pool>, args: Args<'_>) -> Res<()> {
-    const PARAMS: Params<1> = Params { function: "Pool", names: ["limit"], required: 1, positional: 1 };
-    let [limit] = args.bind(&PARAMS)?;
-    let limit = limit.expect("bind() has checked what is required").as_i64()?;
+    let limit = args.sole("Pool", "limit")?.as_i64()?;
     this.limit.set(usize::try_from(limit).unwrap_or(0).max(1));
     Ok(())
 }

@@ -18,8 +18,8 @@ use std::os::fd::RawFd;
 use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, attached_thread,
-    bequeath, builtin, float, int, list, raise,
+    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, bequeath,
+    builtin, float, int, list, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
@@ -248,10 +248,7 @@ impl Loop {
 
 /// `bequeath_methods(heir)`
 pub(crate) fn bequeath_methods(args: Args<'_>) -> Res<()> {
-    const PARAMS: Params<1> =
-        Params { function: "bequeath_methods", names: ["heir"], required: 1, positional: 1 };
-    let [Some(heir)] = args.bind(&PARAMS)? else { unreachable!("it is required") };
-    bequeath::<Loop>(heir)
+    bequeath::<Loop>(args.sole("bequeath_methods", "heir")?)
 }
 
 fn check_running(this: &Instance<Loop>) -> Res<()> {

@@ -121,6 +121,11 @@ impl Life {
         Ok(())
     }
 
+    /// The protocol that is called from now on, where its class makes no difference to the transport.
+    pub(super) fn set_protocol(&self, protocol: &Object) {
+        self.protocol.set(Some(protocol.to_obj()));
+    }
+
     /// Runs what an event brings about, in the transport's context.
     #[inline]
     pub(super) fn within(&self, body: impl FnOnce() -> Res<()>) -> Res<()> {

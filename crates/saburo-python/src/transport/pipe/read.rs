@@ -224,10 +224,9 @@ True";
             )
             .many(
                 c"set_protocol",
-                |this, args| -> Res<()> {
-                    let protocol = args.sole("ReadPipeTransport.set_protocol", "protocol")?;
-                    this.protocol.set(Some(protocol.to_obj()));
-                    Ok(())
+                |this, args| {
+                    args.sole("ReadPipeTransport.set_protocol", "protocol")
+                        .map(|protocol| this.set_protocol(protocol))
                 },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )

@@ -327,11 +327,7 @@ True";
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
             .many(
                 c"set_protocol",
-                |this, args| -> Res<()> {
-                    let protocol = args.sole("WritePipeTransport.set_protocol", "protocol")?;
-                    this.protocol.set(Some(protocol.to_obj()));
-                    Ok(())
-                },
+                |this, args| args.sole("WritePipeTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
