@@ -389,7 +389,7 @@ class Connecting(Sockets, Transports):
         try:
             await waiter
         except BaseException:
-            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception()
+            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception() is not None
             if is_given and not has_failed:
                 self._leave_socket(sock.fileno())
             else:

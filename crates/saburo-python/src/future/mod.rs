@@ -217,16 +217,21 @@ impl Future {
                 self.notice();
                 Err(Raised::raising(&*self.cancelled_error()?))
             }
-            State::Returned | State::Failed => {
-                self.notice();
-                let exception = self.outcome.get().expect("a failed future holds its exception");
-                exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
-                Err(Raised::raising(&exception))
-            }
+            State::Returned | State::Failed => Err(Raised::raising(&*self.failure()?)),
         }
     }
 
-    /// The exception, None if there is none.
+    /// The exception of a future that has failed, to be raised to whoever waits for it: with the traceback it had
+    /// when the future failed, or that of each who has caught it before would be part of it.
+    pub(crate) fn failure(&self) -> Res<Obj> {
+        self.notice();
+        let exception = self.outcome.get().expect("a failed future holds its exception");
+        exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
+        Ok(exception)
+    }
+
+    /// The exception, None if there is none. It is only looked at: somebody may be handling it right now, whose
+    /// traceback it has.
     pub(crate) fn exception(&self) -> Res<Option<Obj>> {
         match self.state.get() {
             State::Pending => raise(&names().invalid_state_error, "Exception is not set."),
@@ -240,11 +245,7 @@ impl Future {
             }
             State::Failed => {
                 self.notice();
-                let exception = self.outcome.get();
-                if let Some(exception) = &exception {
-                    exception.set_traceback(self.rare_opt(|rare| rare.traceback.clone()).as_deref())?;
-                }
-                Ok(exception)
+                Ok(self.outcome.get())
             }
         }
     }

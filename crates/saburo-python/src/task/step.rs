@@ -93,7 +93,9 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
     if let Some(future) = known {
         return match future.state() {
             State::Returned | State::Pending => None,
-            State::Failed | State::Cancelled => future.result().err().map(Raised::take),
+            // Thrown, not raised: what whoever runs the loop is handling is no context of it.
+            State::Failed => Some(future.failure().unwrap_or_else(Raised::take)),
+            State::Cancelled => future.result().err().map(Raised::take),
         };
     }
     awaited.method(&names().result, &[]).err().map(Raised::take)
