@@ -138,7 +138,8 @@ class Reporting(_saburo.Loop):
         # The step of a task says more as the task than as the handle that ran it.
         owner = getattr(getattr(subject, "_callback", None), "__self__", None)
         shown = owner if isinstance(owner, asyncio.Task) else subject
-        logger.warning("Executing %r took %.3f seconds", shown, seconds)
+        # Its words and not itself: a log may keep the record.
+        logger.warning("Executing %s took %.3f seconds", repr(shown), seconds)
 
 
 def _describe(key: str, value: Any) -> str:

@@ -268,6 +268,8 @@ fn close(this: &Instance<Loop>) -> Res<()> {
         return raise(builtin::runtime_error(), "Cannot close a running event loop");
     }
     this.phase.set(Phase::Closed);
+    // A forked child may close what its parent is running.
+    this.reveal_queued();
     // Out of its field first: letting go of what it holds runs code that may look at the loop.
     let core = this.core.borrow_mut().take();
     if let Some(mut core) = core {
@@ -553,7 +555,8 @@ impl Ready {
         match self {
             Ready::Handle(handle) => handle.reveal(),
             Ready::Timer(timer) => timer.reveal(),
-            // Tasks are listed, futures never hidden.
+            Ready::Step(task) | Ready::Wake(task) => task.reveal(),
+            // Futures are never hidden.
             _ => {}
         }
     }

@@ -49,13 +49,15 @@ impl Drop for Running<'_> {
                 raised.unraisable(event_loop.as_object());
             }
         });
-        event_loop.reveal_queued();
         aside(|| event_loop.contexts.end());
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
         if event_loop.phase.get() == Phase::Running {
             event_loop.phase.set(Phase::Idle);
         }
+        // Only now, when what is made is hidden no more: contexts that are let go of may run code that queues
+        // something.
+        event_loop.reveal_queued();
         // Taking the entry out may fail only with the interpreter itself going down.
         aside(|| {
             if let Err(raised) = event_loop.current.leave(event_loop) {
@@ -206,6 +208,8 @@ fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
     let done = run_one(this, ready);
     let seconds = started.elapsed().as_secs_f64();
     if done.is_ok() && seconds >= this.slow_callback_duration.get() {
+        // It may have left the loop just now, and whoever writes the report may keep it.
+        ready.reveal();
         let subject: &Object = ready.object();
         this.as_object().method(&names().report_slow, &[subject, &*float(seconds)?])?;
     }

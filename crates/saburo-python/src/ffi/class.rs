@@ -181,8 +181,9 @@ impl<T: Class> Instance<T> {
         Ok(instance)
     }
 
-    /// Makes an instance that the collector does not see: a cycle through it is not collected. Whoever calls
-    /// this sees to it that the instance is either revealed or reachable for as long as it lives.
+    /// Makes an instance that the collector does not see: a cycle through it is not collected. The caller must
+    /// [`reveal`](Instance::reveal) it once it is in use no longer and somebody else still has it. Nobody need
+    /// think of its finalizer: an instance that is about to be finalized is revealed first.
     #[inline]
     pub(crate) fn alloc_hidden(value: T) -> Res<Own<T>> {
         let cell = T::cell();
@@ -1007,11 +1008,12 @@ unsafe extern "C" fn dealloc<T: Class>(op: *mut ffi::PyObject) {
     // from the collector, emptied, and then either kept for reuse or freed. A class made by
     // PyType_FromSpec is owned by its instances, hence the decref at the end.
     unsafe {
-        if T::FINALIZES
-            && this::<T>(op).value.wants_finalizer()
-            && ffi::PyObject_CallFinalizerFromDealloc(op) < 0
-        {
-            return;
+        if T::FINALIZES && this::<T>(op).value.wants_finalizer() {
+            // A finalizer shows it to Python, which may keep it, in a cycle for example.
+            this::<T>(op).reveal();
+            if ffi::PyObject_CallFinalizerFromDealloc(op) < 0 {
+                return;
+            }
         }
         ffi::PyObject_GC_UnTrack(op.cast());
         trash::free(op, free::<T>);

@@ -42,7 +42,8 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
             aside(|| event_loop.current().leave(event_loop))?;
         }
         if !this.is_private() {
-            // Somebody keeps it, and the loop does no more.
+            // Somebody keeps it, and the loop does no more. Otherwise it goes now, and is revealed if its finalizer
+            // has something to say.
             this.reveal();
         }
     }
@@ -58,6 +59,8 @@ fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
         return Err(raised);
     }
     let exception = raised.take();
+    // The handler may keep it, and it may have left the loop.
+    this.reveal();
     let names = names();
     let message = string("Exception in callback Task.task_step()")?;
     let context = mapping(&[
@@ -79,6 +82,10 @@ pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     let before = current::swap(&event_loop, Some(this.as_object()))?;
     let done = step(this.native_loop().as_deref(), this, error);
+    if this.is_done() {
+        // A loop of ours holds it no longer.
+        this.reveal();
+    }
     aside(|| current::swap(&event_loop, before.as_deref()))?;
     done
 }
