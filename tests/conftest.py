@@ -72,6 +72,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     newer = metafunc.definition.get_closest_marker("as_since")
     if newer is not None and sys.version_info < newer.args:
         kinds = [kind for kind in kinds if kind.is_saburo]
+    if TESTS_ON == "saburo":
+        kinds = [kind for kind in kinds if kind.is_saburo]
     not_built = pytest.mark.skip(reason="SABURO_TESTS_ON=asyncio")
     metafunc.parametrize(
         "kind",

@@ -7,6 +7,7 @@ theirs.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import socket
 import tempfile
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.saburo_only
 
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("saburo")  # before the detector comes, as in programs
     for name in WATCHED:
         genuine = getattr(os, name)
 

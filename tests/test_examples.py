@@ -284,7 +284,8 @@ digest = runpy.run_path({DIGEST!r})
 write_all = digest["write_all"]
 def slow_write(*arguments):
     print("writing", flush=True)
-    open({str(gate)!r}).read()
+    with open({str(gate)!r}) as held_up:
+        held_up.read()
     write_all(*arguments)
 digest["main"].__globals__["write_all"] = slow_write
 sys.exit(digest["main"]())

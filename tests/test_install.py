@@ -44,6 +44,7 @@ def changed(before: dict[str, object]) -> set[str]:
 def restored() -> Iterator[None]:
     """Nothing stays installed, and nothing of asyncio's is changed, whatever a test does."""
     asyncio.new_event_loop().close()  # what asyncio makes when it is first asked is there
+    saburo.new_event_loop().close()  # and what changes with the first loop has changed
     before = everything()
     yield
     saburo.uninstall()

@@ -88,7 +88,7 @@ impl Contexts {
         let vars = self.vars.get();
         if vars.is_some() && context.vars() == vars {
             let mut spare = self.spare.borrow_mut();
-            if spare.len() < AT_MOST {
+            if cfg!(not(saburo_no_reuse)) && spare.len() < AT_MOST {
                 context.hide();
                 spare.push(context);
             }

@@ -156,8 +156,11 @@ impl<T: Class> Instance<T> {
     }
 
     /// How many dead instances are kept.
-    const KEPT_AT_MOST: usize =
-        if T::REUSED { KEPT_BYTES / (size_of::<Instance<T>>() + COLLECTORS_HEAD) } else { 0 };
+    const KEPT_AT_MOST: usize = if T::REUSED && cfg!(not(saburo_no_reuse)) {
+        KEPT_BYTES / (size_of::<Instance<T>>() + COLLECTORS_HEAD)
+    } else {
+        0
+    };
 
     /// Frees dead instances until few are left.
     pub(crate) fn trim() {
