@@ -105,6 +105,26 @@ impl<H> Shared<H> {
         lock(&self.alarm.waker).clone()
     }
 
+    /// In a forked child: one that has all that was posted, and locks that are free. A thread
+    /// that held one of the old locks when the process forked is not here to release it; what
+    /// it was about to post is lost with it.
+    pub(crate) fn after_fork(&self, waker: Arc<Waker>) -> Self {
+        let fresh = Shared::new(waker);
+        if let Ok(mut posted) = self.inbox.list.try_lock() {
+            std::mem::swap(&mut *posted, &mut *lock(&fresh.inbox.list));
+        }
+        if self.bell().has_rung() {
+            fresh.bell().ring();
+        }
+        fresh
+    }
+
+    /// The lock that a thread holds while it wakes the loop.
+    #[cfg(test)]
+    pub(crate) fn hold_alarm(&self) -> MutexGuard<'_, Option<Arc<Waker>>> {
+        lock(&self.alarm.waker)
+    }
+
     /// The core is closed: forget the waker, so that its descriptors can go.
     pub(crate) fn hang_up(&self) {
         lock(&self.alarm.waker).take();

@@ -737,7 +737,8 @@ impl<H> Core<H> {
 
     /// In a forked child that inherited a core and wants to go on with it: a selector and a
     /// waker of its own, watching the same descriptors. The parent's are let go untouched.
-    /// What threads had posted before the fork stays posted.
+    /// What threads had posted before the fork stays posted. What [`shared`](Self::shared) returned
+    /// before is of no use any more.
     ///
     /// # Errors
     ///
@@ -759,8 +760,8 @@ impl<H> Core<H> {
         // The old selector cannot be asked what it still watches: it is the parent's, who may
         // have changed it since, and asking would change it again.
         kernel.renew(&self.reactor, None)?;
-        // Whoever was asleep was another thread, and is not here.
-        self.shared.bell().wake_up();
+        // Whoever was asleep was another thread, and is not here; nor is one that held a lock.
+        self.shared = Arc::new(self.shared.after_fork(kernel.waker.clone()));
         Ok(())
     }
 
@@ -1038,6 +1039,22 @@ mod tests {
         drop(core.close());
         let (_, waker) = wait.kernel.as_ref().unwrap();
         assert_eq!(waker.pending(), 1);
+    }
+
+    #[test]
+    fn a_core_reopened_while_a_thread_held_a_lock_has_free_ones() {
+        let mut core = Core::new(Clock::manual().0).unwrap();
+        let parents = core.shared();
+        parents.post("posted before");
+        // As a thread has them that wakes the loop while another one forks.
+        let held = parents.hold_alarm();
+        core.reopen_after_fork().unwrap();
+        core.collect_due(None);
+        assert_eq!(core.next(), Some("posted before"));
+        assert!(core.shared.bell().fall_asleep());
+        core.shared().wake();
+        core.close();
+        drop(held);
     }
 
     #[test]
