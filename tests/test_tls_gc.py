@@ -246,7 +246,7 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
     import saburo
 
     async def main() -> None:
-        made: Any = saburo._saburo.TlsProtocol.__new__(saburo._saburo.TlsProtocol)
+        made: Any = saburo._saburo.SSLProtocol.__new__(saburo._saburo.SSLProtocol)
         calls: list[Callable[[], object]] = [
             lambda: made.connection_made(asyncio.Transport()),
             made.eof_received,
@@ -268,7 +268,7 @@ def test_a_protocol_of_tls_that_was_never_begun(run: Run) -> None:
         with pytest.raises(TypeError):
             type(made)()
         with pytest.raises(TypeError, match="cannot create"):
-            saburo._saburo.SSLTransport()
+            saburo._saburo._SSLProtocolTransport()
 
     run(main())
 

@@ -16,7 +16,7 @@ import warnings
 
 from . import _saburo
 from ._compat import is_coroutine_function
-from ._pool import Pool
+from ._pool import Pool, usual_number_of_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Executing(_saburo.Loop):
     _default_executor: ThreadPoolExecutor | None = None
     # Made when first needed; the first one stands in for our own where futures are asyncio's.
     _asyncio_pool: ThreadPoolExecutor | None = None
-    _resolver: ThreadPoolExecutor | None = None
+    _resolver: Pool | None = None
     # No job is taken any more; set by shutdown_default_executor() and close().
     _executor_shutdown_called = False
 
@@ -65,7 +65,7 @@ class Executing(_saburo.Loop):
             executor = self._default_executor
             if executor is None and self._native_tasks:
                 if self._pool is None:
-                    self._pool = Pool()
+                    self._pool = Pool(usual_number_of_threads())
                 submitted: asyncio.Future[_T] = self._pool._submit(self, func, *args)
                 return submitted
             if executor is None:
@@ -117,7 +117,7 @@ class Executing(_saburo.Loop):
         if self._pool is not None:
             self._pool.shutdown(wait=False)
         joined = self.create_future()
-        thread = threading.Thread(target=self._join, args=(pools, joined))
+        thread = threading.Thread(target=self._do_shutdown, args=(pools, joined))
         thread.start()
         try:
             async with asyncio.timeout(timeout):
@@ -137,11 +137,10 @@ class Executing(_saburo.Loop):
         self._check_closed()
         self._check_default_executor()
         if self._resolver is None:
-            self._resolver = concurrent.futures.ThreadPoolExecutor(
-                _RESOLVER_THREADS, thread_name_prefix="saburo-resolver"
-            )
-        job = self._resolver.submit(func, *args)
-        return asyncio.wrap_future(job, loop=self)  # type: ignore[arg-type]  # it is a Loop
+            # Their numbers begin where those of the default executor's threads end.
+            self._resolver = Pool(_RESOLVER_THREADS, first_number=usual_number_of_threads())
+        submitted: asyncio.Future[_T] = self._resolver._submit(self, func, *args)
+        return submitted
 
     def _pools(self) -> list[_Closable]:
         pools = (self._pool, self._default_executor, self._asyncio_pool, self._resolver)
@@ -151,8 +150,11 @@ class Executing(_saburo.Loop):
         if self._executor_shutdown_called:
             raise RuntimeError("Executor shutdown has been called")
 
-    def _join(self, pools: list[_Closable], joined: asyncio.Future[None]) -> None:
-        """On a thread of its own: waits for the pools, then tells the loop."""
+    def _do_shutdown(self, pools: list[_Closable], joined: asyncio.Future[None]) -> None:
+        """On a thread of its own: waits for the pools, then tells the loop.
+
+        The thread is named after this function, and so are those of asyncio's loops.
+        """
         try:
             for pool in pools:
                 pool.shutdown(wait=True)

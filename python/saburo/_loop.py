@@ -17,6 +17,7 @@ from ._compat import debug_by_default
 from ._connect import Connecting
 from ._datagram import Datagrams
 from ._generators import AsyncGenerators
+from ._names import take_names
 from ._pipes import Pipes
 from ._registry import remember
 from ._report import logger
@@ -224,6 +225,7 @@ class Loop(
 # The interpreter calls directly only what stands in an object's very class. For what is inherited
 # it goes through all the bases each time: half of what a short call such as time() costs.
 _saburo.bequeath_methods(Loop)
+take_names(Loop, asyncio.SelectorEventLoop)
 
 
 def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:

@@ -18,14 +18,14 @@ _interpreter_ends = False
 
 
 class Pool(_saburo.Pool):
-    """The threads that `run_in_executor(None, …)` and `asyncio.to_thread` use.
+    """The threads that `run_in_executor(None, …)`, `asyncio.to_thread` and name lookups use.
 
-    A thread is made when there is a job and none that waits for one, up to the standard library's
-    number of them.
+    A thread is made when there is a job and none that waits for one, up to `limit` of them.
     """
 
-    def __init__(self) -> None:
-        super().__init__(min(32, _processors() + 4))
+    def __init__(self, limit: int, first_number: int = 0) -> None:
+        super().__init__(limit)
+        self._first_number = first_number
         self._threads: list[threading.Thread] = []
         # Held while a thread is started: it may be in the midst of a job before start() returns.
         self._hiring = threading.RLock()
@@ -44,8 +44,10 @@ class Pool(_saburo.Pool):
                 thread.join()
 
     def _hire(self, number: int) -> None:
-        # The name is asyncio's: people tell threads in a dump by it.
-        thread = threading.Thread(target=self._work, name=f"asyncio_{number}")
+        # The name is asyncio's: people tell threads in a dump by it, and test suites that look for
+        # threads left behind know those that the loop keeps.
+        name = f"asyncio_{self._first_number + number}"
+        thread = threading.Thread(target=self._work, name=name)
         with self._hiring:
             try:
                 thread.start()
@@ -55,10 +57,11 @@ class Pool(_saburo.Pool):
                     self._threads.append(thread)
 
 
-def _processors() -> int:
-    # Since 3.13 those that the process may use.
+def usual_number_of_threads() -> int:
+    """How many a `ThreadPoolExecutor` has at most, where nobody says."""
+    # Since 3.13 by the processors that the process may use.
     count = getattr(os, "process_cpu_count", os.cpu_count)
-    return count() or 1
+    return min(32, (count() or 1) + 4)
 
 
 def _end() -> None:

@@ -1,4 +1,4 @@
-"""ProcessTransport: a child process and its pipes, as asyncio's protocols know them.
+"""A child process and its pipes, as asyncio's protocols know them.
 
 The rule: whatever happens to the child or to a pipe, the protocol hears of it by a callback that is
 queued at that moment; until it has been told of the connection, those callbacks wait in order.
@@ -7,10 +7,12 @@ queued at that moment; until it has been told of the connection, those callbacks
 from __future__ import annotations
 
 import asyncio
+import asyncio.base_subprocess
 import functools
 import signal
 import warnings
 
+from ._names import take_names
 from ._report import logger
 
 TYPE_CHECKING = False
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
     from ._loop import Loop
 
 
-class ProcessTransport(asyncio.SubprocessTransport):
-    """What `subprocess_exec` returns. Semantics: asyncio of Python 3.15, on every version."""
+class _UnixSubprocessTransport(asyncio.SubprocessTransport):
+    """What `subprocess_exec` returns. Semantics: asyncio of Python 3.15, on every version.
+
+    The class is named as asyncio's is, and so are those of its pipes: people know the names from
+    reprs, and hide warnings by them.
+    """
 
     # The loop, the process and the protocol go with connection_lost(); then signals are errors.
     _loop: Loop | None
@@ -48,7 +54,9 @@ class ProcessTransport(asyncio.SubprocessTransport):
         self._closed = False
         pipes = enumerate((process.stdin, process.stdout, process.stderr))
         # Our end of each of the child's descriptors, None until it is connected.
-        self._pipes: dict[int, _Input | None] = {fd: None for fd, pipe in pipes if pipe is not None}
+        self._pipes: dict[int, WriteSubprocessPipeProto | None] = {
+            fd: None for fd, pipe in pipes if pipe is not None
+        }
         # What the protocol is to hear once it has been told of the connection; None from then on.
         self._held_back: list[functools.partial[object]] | None = []
         # connection_lost() is on its way.
@@ -152,11 +160,13 @@ class ProcessTransport(asyncio.SubprocessTransport):
             for fd, pipe in enumerate((process.stdin, process.stdout, process.stderr)):
                 if pipe is None:
                     continue
-                ours: _Input
+                ours: WriteSubprocessPipeProto
                 if fd == 0:
-                    _, ours = await loop.connect_write_pipe(lambda: _Input(self, 0), pipe)
+                    _, ours = await loop.connect_write_pipe(
+                        lambda: WriteSubprocessPipeProto(self, 0), pipe
+                    )
                 else:
-                    factory = functools.partial(_Output, self, fd)
+                    factory = functools.partial(ReadSubprocessPipeProto, self, fd)
                     _, ours = await loop.connect_read_pipe(factory, pipe)
                 self._pipes[fd] = ours
                 if self._closed:
@@ -247,7 +257,10 @@ class ProcessTransport(asyncio.SubprocessTransport):
             self._loop = self._proc = self._protocol = None
 
 
-class _Input(asyncio.BaseProtocol):
+take_names(_UnixSubprocessTransport, asyncio.base_subprocess.BaseSubprocessTransport)
+
+
+class WriteSubprocessPipeProto(asyncio.BaseProtocol):
     """Our end of the child's standard input."""
 
     __slots__ = ("_fd", "_process", "is_lost", "pipe")
@@ -255,8 +268,8 @@ class _Input(asyncio.BaseProtocol):
     # A transport, from connection_made() on.
     pipe: Any
 
-    def __init__(self, process: ProcessTransport, fd: int) -> None:
-        self._process: ProcessTransport | None = process
+    def __init__(self, process: _UnixSubprocessTransport, fd: int) -> None:
+        self._process: _UnixSubprocessTransport | None = process
         self._fd = fd
         self.pipe = None
         self.is_lost = False
@@ -282,7 +295,7 @@ class _Input(asyncio.BaseProtocol):
             self._process._protocol.resume_writing()
 
 
-class _Output(_Input, asyncio.Protocol):
+class ReadSubprocessPipeProto(WriteSubprocessPipeProto, asyncio.Protocol):
     """Our end of the child's standard output or error."""
 
     __slots__ = ()

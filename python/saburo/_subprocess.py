@@ -9,7 +9,7 @@ import asyncio
 import subprocess
 
 from ._child_watch import Children
-from ._process_transport import ProcessTransport
+from ._process_transport import _UnixSubprocessTransport
 from ._report import logger
 
 TYPE_CHECKING = False
@@ -136,7 +136,7 @@ class Subprocesses(Children):
         bufsize: int,
         extra: dict[str, Any] | None = None,
         **kwargs: Any,
-    ) -> ProcessTransport:
+    ) -> _UnixSubprocessTransport:
         # It returns when the child has begun or failed to, a fraction of a millisecond later.
         process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: ASYNC220
             args,
@@ -148,7 +148,7 @@ class Subprocesses(Children):
             **kwargs,
         )
         connected: asyncio.Future[None] = self.create_future()
-        transport = ProcessTransport(
+        transport = _UnixSubprocessTransport(
             self,  # type: ignore[arg-type]  # every instance is a saburo.Loop
             protocol,
             process,

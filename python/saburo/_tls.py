@@ -1,6 +1,6 @@
 """TLS, the cold part: arguments, the default context, and what ends in asyncio's log.
 
-The connection itself is native: `_saburo.TlsProtocol`, which calls the functions below that begin
+The connection itself is native: `_saburo.SSLProtocol`, which calls the functions below that begin
 with log, warn and report. The rule: nothing here is called for a record of a connection in use.
 """
 
@@ -80,7 +80,7 @@ class TransportLayerSecurity(Descriptors):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         call_connection_made: bool = True,
-    ) -> _saburo.TlsProtocol:
+    ) -> _saburo.SSLProtocol:
         """What speaks TLS between a transport, whose protocol it is, and `protocol`.
 
         A client's `sslcontext` of None is a default one. Raises ValueError for a server without a
@@ -94,7 +94,7 @@ class TransportLayerSecurity(Descriptors):
         shutdown_timeout = _positive(
             "ssl_shutdown_timeout", ssl_shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT
         )
-        return _saburo.TlsProtocol(
+        return _saburo.SSLProtocol(
             self,
             protocol,
             sslcontext or _default_context(server_side, server_hostname),

@@ -1,7 +1,7 @@
 """The cold side of a loop's native transports: listening, and what is said of what goes wrong.
 
-The transports themselves are native (`_saburo.StreamTransport` and its like), and so is accepting;
-Python is asked where TLS begins, where something fails, and in debug mode.
+The transports themselves are native (`_saburo._SelectorSocketTransport` and its like), and so is
+accepting; Python is asked where TLS begins, where something fails, and in debug mode.
 """
 
 from __future__ import annotations

@@ -44,8 +44,12 @@ enum Kind {
 
 /// `sock_recv(sock, nbytes)`
 pub(crate) fn recv(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
-    const PARAMS: Params<2> =
-        Params { function: "Loop.sock_recv", names: ["sock", "nbytes"], required: 2, positional: 2 };
+    const PARAMS: Params<2> = Params {
+        function: "BaseSelectorEventLoop.sock_recv",
+        names: ["sock", "nbytes"],
+        required: 2,
+        positional: 2,
+    };
     let [Some(sock), Some(count)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
     if !is_plain(this, sock) {
         return this.as_object().method(&names().any_sock_recv, &[sock, count]);
@@ -55,8 +59,12 @@ pub(crate) fn recv(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 
 /// `sock_recv_into(sock, buf)`
 pub(crate) fn recv_into(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
-    const PARAMS: Params<2> =
-        Params { function: "Loop.sock_recv_into", names: ["sock", "buf"], required: 2, positional: 2 };
+    const PARAMS: Params<2> = Params {
+        function: "BaseSelectorEventLoop.sock_recv_into",
+        names: ["sock", "buf"],
+        required: 2,
+        positional: 2,
+    };
     let [Some(sock), Some(buffer)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
     if !is_plain(this, sock) {
         return this.as_object().method(&names().any_sock_recv_into, &[sock, buffer]);
@@ -66,8 +74,12 @@ pub(crate) fn recv_into(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 
 /// `sock_sendall(sock, data)`
 pub(crate) fn sendall(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
-    const PARAMS: Params<2> =
-        Params { function: "Loop.sock_sendall", names: ["sock", "data"], required: 2, positional: 2 };
+    const PARAMS: Params<2> = Params {
+        function: "BaseSelectorEventLoop.sock_sendall",
+        names: ["sock", "data"],
+        required: 2,
+        positional: 2,
+    };
     let [Some(sock), Some(data)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
     // What can change while it is being sent has to be held on to, as a memoryview does.
     if !is_plain(this, sock) || Bytes::exact(data).is_none() {
@@ -104,9 +116,9 @@ impl Coroutine for SockCoroutine {
 
     fn qualname(&self) -> &'static str {
         match self.kind {
-            Kind::Receive => "Loop.sock_recv",
-            Kind::ReceiveInto => "Loop.sock_recv_into",
-            Kind::SendAll => "Loop.sock_sendall",
+            Kind::Receive => "BaseSelectorEventLoop.sock_recv",
+            Kind::ReceiveInto => "BaseSelectorEventLoop.sock_recv_into",
+            Kind::SendAll => "BaseSelectorEventLoop.sock_sendall",
         }
     }
 

@@ -387,7 +387,7 @@ impl Class for TlsProtocol {
     type Dict = ();
     type Inherited = ();
 
-    const NAME: &'static CStr = c"saburo._saburo.TlsProtocol";
+    const NAME: &'static CStr = c"saburo._saburo.SSLProtocol";
     const DOC: &'static CStr =
         c"TLS between a transport, whose protocol it is, and an application's protocol.
 

@@ -159,7 +159,7 @@ impl Class for TlsTransport {
     type Dict = Dict;
     type Inherited = OneSlot;
 
-    const NAME: &'static CStr = c"saburo.SSLTransport";
+    const NAME: &'static CStr = c"saburo._saburo._SSLProtocolTransport";
     const DOC: &'static CStr = c"A transport that speaks TLS over another one.
 
 What create_connection, create_server and start_tls give for connections with an ssl.SSLContext. Like

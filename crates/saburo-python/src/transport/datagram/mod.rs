@@ -116,14 +116,14 @@ impl Class for DatagramTransport {
     type Dict = Dict;
     type Inherited = OneSlot;
 
-    const NAME: &'static CStr = c"saburo._saburo.DatagramTransport";
+    const NAME: &'static CStr = c"saburo._saburo._SelectorDatagramTransport";
     const DOC: &'static CStr = c"One end of a conversation in datagrams, as loops make them.
 
 An asyncio.DatagramTransport. A datagram is sent, or refused, when sendto() is called; what the kernel has
 no room for waits. All methods are for the loop's thread.
 
 >>> import asyncio, saburo
->>> issubclass(saburo._saburo.DatagramTransport, asyncio.DatagramTransport)
+>>> issubclass(saburo._saburo._SelectorDatagramTransport, asyncio.DatagramTransport)
 True";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;

@@ -71,7 +71,7 @@ fn close(pipe: &Slot) -> Res<()> {
     }
 }
 
-/// `<ReadPipeTransport fd=7 polling>`, and more words about one that is open.
+/// `<_UnixReadPipeTransport fd=7 polling>`, and more words about one that is open.
 fn repr(
     life: &Life,
     transport: &Object,

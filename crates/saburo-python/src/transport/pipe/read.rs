@@ -157,13 +157,13 @@ impl Class for ReadPipeTransport {
     type Dict = Dict;
     type Inherited = OneSlot;
 
-    const NAME: &'static CStr = c"saburo._saburo.ReadPipeTransport";
+    const NAME: &'static CStr = c"saburo._saburo._UnixReadPipeTransport";
     const DOC: &'static CStr = c"The reading end of a pipe, as loops make them.
 
 An asyncio.ReadTransport. All methods are for the loop's thread.
 
 >>> import asyncio, saburo
->>> issubclass(saburo._saburo.ReadPipeTransport, asyncio.ReadTransport)
+>>> issubclass(saburo._saburo._UnixReadPipeTransport, asyncio.ReadTransport)
 True";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;

@@ -258,13 +258,13 @@ impl Class for WritePipeTransport {
     type Dict = Dict;
     type Inherited = OneSlot;
 
-    const NAME: &'static CStr = c"saburo._saburo.WritePipeTransport";
+    const NAME: &'static CStr = c"saburo._saburo._UnixWritePipeTransport";
     const DOC: &'static CStr = c"The writing end of a pipe, as loops make them.
 
 An asyncio.WriteTransport, and, as asyncio's own, an asyncio.Transport. All methods are for the loop's thread.
 
 >>> import asyncio, saburo
->>> issubclass(saburo._saburo.WritePipeTransport, asyncio.WriteTransport)
+>>> issubclass(saburo._saburo._UnixWritePipeTransport, asyncio.WriteTransport)
 True";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;

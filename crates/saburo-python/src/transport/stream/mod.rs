@@ -141,7 +141,7 @@ impl Class for StreamTransport {
     type Dict = Dict;
     type Inherited = OneSlot;
 
-    const NAME: &'static CStr = c"saburo._saburo.StreamTransport";
+    const NAME: &'static CStr = c"saburo._saburo._SelectorSocketTransport";
     const DOC: &'static CStr = c"One connection over TCP or a Unix socket, as loops make them.
 
 An asyncio.Transport. What is written during a turn of the loop leaves in one system call when the turn
@@ -150,7 +150,7 @@ that together; of 256 KiB, if nobody has set the mark and the kernel has room fo
 for the loop's thread.
 
 >>> import asyncio, saburo
->>> issubclass(saburo._saburo.StreamTransport, asyncio.Transport)
+>>> issubclass(saburo._saburo._SelectorSocketTransport, asyncio.Transport)
 True";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
