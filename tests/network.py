@@ -46,6 +46,16 @@ class Echo(Recorder):
         self.transport.write(data)
 
 
+class CountingSocket(socket.socket):
+    """Knows how often it has been closed."""
+
+    closes = 0
+
+    def close(self) -> None:
+        self.closes += 1
+        super().close()
+
+
 def failing() -> Any:
     """A protocol factory that has a bad day."""
     raise ZeroDivisionError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from network import failing
+from network import CountingSocket, failing
 
 Run = Callable[..., Any]
 LOCAL = ("127.0.0.1", 0)
@@ -179,26 +179,23 @@ def test_a_socket_that_is_given(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.saburo_only
-def test_a_cancelled_call_leaves_a_given_socket_with_its_owner(run: Run) -> None:
+@pytest.mark.parametrize("turns", [1, 2])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_cancelled_call_closes_its_socket_once(run: Run, given: bool, turns: int) -> None:
     async def main() -> None:
-        with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            sock.bind(LOCAL)
-            for turns in (1, 2):
-                task = asyncio.create_task(endpoint(sock=sock))
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                await asyncio.sleep(0)
-                assert sock.fileno() != -1
-            task = asyncio.create_task(endpoint(LOCAL))
+        sock = CountingSocket(type=socket.SOCK_DGRAM)
+        sock.bind(LOCAL)
+        call = endpoint(sock=sock) if given else endpoint(LOCAL)
+        task = asyncio.create_task(call)
+        for _ in range(turns):
             await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+        if given:
+            assert (sock.fileno(), sock.closes) == (-1, 1)
+        sock.close()
 
     run(main())
 

@@ -81,23 +81,59 @@ def test_the_largest_datagram_arrives_and_a_larger_one_is_an_error(run: Run) -> 
     run(main())
 
 
-def test_a_pair_of_sockets_without_names(run: Run) -> None:
+class DerivedSocket(socket.socket):
+    """Sends and receives by Python's methods."""
+
+
+@pytest.mark.saburo_only
+@pytest.mark.parametrize("whose", [socket.socket, DerivedSocket])
+def test_a_peer_without_a_name_gets_what_has_no_address(
+    run: Run, whose: type[socket.socket]
+) -> None:
     """asyncio asks for the peer's name, finds it empty, and wants an address with each datagram."""
 
     async def main() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        ours.setblocking(False)
-        transport, protocol = await endpoint(sock=ours)
-        theirs.send(b"hello")
-        assert await wait(protocol.received.get()) == (b"hello", None)
-        assert transport.get_extra_info("peername") == ""
+        transport, protocol = await endpoint(sock=whose(fileno=ours.detach()))
+        with theirs:
+            theirs.send(b"hello")
+            assert await wait(protocol.received.get()) == (b"hello", None)
+            assert transport.get_extra_info("peername") == ""
+            for data in (b"tea", bytearray(b"milk"), b""):
+                transport.sendto(data)
+                assert theirs.recv(100) == data
+            transport.close()
+            assert await wait(protocol.lost) is None
+
+    run(main())
+
+
+def test_an_address_given_with_a_peer_without_a_name_counts(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as third:
+            third.bind(str(tmp_path / "third"))
+            transport, protocol = await endpoint(sock=ours)
+            transport.sendto(b"tea", str(tmp_path / "third"))
+            assert third.recv(100) == b"tea"
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(100)
+            transport.close()
+            await wait(protocol.lost)
+
+    run(main())
+
+
+def test_a_datagram_without_an_address_needs_a_peer(run: Run) -> None:
+    async def main() -> None:
+        transport, protocol = await endpoint(sock=bare())
         reports = collect_reports()
         transport.sendto(b"no")
         assert isinstance(await wait(protocol.lost), TypeError)
         assert [report["message"] for report in reports] == [
             "Fatal write error on datagram transport"
         ]
-        theirs.close()
 
     run(main())
 

@@ -1,8 +1,8 @@
 """create_connection, create_unix_connection and connect_accepted_socket.
 
-The rule: whoever opens a socket closes it. One that is opened here is closed if anything goes wrong
-before its transport is handed over; one that was given stays with its owner if the call is
-cancelled.
+The rule: a socket is the loop's from the call on, also one that was given. If anything goes wrong
+before its transport is handed over it is closed: once, by the transport if there is one already,
+and by its object, never by its number.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Connecting(Sockets, Transports):
         Raises the OSError of the attempt, or one that holds the texts of all; with `all_errors` an
         ExceptionGroup of them. Raises `socket.gaierror` for an unknown host, `ssl.SSLError` or
         ConnectionError for a failed handshake, and ValueError for arguments that do not go
-        together. A `sock` stays open if the call is cancelled.
+        together. A `sock` is the loop's from the call on: it is closed also if the call fails or is
+        cancelled.
 
         >>> import asyncio, saburo
         >>> class Greeter(asyncio.Protocol):
@@ -136,7 +137,6 @@ class Connecting(Sockets, Transports):
             server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
-            is_given=sock is not None,
         )
         if self.get_debug():
             logger.debug(
@@ -203,7 +203,6 @@ class Connecting(Sockets, Transports):
             server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
-            is_given=sock is not None,
         )
 
     async def connect_accepted_socket(
@@ -218,7 +217,7 @@ class Connecting(Sockets, Transports):
         """Takes a connection that was accepted elsewhere; with `ssl`, as its server.
 
         Raises ValueError for a socket that is no stream and for arguments that do not go together.
-        `sock` stays open if the call is cancelled.
+        `sock` is closed if the call fails later, or is cancelled.
 
         >>> import asyncio, saburo, socket
         >>> async def main():
@@ -244,7 +243,6 @@ class Connecting(Sockets, Transports):
             server_side=True,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
-            is_given=True,
         )
         if self.get_debug():
             handled = transport.get_extra_info("socket")
@@ -355,7 +353,6 @@ class Connecting(Sockets, Transports):
         ssl: _Tls,
         server_hostname: str | None,
         *,
-        is_given: bool,
         server_side: bool = False,
         ssl_handshake_timeout: float | None,
         ssl_shutdown_timeout: float | None,
@@ -389,11 +386,7 @@ class Connecting(Sockets, Transports):
         try:
             await waiter
         except BaseException:
-            has_failed = waiter.done() and not waiter.cancelled() and waiter.exception() is not None
-            if is_given and not has_failed:
-                self._leave_socket(sock.fileno())
-            else:
-                transport.close()
+            transport.close()
             # A handshake's error would keep its own waiter.
             del waiter
             raise

@@ -1,7 +1,7 @@
 """create_datagram_endpoint.
 
-The rule of `_connect` holds here, too: a socket made here is closed if anything goes wrong; one
-that was given stays its owner's until the transport is handed over.
+The rule: a socket made here is closed if anything goes wrong. One that was given is the loop's from
+the moment there is a transport over it, which then closes it.
 """
 
 from __future__ import annotations
@@ -126,10 +126,7 @@ class Datagrams(Sockets, Transports):
         try:
             await waiter
         except BaseException:
-            if sock is None:
-                transport.close()
-            else:
-                self._leave_socket(sock.fileno())
+            transport.close()
             raise
         return transport, protocol
 

@@ -79,8 +79,7 @@ class SendingFiles(Sockets):
         if _os_calls.sendfile is None:
             raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
         try:
-            source = file.fileno()
-            status = os.fstat(source)
+            status = os.fstat(file.fileno())
         except (AttributeError, OSError):
             # io.UnsupportedOperation, from an object in memory, is an OSError.
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
@@ -93,8 +92,8 @@ class SendingFiles(Sockets):
             while count is None or sent < count:
                 left = block if count is None else count - sent
                 try:
-                    moved = _os_calls.sendfile(
-                        sock.fileno(), source, offset + sent, min(left, _MOST)
+                    moved = self._sendfile(
+                        _os_calls.sendfile, sock, file, offset + sent, min(left, _MOST)
                     )
                 except (BlockingIOError, InterruptedError):
                     moved = None
@@ -107,7 +106,7 @@ class SendingFiles(Sockets):
                 await wait_writable(sock)
             return sent
         finally:
-            _move_to(source, offset + sent)
+            _move_to(file, offset + sent)
 
     async def _send_by_hand(
         self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
@@ -154,10 +153,10 @@ def _transfer_error(error: OSError, sent: int) -> OSError | asyncio.SendfileNotA
     return error
 
 
-def _move_to(source: int, position: int) -> None:
-    # A pipe has no position, and a closed file none that matters.
-    with contextlib.suppress(OSError):
-        os.lseek(source, position, os.SEEK_SET)
+def _move_to(file: IO[bytes], position: int) -> None:
+    # A pipe has no position, and a closed file neither a position nor a number.
+    with contextlib.suppress(OSError, ValueError):
+        os.lseek(file.fileno(), position, os.SEEK_SET)
 
 
 def _check_parameters(sock: socket.socket, file: Any, offset: Any, count: Any) -> None:

@@ -99,12 +99,12 @@ class SendingThroughTransports(SendingFiles, Transports):
             if resume_reading:
                 transport.resume_reading()
 
-    async def _wait_for(self, transport: asyncio.BaseTransport, sock: socket.socket) -> None:
+    async def _wait_for(self, transport: Any, _sock: socket.socket) -> None:
         """Until the socket takes more; the transport ends the wait if it is closed meanwhile."""
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task is not None else 0
         try:
-            await self._wait_writable_for_transport(sock)
+            await transport._wait_for_room()
         except asyncio.CancelledError:
             if task is None or task.cancelling() > cancelled_before:
                 raise

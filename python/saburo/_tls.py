@@ -10,8 +10,7 @@ import asyncio
 from asyncio import constants
 
 from . import _saburo
-from ._descriptors import Descriptors
-from ._report import logger
+from ._report import Reporting, logger
 
 try:
     import ssl
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     _Waiter: TypeAlias = asyncio.Future[None] | None
 
 
-class TransportLayerSecurity(Descriptors):
+class TransportLayerSecurity(Reporting):
     """The makers of what has TLS."""
 
     def _make_ssl_transport(

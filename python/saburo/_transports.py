@@ -56,7 +56,7 @@ class Transports(TransportLayerSecurity):
 
     def _stop_serving(self, sock: socket.socket) -> None:
         """Accepts no more, and closes the socket."""
-        self._unlisten(sock.fileno())
+        self._unlisten(sock)
         sock.close()
 
     def _accept_tls(

@@ -23,11 +23,13 @@ mod tls;
 mod transport;
 
 use ffi::{Module, Res};
+use names::names;
 
 /// The table of contents of the module.
 fn populate(module: &Module) -> Res<()> {
     names::load()?;
     ffi::find_layout()?;
+    ffi::find_descriptors(&names().class_socket, &names().class_file)?;
     task::load_current()?;
     module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
     module.internal_error(

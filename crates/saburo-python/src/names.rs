@@ -131,6 +131,7 @@ table! {
         datagram_received,
         debug,
         debug_transport = c"_debug_transport",
+        detach,
         do_handshake,
         do_read = c"_do_read",
         done,
@@ -139,7 +140,9 @@ table! {
         dunder_cause = c"__cause__",
         dunder_class = c"__class__",
         dunder_context = c"__context__",
+        dunder_init = c"__init__",
         dunder_name = c"__name__",
+        dunder_new = c"__new__",
         eager_start,
         end_if_over = c"_end_if_over",
         eof_received,
@@ -239,6 +242,7 @@ table! {
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
         class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_coroutine = c"types", c"CoroutineType";
+        class_file = c"io", c"FileIO";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";

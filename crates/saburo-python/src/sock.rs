@@ -15,7 +15,7 @@ use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::event_loop::{Direction, Loop, os_error, wait_for};
 use crate::ffi::{
     Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Sent, Slot, TypeCell, Visit,
-    builtin, bytes, int, lend_mut, none, raise,
+    builtin, bytes, int, lend_mut, none, raise, socket_number,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -143,11 +143,10 @@ impl Coroutine for SockCoroutine {
             waited?;
         }
         loop {
-            let fd = sock.method(&names().fileno, &[])?.as_i64()? as RawFd;
             let (done, direction) = match this.kind {
-                Kind::Receive => (receive(&event_loop, fd, &argument)?, Direction::Read),
-                Kind::ReceiveInto => (receive_into(fd, &argument)?, Direction::Read),
-                Kind::SendAll => (send(this, fd, &argument)?, Direction::Write),
+                Kind::Receive => (receive(&event_loop, &sock, &argument)?, Direction::Read),
+                Kind::ReceiveInto => (receive_into(&sock, &argument)?, Direction::Read),
+                Kind::SendAll => (send(this, &sock, &argument)?, Direction::Write),
             };
             if let Some(answer) = done {
                 return Ok(Sent::Returned(answer));
@@ -162,14 +161,24 @@ impl Coroutine for SockCoroutine {
     }
 }
 
+/// The descriptor that a socket has now, to be asked for right before each use; -1 if it has been closed.
+#[inline]
+fn descriptor(sock: &Object) -> Res<RawFd> {
+    match socket_number(sock) {
+        Some(fd) => Ok(fd),
+        None => Ok(sock.method(&names().fileno, &[])?.as_i64()? as RawFd),
+    }
+}
+
 /// What has arrived; None if nothing has yet.
-fn receive(event_loop: &Instance<Loop>, fd: RawFd, count: &Object) -> Res<Option<Obj>> {
+fn receive(event_loop: &Instance<Loop>, sock: &Object, count: &Object) -> Res<Option<Obj>> {
     let Ok(count) = usize::try_from(count.as_i64()?) else {
         return raise(builtin::value_error(), "negative buffersize in recv");
     };
     if count == 0 {
         return bytes(b"").map(Some);
     }
+    let fd = descriptor(sock)?;
     let mut buffer = event_loop.take_buffer();
     let room = count.min(buffer.len());
     let received = net::recv_now(fd, &mut buffer[..room]);
@@ -184,17 +193,22 @@ fn receive(event_loop: &Instance<Loop>, fd: RawFd, count: &Object) -> Res<Option
 /// What Python's `socket` says of a buffer that cannot be filled begins with.
 pub(crate) const RECV_INTO: &str = "recv_into() argument 1";
 
-fn receive_into(fd: RawFd, buffer: &Object) -> Res<Option<Obj>> {
-    let received =
-        lend_mut(buffer, RECV_INTO, |room| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) })?;
-    match received {
+fn receive_into(sock: &Object, buffer: &Object) -> Res<Option<Obj>> {
+    let received = lend_mut(
+        buffer,
+        RECV_INTO,
+        || descriptor(sock),
+        |fd, room| fd.map(|fd| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) }),
+    )?;
+    match received? {
         Ok(count) => int(count as i64).map(Some),
         Err(error) => not_yet(&error),
     }
 }
 
 /// Sends what the kernel takes; None if something is left.
-fn send(this: &SockCoroutine, fd: RawFd, data: &Object) -> Res<Option<Obj>> {
+fn send(this: &SockCoroutine, sock: &Object, data: &Object) -> Res<Option<Obj>> {
+    let fd = descriptor(sock)?;
     let data = Bytes::exact(data).expect("checked when the coroutine was made");
     let data = data.as_ref();
     loop {
@@ -206,6 +220,33 @@ fn send(this: &SockCoroutine, fd: RawFd, data: &Object) -> Res<Option<Obj>> {
             return Ok(Some(none()));
         }
     }
+}
+
+/// `_sendfile(call, sock, file, offset, count)`: `call(out, in, offset, count)`, which is `os.sendfile`. Both numbers are
+/// asked for right before, that of the socket last; one that cannot be had is -1, which the kernel refuses.
+pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+    const PARAMS: Params<5> = Params {
+        function: "_sendfile",
+        names: ["call", "sock", "file", "offset", "count"],
+        required: 5,
+        positional: 5,
+    };
+    let [Some(call), Some(sock), Some(file), Some(offset), Some(count)] = args.bind(&PARAMS)? else {
+        unreachable!("all are required")
+    };
+    // Exactly ints: one of a class of somebody's own would run Python in the call.
+    let (offset, count) = (int(offset.as_i64()?)?, int(count.as_i64()?)?);
+    let source = match file.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
+        Err(raised) if raised.matches(builtin::value_error()) => {
+            // The file has been closed.
+            raised.swallow();
+            -1
+        }
+        number => number?,
+    };
+    let source = int(source)?;
+    let target = int(i64::from(descriptor(sock)?))?;
+    call.call(&[&target, &source, &offset, &count])
 }
 
 fn not_yet(error: &io::Error) -> Res<Option<Obj>> {
@@ -287,6 +328,11 @@ impl Class for SockCoroutine {
 
 pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
     builder
+        .many(
+            c"_sendfile",
+            sendfile,
+            c"_sendfile(call, sock, file, offset, count): one os.sendfile() with the numbers that both have now.",
+        )
         .many(
             c"sock_recv",
             recv,

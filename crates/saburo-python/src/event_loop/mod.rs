@@ -36,7 +36,7 @@ use contexts::Contexts;
 use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
 pub(crate) use threads::Outstanding;
-pub(crate) use watch::{Direction, Watch, ensure_free, os_error, wait_for};
+pub(crate) use watch::{Direction, Watch, ensure_free, is_free, os_error, wait_for, wait_on};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
 #[derive(Clone)]

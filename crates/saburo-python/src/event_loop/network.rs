@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::Once;
 
 use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int, list};
+use crate::names::names;
 use crate::tls::Hellos;
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
 
@@ -44,23 +45,27 @@ impl Loop {
     }
 
     /// Takes no more connections of a listening socket.
-    fn unlisten(&self, fd: RawFd) {
-        let is_listener = |ready: &Ready| matches!(ready, Ready::Transport(_, watched) if watched.cast_exact::<Listener>().is_some());
-        let removed = self.core(|core| match core.reader(fd) {
-            Some(ready) if is_listener(ready) => core.remove_reader(fd),
-            _ => None,
+    fn unlisten(&self, socket: &Object) -> Res<()> {
+        let fd = socket.method(&names().fileno, &[])?.as_i64()? as RawFd;
+        let is_ours = |ready: &Ready| matches!(ready, Ready::Transport(_, watched) if watched.cast_exact::<Listener>().is_some_and(|found| found.is_on(socket)));
+        let mut found = None;
+        self.core(|core| {
+            found = core.reader(fd).filter(|ready| is_ours(ready)).cloned();
+            if found.is_none() {
+                // It has been closed, say, and the number it had may be another's.
+                core.for_each_handle(&mut |ready| {
+                    if is_ours(ready) {
+                        found = Some(ready.clone());
+                    }
+                });
+            }
         });
-        drop(removed);
-    }
-
-    /// Cancels who waits for room in a transport's descriptor, as sendfile() does.
-    #[cold]
-    pub(crate) fn cancel_wait_for_room(&self, fd: RawFd) -> Res<()> {
-        let waiting = self.core(|core| match core.writer(fd) {
-            Some(Ready::Arrived(_)) => core.remove_writer(fd),
-            _ => None,
-        });
-        watch::cancel(waiting.flatten()).map(drop)
+        if let Some(Ready::Transport(_, listener)) = &found
+            && let Some(found) = listener.cast_exact::<Listener>()
+        {
+            found.stop(self);
+        }
+        Ok(())
     }
 
     /// Is the descriptor watched for this very transport?
@@ -247,22 +252,14 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
         .one(
-            c"_wait_writable_for_transport",
-            |this, fd| watch::wait_unchecked(this, Direction::Write, fd),
-            c"_wait_writable for a transport's own socket; the transport cancels it when it is closed.",
-        )
-        .one(
             c"_unlisten",
-            |this, fd| {
-                this.unlisten(fd.as_i64()? as RawFd);
-                Ok(())
-            },
-            c"Takes no more connections of a listening socket, given by its number.",
+            |this, sock| this.unlisten(sock),
+            c"Takes no more connections of a listening socket.",
         )
         .one(
-            c"_transport_of",
-            |this, fd| Ok(RawFd::try_from(fd.as_i64()?).ok().and_then(|fd| this.transports.of(fd))),
-            c"The open transport that has a descriptor, or None.",
+            c"_ensure_fd_no_transport",
+            watch::ensure_free,
+            c"_ensure_fd_no_transport(fd): RuntimeError if a transport has the descriptor, ValueError if it is none.",
         )
         .one(
             c"_transports_of",

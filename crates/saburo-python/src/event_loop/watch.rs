@@ -39,10 +39,6 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     };
     this.check_usable()?;
     let object = fd;
-    let fd = kernel_number(free_descriptor(this, object)?)?;
-    if this.debug() {
-        Loop::check_thread(this)?;
-    }
     let handle = Handle::with(
         callback.to_obj(),
         Arguments::from_slice(rest)?,
@@ -52,7 +48,13 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     if this.debug() {
         handle.set_source_traceback(names().extract_stack.call0()?);
     }
-    set(this, direction, fd, Ready::Handle(Instance::alloc(handle)?))?;
+    let handle = Instance::alloc(handle)?;
+    // Asked last: Python has run, and the number may be another file's by now.
+    let fd = kernel_number(free_descriptor(this, object)?)?;
+    if this.debug() {
+        Loop::check_thread(this)?;
+    }
+    set(this, direction, fd, Ready::Handle(handle))?;
     if !object.is_int()
         && let Some(registration) = this.registration(fd)
     {
@@ -100,8 +102,10 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
         },
         number => {
             let number = number.and_then(|number| RawFd::try_from(number).ok());
-            if let Some(fd) = number {
-                check_free(this, fd, || object.repr())?;
+            if let Some(fd) = number
+                && !is_free(this, fd, || object.repr())?
+            {
+                return remove(this, direction, object);
             }
             number
         }
@@ -129,21 +133,24 @@ pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> 
 /// The same, for Rust.
 pub(crate) fn wait_for(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Own<Future>> {
     this.check_usable()?;
-    let number = descriptor(fd)?;
-    if let Some(number) = number {
-        check_free(this, number, || int(i64::from(number))?.repr())?;
-    }
-    wait_on(this, direction, kernel_number(number)?)
+    wait_on(this, direction, || {
+        loop {
+            let number = kernel_number(descriptor(fd)?)?;
+            if is_free(this, number, || int(i64::from(number))?.repr())? {
+                return Ok(number);
+            }
+        }
+    })
 }
 
-/// The same for a descriptor that a transport has.
-pub(super) fn wait_unchecked(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
-    this.check_usable()?;
-    wait_on(this, direction, kernel_number(descriptor(fd)?)?).map(Own::into_obj)
-}
-
-fn wait_on(this: &Instance<Loop>, direction: Direction, fd: RawFd) -> Res<Own<Future>> {
+/// The same for a descriptor that is asked for last: making the future may run Python.
+pub(crate) fn wait_on(
+    this: &Instance<Loop>,
+    direction: Direction,
+    descriptor: impl FnOnce() -> Res<RawFd>,
+) -> Res<Own<Future>> {
     let future = new_future(this)?;
+    let fd = descriptor()?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
     Ok(future)
@@ -206,22 +213,27 @@ fn raise_invalid<T>(number: i64) -> Res<T> {
 
 /// The descriptor, RuntimeError if a transport has it.
 fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
-    let descriptor = descriptor(object)?;
-    if let Some(fd) = descriptor {
-        check_free(this, fd, || object.repr())?;
+    loop {
+        let descriptor = descriptor(object)?;
+        match descriptor {
+            Some(fd) if !is_free(this, fd, || object.repr())? => {}
+            _ => return Ok(descriptor),
+        }
     }
-    Ok(descriptor)
 }
 
-/// A transport's bytes are not for anybody else.
-fn check_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<()> {
-    if let Some(transport) = this.transports.of(fd)
-        && !transport::is_closing(&transport)
-    {
-        let message = format!("File descriptor {} is used by transport {}", named()?, transport.repr()?);
-        return raise(builtin::runtime_error(), &message);
+/// A transport's bytes are not for anybody else: RuntimeError if there is one that has the descriptor. No, where there
+/// was one that had lost it: it has been let go of, which may have run Python, so the number is to be asked for again.
+pub(crate) fn is_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<bool> {
+    let Some(transport) = this.transports.of(fd) else { return Ok(true) };
+    if transport::is_closing(&transport) {
+        return Ok(true);
     }
-    Ok(())
+    if !transport::owns_descriptor(this, &transport) {
+        return Ok(false);
+    }
+    let message = format!("File descriptor {} is used by transport {}", named()?, transport.repr()?);
+    raise(builtin::runtime_error(), &message)
 }
 
 /// RuntimeError if a transport has the descriptor, ValueError if it is none.

@@ -134,16 +134,32 @@ pub(crate) fn bytearray(data: &[u8]) -> Res<Obj> {
 /// Lends the bytes of an object to `look`, which must run no Python. BufferError or TypeError for one that
 /// has none, or not in a row.
 pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
+    lend_ready(object, || (), |(), bytes| look(bytes))
+}
+
+/// The same, after `prepare`, which may run Python: an object of somebody's own runs some as it is asked for its
+/// bytes, and what was true before need not be after that.
+pub(crate) fn lend_ready<A, R>(
+    object: &Object,
+    prepare: impl FnOnce() -> A,
+    look: impl FnOnce(A, &[u8]) -> R,
+) -> Res<R> {
     let mut place = MaybeUninit::zeroed();
     let loan = Loan::of(&mut place, object, ffi::PyBUF_SIMPLE)?;
+    let prepared = prepare();
     // SAFETY: the loan describes this many bytes; while it is held they stay where they are, and nobody
     // writes to them, as no Python runs.
-    Ok(look(unsafe { std::slice::from_raw_parts(start(loan.0), loan.0.len as usize) }))
+    Ok(look(prepared, unsafe { std::slice::from_raw_parts(start(loan.0), loan.0.len as usize) }))
 }
 
 /// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the words
-/// of a function of Python's that does so with its `argument`.
-pub(crate) fn lend_mut<R>(object: &Object, argument: &str, fill: impl FnOnce(&mut [u8]) -> R) -> Res<R> {
+/// of a function of Python's that does so with its `argument`. Only `prepare` may run Python, as above.
+pub(crate) fn lend_mut<A, R>(
+    object: &Object,
+    argument: &str,
+    prepare: impl FnOnce() -> A,
+    fill: impl FnOnce(A, &mut [u8]) -> R,
+) -> Res<R> {
     let mut place = MaybeUninit::zeroed();
     let loan = match Loan::of(&mut place, object, ffi::PyBUF_WRITABLE) {
         Ok(loan) => loan,
@@ -154,8 +170,9 @@ pub(crate) fn lend_mut<R>(object: &Object, argument: &str, fill: impl FnOnce(&mu
             return raise(builtin::type_error(), &message);
         }
     };
+    let prepared = prepare();
     // SAFETY: as above, and writable; `fill` is the only code that runs, so it has the only access.
-    Ok(fill(unsafe { std::slice::from_raw_parts_mut(start(loan.0), loan.0.len as usize) }))
+    Ok(fill(prepared, unsafe { std::slice::from_raw_parts_mut(start(loan.0), loan.0.len as usize) }))
 }
 
 /// The name of an object's class as the interpreter's own errors tell it: with its module if it is written in C.

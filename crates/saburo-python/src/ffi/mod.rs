@@ -26,16 +26,16 @@ mod interpreter;
 mod methods;
 mod module;
 mod object;
+mod owner;
 mod python;
 mod slot;
-mod socket_layout;
 #[cfg(Py_3_14)]
 mod thread_state;
 mod weak;
 mod window;
 
 pub(crate) use args::{Args, Params};
-pub(crate) use buffer::{Bytes, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_text};
+pub(crate) use buffer::{Bytes, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_ready, lend_text};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};
@@ -48,8 +48,8 @@ pub(crate) use module::Module;
 pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,
 };
+pub(crate) use owner::{Owner, find_descriptors, socket_number};
 pub(crate) use slot::Slot;
-pub(crate) use socket_layout::SocketLayout;
 #[cfg(Py_3_14)]
 pub(crate) use thread_state::RunningTask;
 pub(crate) use weak::Weak;

@@ -89,6 +89,13 @@ impl<T: Held> Slot<T> {
         unsafe { (*self.0.get()).as_ref().is_some_and(|inside| inside.object().is(object)) }
     }
 
+    /// Shows what is inside to `look`, which must run no Python.
+    #[inline]
+    pub(super) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: no Python runs meanwhile, so nobody changes the slot.
+        unsafe { (*self.0.get()).as_ref() }.map(look)
+    }
+
     /// Empties the slot.
     #[inline]
     pub(crate) fn take(&self) -> Option<T> {

@@ -6,9 +6,9 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Direction, Loop};
+use crate::event_loop::{Loop, is_free};
 use crate::ffi::{
-    Args, Instance, Obj, Object, Params, Res, Slot, SocketLayout, Visit, builtin, int, mapping, none, raise,
+    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int, mapping, none, raise,
 };
 use crate::names::{Names, names};
 
@@ -20,11 +20,21 @@ pub(super) struct Endpoint {
     /// The descriptor while nobody in Python has it …
     descriptor: Cell<Option<OwnedFd>>,
     /// … and the `socket` that owns it, where there is one.
-    socket: Slot,
+    socket: Slot<Owner>,
     /// Answers of `get_extra_info`, as far as anybody has asked; a dict.
     extra: Slot,
     local: RefCell<Option<Address>>,
     peer: RefCell<Option<Address>>,
+}
+
+/// What the kernel knows of the other end of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Peer {
+    /// There is none: each message needs an address.
+    None,
+    /// One without a name, as in a pair of Unix sockets.
+    Unnamed,
+    Named,
 }
 
 impl Endpoint {
@@ -48,15 +58,20 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Takes over a Python socket; its descriptor.
-    pub(super) fn take_over(&self, sock: &Object) -> Res<RawFd> {
-        let fd = sock.method(&names().fileno, &[])?.as_i64()?;
-        let Some(fd) = RawFd::try_from(fd).ok().filter(|&fd| fd >= 0) else {
-            return raise(builtin::value_error(), &format!("Invalid file descriptor: {fd}"));
+    /// Takes over a Python socket, if no transport has it; its descriptor.
+    pub(super) fn take_over(&self, event_loop: &Loop, sock: &Object) -> Res<RawFd> {
+        let (owner, fd) = loop {
+            let (owner, number) = Owner::of(sock)?;
+            let Some(fd) = RawFd::try_from(number).ok().filter(|&fd| fd >= 0) else {
+                return raise(builtin::value_error(), &format!("Invalid file descriptor: {number}"));
+            };
+            if is_free(event_loop, fd, || sock.repr())? {
+                break (owner, fd);
+            }
         };
         *self.local.borrow_mut() = net::local_address(fd).ok().flatten();
         *self.peer.borrow_mut() = net::peer_address(fd).ok().flatten();
-        self.socket.set(Some(sock.to_obj()));
+        self.socket.set(Some(owner));
         Ok(fd)
     }
 
@@ -68,17 +83,54 @@ impl Endpoint {
         fd
     }
 
-    /// Gives up the descriptor's number if it is not the socket's any more: somebody else has the `socket`
-    /// too, and has closed it without a word to us. The number means nothing then, or another connection.
-    /// Asked before anything is done with it.
+    /// Lets the loop know whose the descriptor is, if it is still the transport's: Python has run since it was taken
+    /// over.
+    pub(super) fn enter(&self, life: &Life, event_loop: &Loop, transport: &Object) {
+        let fd = self.current(life);
+        if fd < 0 {
+            return;
+        }
+        let Some(before) = event_loop.transports().enter(fd, transport.to_obj()) else { return };
+        // A new descriptor has got the number, so the one before has lost it without a word to us.
+        super::forget_descriptor(&before);
+    }
+
+    /// The descriptor, asked of whoever owns it now; -1 if that has none, or another one. To be asked right before
+    /// each system call, with no Python in between: whoever has the `socket` may close it without a word to us, and
+    /// the number is another connection's then.
     #[inline]
-    pub(super) fn check(&self, life: &Life, event_loop: &Loop, transport: &Object) {
-        if let Some(socket) = self.socket.get()
-            // The slot's reference, and the one in hand.
-            && socket.references() > 2
-            && !has(&socket, life.fd.get())
-        {
-            give_up(life, event_loop, transport);
+    pub(super) fn descriptor(&self, life: &Life, event_loop: &Loop, transport: &Object) -> RawFd {
+        let fd = self.current(life);
+        if fd < 0 {
+            life.give_up(event_loop, transport);
+        }
+        fd
+    }
+
+    /// The same, and the loop is told nothing.
+    #[inline]
+    fn current(&self, life: &Life) -> RawFd {
+        match life.descriptor_of(&self.socket) {
+            Some(fd) => fd,
+            None => self.native().unwrap_or(-1),
+        }
+    }
+
+    /// The descriptor while nobody in Python has it.
+    #[inline]
+    fn native(&self) -> Option<RawFd> {
+        let descriptor = self.descriptor.take();
+        let number = descriptor.as_ref().map(AsRawFd::as_raw_fd);
+        self.descriptor.set(descriptor);
+        number
+    }
+
+    /// The number was given to another file, so somebody has closed ours by it; it is not to be closed again.
+    #[cold]
+    pub(super) fn forget_descriptor(&self, life: &Life) {
+        if let Some(descriptor) = self.descriptor.take() {
+            let _ = descriptor.into_raw_fd();
+            life.number.set(-1);
         }
     }
 
@@ -114,15 +166,20 @@ impl Endpoint {
         Ok(default)
     }
 
-    /// Does the kernel know where all goes that is sent? Where the other end has no name, as in a pair of Unix
-    /// sockets, asyncio says no.
-    pub(super) fn has_peer(&self, life: &Life) -> Res<bool> {
+    /// What the kernel knows of the other end.
+    pub(super) fn peer(&self, life: &Life) -> Res<Peer> {
         let key = &names().peername;
         let known = self.known()?;
-        if known.contains(key)? {
-            return known.method(&names().get, &[&**key])?.truth();
+        let name = match known.contains(key)? {
+            true => Some(known.method(&names().get, &[&**key])?),
+            false => self.peername(life)?,
+        };
+        match name {
+            Some(name) if name.truth()? => Ok(Peer::Named),
+            // None is said by whoever has made the connection and does not know.
+            Some(name) if !name.is_none() => Ok(Peer::Unnamed),
+            _ => Ok(Peer::None),
         }
-        self.peername(life)?.map_or(Ok(false), |peer| peer.truth())
     }
 
     /// How the addresses of its family are written; None for one that we do not know.
@@ -154,38 +211,39 @@ impl Endpoint {
 
     /// The `socket` that owns the descriptor from now on, as somebody in Python wants to see it.
     pub(super) fn python_socket(&self, life: &Life) -> Res<Option<Obj>> {
-        if let Some(socket) = self.socket.get() {
+        if let Some(owner) = self.socket.get() {
+            return Ok(Some(owner.into_object()));
+        }
+        let Some(fd) = self.native().filter(|_| life.phase.get() != Phase::Closed) else { return Ok(None) };
+        let names = names();
+        let class = &names.class_socket;
+        let socket = class.attr(&names.dunder_new)?.call(&[class])?;
+        let number = int(i64::from(fd))?;
+        let made = socket.attr(&names.dunder_init)?.call_with_names(&[&number], Some(&names.kw_fileno));
+        let (owner, taken) = aside(|| Owner::of(&socket))?;
+        // Python has run. Somebody may have closed the connection meanwhile, or have asked for the socket as well.
+        if made.is_ok() && taken == i64::from(fd) && self.native() == Some(fd) {
+            let _ = self.descriptor.take().map(IntoRawFd::into_raw_fd);
+            self.socket.set(Some(owner));
             return Ok(Some(socket));
         }
-        if life.phase.get() == Phase::Closed || life.fd.get() < 0 {
-            return Ok(None);
+        if taken >= 0 {
+            // It would close what is not its own.
+            aside(|| socket.method(&names.detach, &[]))?;
         }
-        let names = names();
-        let fd = int(i64::from(life.fd.get()))?;
-        let socket = names.class_socket.call_with_names(&[&fd], Some(&names.kw_fileno))?;
-        if let Some(descriptor) = self.descriptor.take() {
-            // It has a new owner.
-            let _ = descriptor.into_raw_fd();
-        }
-        self.socket.set(Some(socket.clone()));
-        Ok(Some(socket))
-    }
-
-    /// Gives the socket back to its owner, who will close it. Called when the connection is ending.
-    pub(super) fn leave(&self, life: &Life, event_loop: &Instance<Loop>, transport: &Object) {
-        drop(event_loop.transports().leave(life.fd.replace(-1), transport));
-        drop(self.socket.take());
+        made?;
+        Ok(self.socket.get().map(Owner::into_object))
     }
 
     /// Closes the descriptor: once, by whoever owns it. The loop has stopped watching it before.
     pub(super) fn close(&self, life: &Life) -> Res<()> {
         if self.local.borrow().is_none() {
             // Whoever asks later for the address of this end gets it as before.
-            *self.local.borrow_mut() = net::local_address(life.fd.get()).ok().flatten();
+            *self.local.borrow_mut() = net::local_address(self.current(life)).ok().flatten();
         }
         drop(self.descriptor.take());
         match self.socket.take() {
-            Some(socket) => socket.method(&names().close, &[]).map(drop),
+            Some(owner) => owner.object().method(&names().close, &[]).map(drop),
             None => Ok(()),
         }
     }
@@ -199,7 +257,7 @@ impl Endpoint {
 
     fn sockname(&self, life: &Life) -> Res<Option<Obj>> {
         if self.local.borrow().is_none() && life.phase.get() != Phase::Closed {
-            *self.local.borrow_mut() = net::local_address(life.fd.get()).ok().flatten();
+            *self.local.borrow_mut() = net::local_address(self.current(life)).ok().flatten();
         }
         let local = self.local.borrow().clone();
         match local {
@@ -237,36 +295,6 @@ impl Endpoint {
     pub(super) fn clear(&self) {
         drop((self.socket.take(), self.extra.take()));
     }
-}
-
-/// Is this the socket's descriptor?
-#[inline]
-fn has(socket: &Object, fd: RawFd) -> bool {
-    match SocketLayout::of(&names().class_socket).and_then(|layout| layout.descriptor(socket)) {
-        Some(descriptor) => descriptor == fd,
-        None => says_it_has(socket, fd),
-    }
-}
-
-/// The same of one that we cannot look into.
-#[cold]
-fn says_it_has(socket: &Object, fd: RawFd) -> bool {
-    match socket.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
-        Ok(number) => number == i64::from(fd),
-        Err(raised) => {
-            raised.swallow();
-            false
-        }
-    }
-}
-
-#[cold]
-fn give_up(life: &Life, event_loop: &Loop, transport: &Object) {
-    let fd = life.fd.get();
-    event_loop.unwatch_transport(fd, Direction::Read, transport);
-    event_loop.unwatch_transport(fd, Direction::Write, transport);
-    life.fd.set(-1);
-    drop(event_loop.transports().leave(fd, transport));
 }
 
 type Own = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life) -> Res<Option<Obj>>);

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Context, Instance, Object, Own, Res, Slot, Visit, aside, inside, none, string};
+use crate::ffi::{Context, Instance, Object, Own, Owner, Res, Slot, Visit, aside, inside, none, string};
 use crate::future::{self, Future};
 use crate::names::names;
 
@@ -19,7 +19,9 @@ pub(crate) struct Life {
     pub(super) event_loop: Slot<Own<Loop>>,
     pub(super) protocol: Slot,
     pub(super) phase: Cell<Phase>,
-    pub(super) fd: Cell<RawFd>,
+    /// The number by which the loop's tables know it; -1 before it has one, and once that is known to be somebody
+    /// else's. No system call goes by it: whoever owns the descriptor is asked each time.
+    pub(super) number: Cell<RawFd>,
     /// pause_reading() was called.
     pub(super) paused: Cell<bool>,
     /// What callbacks run in.
@@ -53,7 +55,7 @@ impl Life {
             event_loop: Slot::empty(),
             protocol: Slot::empty(),
             phase: Cell::new(Phase::Open),
-            fd: Cell::new(-1),
+            number: Cell::new(-1),
             paused: Cell::new(false),
             context: Slot::empty(),
             context_given: Cell::new(false),
@@ -67,9 +69,27 @@ impl Life {
         self.phase.get() != Phase::Open
     }
 
-    /// Is the descriptor open, and ours?
+    /// Is there a descriptor to close yet?
     pub(super) fn is_open(&self) -> bool {
-        self.phase.get() != Phase::Closed && self.fd.get() >= 0
+        self.phase.get() != Phase::Closed && self.number.get() >= 0
+    }
+
+    /// The descriptor, if `owner` has it still; -1 if not, which the kernel refuses as it refuses a closed one.
+    /// None if nobody in Python owns it.
+    #[inline]
+    pub(super) fn descriptor_of(&self, owner: &Slot<Owner>) -> Option<RawFd> {
+        let number = owner.number()?;
+        Some(if number == self.number.get() { number } else { -1 })
+    }
+
+    /// The owner has closed the descriptor, or passed it on, without a word to us: from now on the loop's tables
+    /// know no transport by that number.
+    #[cold]
+    pub(super) fn give_up(&self, event_loop: &Loop, transport: &Object) {
+        let number = self.number.replace(-1);
+        event_loop.unwatch_transport(number, Direction::Read, transport);
+        event_loop.unwatch_transport(number, Direction::Write, transport);
+        drop(event_loop.transports().leave(number, transport));
     }
 
     pub(super) fn is_reading(&self) -> bool {
@@ -92,17 +112,22 @@ impl Life {
         }
         self.paused.set(true);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.unwatch_transport(self.fd.get(), Direction::Read, transport);
+        event_loop.unwatch_transport(self.number.get(), Direction::Read, transport);
         failure::debug(&event_loop, transport, "pauses reading")
     }
 
-    pub(super) fn resume_reading(&self, transport: &Object) -> Res<()> {
+    /// `descriptor` asks for it.
+    pub(super) fn resume_reading(
+        &self,
+        transport: &Object,
+        descriptor: impl FnOnce(&Instance<Loop>) -> RawFd,
+    ) -> Res<()> {
         if self.is_closing() || !self.paused.get() {
             return Ok(());
         }
         self.paused.set(false);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.watch_transport(self.fd.get(), Direction::Read, transport)?;
+        event_loop.watch_transport(descriptor(&event_loop), Direction::Read, transport)?;
         failure::debug(&event_loop, transport, "resumes reading")
     }
 
@@ -135,10 +160,16 @@ impl Life {
         }
     }
 
-    /// Starts reading, unless the protocol did by pausing and resuming, or wants none.
-    pub(super) fn start_reading(&self, event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
-        if self.is_reading() && !event_loop.is_watched_for(self.fd.get(), Direction::Read, transport) {
-            return event_loop.watch_transport(self.fd.get(), Direction::Read, transport);
+    /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for it:
+    /// the protocol has been called, and may have closed it.
+    pub(super) fn start_reading(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        descriptor: impl FnOnce() -> RawFd,
+    ) -> Res<()> {
+        if self.is_reading() && !event_loop.is_watched_for(self.number.get(), Direction::Read, transport) {
+            return event_loop.watch_transport(descriptor(), Direction::Read, transport);
         }
         Ok(())
     }
@@ -209,7 +240,7 @@ impl Life {
 
     /// Lets go of the loop and the protocol, once the descriptor is closed.
     pub(super) fn part(&self, event_loop: &Instance<Loop>, transport: &Object) {
-        drop(event_loop.transports().leave(self.fd.get(), transport));
+        drop(event_loop.transports().leave(self.number.get(), transport));
         if let Some(context) = self.context.take() {
             event_loop.contexts().recycle(context);
         }
@@ -237,7 +268,7 @@ impl Life {
             Phase::Closed => words.push("closed".to_owned()),
             _ => words.push("closing".to_owned()),
         }
-        words.push(format!("fd={}", self.fd.get()));
+        words.push(format!("fd={}", self.number.get()));
         Ok(words)
     }
 

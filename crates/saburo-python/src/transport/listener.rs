@@ -11,8 +11,8 @@ use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, inside,
-    int, mapping, none, string,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, TypeCell, Visit,
+    inside, int, mapping, none, string,
 };
 use crate::names::names;
 
@@ -21,8 +21,9 @@ use super::stream;
 /// A socket that listens.
 pub(crate) struct Listener {
     event_loop: Slot<Own<Loop>>,
-    socket: Slot,
-    fd: Cell<RawFd>,
+    socket: Slot<Owner>,
+    /// The number by which the loop knows it; -1 once that may be somebody else's.
+    number: Cell<RawFd>,
     factory: Slot,
     server: Slot,
     /// For TLS: called with each connection's socket, its peer's name and its context.
@@ -53,13 +54,14 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     };
     event_loop.check_usable()?;
     let given = |value: &Object| (!value.is_none()).then(|| value.to_obj());
-    let fd = sock.method(&names().fileno, &[])?.as_i64()? as RawFd;
+    let (owner, number) = Owner::of(sock)?;
+    let number = RawFd::try_from(number).unwrap_or(-1);
     // Connections inherit it, however the listening socket was made.
-    let _ = net::set_nodelay(fd);
+    let _ = net::set_nodelay(number);
     let listener = Instance::alloc(Listener {
         event_loop: Slot::new(Some(event_loop.to_own())),
-        socket: Slot::new(Some(sock.to_obj())),
-        fd: Cell::new(fd),
+        socket: Slot::new(Some(owner)),
+        number: Cell::new(number),
         factory: Slot::new(Some(factory.to_obj())),
         server: Slot::new(given(server)),
         accept_tls: Slot::new(given(accept_tls)),
@@ -74,17 +76,17 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
 }
 
 fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
-    event_loop.watch_transport(this.fd.get(), Direction::Read, this.as_object())
+    event_loop.watch_transport(this.descriptor(event_loop), Direction::Read, this.as_object())
 }
 
 /// Connections have come in.
 pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
     for _ in 0..=this.backlog.get() {
         // Stopped since the event came, or by what an accepted connection has called.
-        if !event_loop.is_watched_for(this.fd.get(), Direction::Read, this.as_object()) {
+        if !event_loop.is_watched_for(this.number.get(), Direction::Read, this.as_object()) {
             return Ok(());
         }
-        let (descriptor, peer) = match net::accept(this.fd.get()) {
+        let (descriptor, peer) = match net::accept(this.descriptor(event_loop)) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -112,15 +114,15 @@ pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> 
 /// The kernel would report the same connection again and again: it may wait for a while.
 #[cold]
 fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
-    super::rest(event_loop, this.fd.get(), Direction::Read, this.as_object(), RETRY_DELAY)?;
+    super::rest(event_loop, this.number.get(), Direction::Read, this.as_object(), RETRY_DELAY)?;
     if this.starved.replace(true) {
         return Ok(());
     }
     let names = names();
     let raised = os_error::<()>(error).unwrap_err();
     let exception = raised.take();
-    let Some(socket) = this.socket.get() else { return Ok(()) };
-    let socket = names.class_transport_socket.call(&[&socket])?;
+    let Some(owner) = this.socket.get() else { return Ok(()) };
+    let socket = names.class_transport_socket.call(&[owner.object()])?;
     let message = string("socket.accept() out of system resource")?;
     let context = mapping(&[
         (&*names.message, &*message),
@@ -132,11 +134,10 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
 
 /// Tries again, unless the socket was closed meanwhile.
 fn retry(this: &Instance<Listener>) -> Res<()> {
-    let (Some(event_loop), Some(socket)) = (this.event_loop.get(), this.socket.get()) else { return Ok(()) };
-    if socket.method(&names().fileno, &[])?.as_i64()? != i64::from(this.fd.get()) {
-        return Ok(());
+    match this.event_loop.get() {
+        Some(event_loop) if this.descriptor(&event_loop) >= 0 => start(&event_loop, this),
+        _ => Ok(()),
     }
-    start(&event_loop, this)
 }
 
 /// In debug mode, what kept a connection from becoming one.
@@ -158,7 +159,30 @@ pub(super) fn report_failed(
     event_loop.as_object().method(&names.call_exception_handler, &[&*mapping(&entries)?]).map(drop)
 }
 
+impl Instance<Listener> {
+    /// The descriptor, to be asked for right before each use; -1 once the socket has been closed or passed on
+    /// without a word to us, and then the loop watches it no more.
+    fn descriptor(&self, event_loop: &Loop) -> RawFd {
+        let number = self.number.get();
+        if self.socket.number() == Some(number) {
+            return number;
+        }
+        self.stop(event_loop);
+        -1
+    }
+
+    /// Takes no more connections.
+    pub(crate) fn stop(&self, event_loop: &Loop) {
+        event_loop.unwatch_transport(self.number.replace(-1), Direction::Read, self.as_object());
+    }
+}
+
 impl Listener {
+    /// Does it listen on this very socket?
+    pub(crate) fn is_on(&self, socket: &Object) -> bool {
+        self.socket.holds(socket)
+    }
+
     /// The protocol of a new connection, made in its context.
     pub(super) fn make_protocol(&self, context: &Context) -> Res<Obj> {
         match self.factory.get() {
@@ -196,7 +220,7 @@ impl Class for Listener {
         Listener {
             event_loop: Slot::empty(),
             socket: Slot::empty(),
-            fd: Cell::new(-1),
+            number: Cell::new(-1),
             factory: Slot::empty(),
             server: Slot::empty(),
             accept_tls: Slot::empty(),
@@ -213,14 +237,15 @@ impl Class for Listener {
     fn traverse(&self, visit: &mut Visit<'_>) {
         self.event_loop.visit(visit);
         self.context.visit(visit);
-        for slot in [&self.socket, &self.factory, &self.server, &self.accept_tls] {
+        self.socket.visit(visit);
+        for slot in [&self.factory, &self.server, &self.accept_tls] {
             slot.visit(visit);
         }
     }
 
     fn clear(&self) {
-        drop((self.event_loop.take(), self.context.take()));
-        for slot in [&self.socket, &self.factory, &self.server, &self.accept_tls] {
+        drop((self.event_loop.take(), self.context.take(), self.socket.take()));
+        for slot in [&self.factory, &self.server, &self.accept_tls] {
             drop(slot.take());
         }
     }

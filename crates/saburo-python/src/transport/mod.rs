@@ -89,6 +89,22 @@ pub(crate) fn is_closing(transport: &Object) -> bool {
     transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
 }
 
+/// Has a transport still got the descriptor by which the loop knows it? Asked by whoever has been given that number.
+pub(crate) fn owns_descriptor(event_loop: &Loop, transport: &Object) -> bool {
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        return stream.descriptor(event_loop) >= 0;
+    }
+    transport.cast_exact::<DatagramTransport>().is_some_and(|datagrams| datagrams.descriptor(event_loop) >= 0)
+}
+
+/// The number of a transport's descriptor was given to another file.
+#[cold]
+fn forget_descriptor(transport: &Object) {
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        stream.forget_descriptor();
+    }
+}
+
 /// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so many
 /// seconds.
 #[cold]

@@ -14,7 +14,7 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     if !this.queue.borrow().is_empty() {
         // Writable events send the rest, and end it.
         return Ok(());
@@ -29,14 +29,6 @@ pub(super) fn abort(this: &Instance<DatagramTransport>) -> Res<()> {
         Some(event_loop) => force_close(&event_loop, this, None),
         None => Ok(()),
     }
-}
-
-/// The same, but the socket is its owner's again, and stays open.
-pub(super) fn leave_socket(this: &Instance<DatagramTransport>) -> Res<()> {
-    let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    abort(this)?;
-    this.endpoint.leave(this, &event_loop, this.as_object());
-    Ok(())
 }
 
 /// `_force_close(exception)`
@@ -81,7 +73,7 @@ fn force_close(
     }
     send::stop_writing(event_loop, this);
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     }
     let scheduled = this.schedule_lost(event_loop, this.as_object(), cause);
     this.queued.set(0);

@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ops::Deref;
+use std::os::fd::RawFd;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
@@ -23,7 +24,7 @@ use crate::names::names;
 
 use super::Event;
 use super::address::Family;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Peer};
 use super::flow::Flow;
 use super::life::{Life, watched_word};
 
@@ -40,8 +41,8 @@ pub(crate) struct DatagramTransport {
     family: Cell<Option<Family>>,
     /// Where every datagram goes, as `sendto()` is allowed to name it.
     address: Slot,
-    /// The kernel knows where every datagram goes.
-    connected: Cell<bool>,
+    /// Where the kernel sends a datagram without an address.
+    peer: Cell<Peer>,
     /// Who sent the last one.
     sender: Correspondent,
     /// What the kernel had no room for yet, in order.
@@ -77,7 +78,9 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTranspor
         Event::Writable => this.within(|| send::writable(event_loop, this)),
         Event::Opened => {
             let transport = this.as_object();
-            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+            this.opened(event_loop, transport, || {
+                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+            })
         }
         Event::Lost => this.within(|| end::lost(event_loop, this)),
         Event::Ended => unreachable!("datagrams have no end"),
@@ -85,10 +88,15 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTranspor
 }
 
 fn resume_reading(this: &Instance<DatagramTransport>) -> Res<()> {
-    if let Some(event_loop) = this.open_loop() {
-        this.endpoint.check(this, &event_loop, this.as_object());
+    this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop))
+}
+
+impl Instance<DatagramTransport> {
+    /// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+    #[inline]
+    pub(in crate::transport) fn descriptor(&self, event_loop: &Loop) -> RawFd {
+        self.endpoint.descriptor(self, event_loop, self.as_object())
     }
-    this.resume_reading(this.as_object())
 }
 
 fn set_write_buffer_limits(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<()> {
@@ -102,7 +110,7 @@ fn set_write_buffer_limits(this: &Instance<DatagramTransport>, args: Args<'_>) -
 fn repr(this: &Instance<DatagramTransport>) -> Res<Obj> {
     let mut words = this.words(this.as_object())?;
     if let Some(event_loop) = this.open_loop().filter(|event_loop| !event_loop.is_closed()) {
-        let (reading, writing) = event_loop.watched(this.fd.get());
+        let (reading, writing) = event_loop.watched(this.number.get());
         words.push(format!("read={}", watched_word(reading)));
         words.push(format!("write=<{}, bufsize={}>", watched_word(writing), this.queued.get()));
     }
@@ -147,7 +155,7 @@ True";
             endpoint: Endpoint::new(),
             family: Cell::new(None),
             address: Slot::empty(),
-            connected: Cell::new(false),
+            peer: Cell::new(Peer::None),
             sender: Correspondent::nobody(),
             queue: RefCell::new(VecDeque::new()),
             queued: Cell::new(0),
@@ -239,12 +247,11 @@ True";
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
     builder
-        .noargs(c"_leave_socket", end::leave_socket, c"Ends the transport; its socket stays its owner's.")
         .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
         .noargs(c"_retry", send::retry, c"Sends again, after the receiver had no room.")
         .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
-        .getter(c"_sock_fd", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+        .getter(c"_sock_fd", |this| int(i64::from(this.number.get())), c"The descriptor.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
         .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_address", |this| this.address.get(), c"Where every datagram goes; None if each says.")

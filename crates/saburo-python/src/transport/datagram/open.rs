@@ -22,8 +22,8 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     ensure_free(event_loop, sock)?;
     let transport = Instance::alloc(DatagramTransport::create())?;
     transport.endpoint.add_extra(extra)?;
-    let fd = transport.endpoint.take_over(sock)?;
-    transport.connected.set(transport.endpoint.has_peer(&transport)?);
+    let fd = transport.endpoint.take_over(event_loop, sock)?;
+    transport.peer.set(transport.endpoint.peer(&transport)?);
     // A class of somebody's own may send and receive in ways of its own.
     let is_plain = sock.type_of().is(&names().class_socket);
     transport.family.set(transport.endpoint.family().filter(|_| is_plain));
@@ -34,8 +34,8 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     }
     transport.begin(event_loop, target, waiter)?;
     // From here on the socket is its own.
-    transport.fd.set(fd);
-    drop(event_loop.transports().enter(fd, transport.as_object().to_obj()));
+    transport.number.set(fd);
+    transport.endpoint.enter(&transport, event_loop, transport.as_object());
     event_loop.tell_later(transport.as_object(), Event::Opened)?;
     Ok(transport.into_obj())
 }

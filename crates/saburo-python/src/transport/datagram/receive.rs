@@ -52,9 +52,8 @@ fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     if this.family.get().is_none() {
         return receive_by_python(event_loop, this);
     }
-    this.endpoint.check(this, event_loop, this.as_object());
     let mut buffer = event_loop.take_buffer();
-    let received = net::recv_from(this.fd.get(), &mut buffer);
+    let received = net::recv_from(this.descriptor(event_loop), &mut buffer);
     let datagram = received.map(|(count, sender)| (bytes(&buffer[..count]), sender));
     event_loop.put_buffer(buffer);
     match datagram {

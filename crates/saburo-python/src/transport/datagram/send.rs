@@ -1,15 +1,18 @@
 //! Sending: at once if the kernel has room, in order after those it had no room for.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::RawFd;
 
 use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, none, raise,
+    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, lend_ready, none,
+    raise,
 };
 use crate::names::names;
 
+use super::super::endpoint::Peer;
 use super::super::life::Phase;
 use super::super::{address, rest};
 use super::{DatagramTransport, HEADER, end};
@@ -88,11 +91,14 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
         return this.in_vain(1, "socket.send() raised exception.");
     };
     let to = destination(this, addr);
-    this.endpoint.check(this, &event_loop, this.as_object());
     if this.queue.borrow().is_empty() {
         let outcome = match &exact {
-            Some(bytes) => attempt(this, bytes.as_ref(), data, &to),
-            None => match lend(data, |bytes| attempt_native(this, bytes, &to)) {
+            Some(bytes) => attempt(&event_loop, this, bytes.as_ref(), data, &to),
+            None => match lend_ready(
+                data,
+                || this.descriptor(&event_loop),
+                |fd, bytes| attempt_native(this, fd, bytes, &to),
+            ) {
                 Ok(Some(done)) => outcome(done),
                 Ok(None) => attempt_by_python(this, data, &to),
                 Err(raised) => Outcome::Failed(raised),
@@ -109,7 +115,9 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             // It is about to be closed: nobody would send it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full if !this.waiting_for_room.get() => {
-                event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+                // Asked again: a socket of somebody's own has run Python.
+                let fd = this.descriptor(&event_loop);
+                event_loop.watch_transport(fd, Direction::Write, this.as_object())?;
                 this.waiting_for_room.set(true);
             }
             Outcome::Full => {}
@@ -144,8 +152,11 @@ fn copied(data: &Object) -> Res<Bytes> {
 
 #[inline]
 fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
-    if this.connected.get() {
-        return To::Peer;
+    match this.peer.get() {
+        Peer::Named => return To::Peer,
+        // One without a name gets what has no address; asyncio knows no peer then.
+        Peer::Unnamed if addr.is_none() => return To::Peer,
+        _ => {}
     }
     let native =
         this.family.get().zip(addr).and_then(|(family, addr)| {
@@ -158,8 +169,14 @@ fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
 }
 
 #[inline]
-fn attempt(this: &DatagramTransport, bytes: &[u8], data: &Object, to: &To) -> Outcome {
-    match attempt_native(this, bytes, to) {
+fn attempt(
+    event_loop: &Loop,
+    this: &Instance<DatagramTransport>,
+    bytes: &[u8],
+    data: &Object,
+    to: &To,
+) -> Outcome {
+    match attempt_native(this, this.descriptor(event_loop), bytes, to) {
         Some(done) => outcome(done),
         None => attempt_by_python(this, data, to),
     }
@@ -167,11 +184,11 @@ fn attempt(this: &DatagramTransport, bytes: &[u8], data: &Object, to: &To) -> Ou
 
 /// None if it is for Python to send. Runs no Python.
 #[inline]
-fn attempt_native(this: &DatagramTransport, bytes: &[u8], to: &To) -> Option<io::Result<()>> {
+fn attempt_native(this: &DatagramTransport, fd: RawFd, bytes: &[u8], to: &To) -> Option<io::Result<()>> {
     this.family.get()?;
     match to {
-        To::Peer => Some(net::send(this.fd.get(), bytes).map(drop)),
-        To::Address(address) => Some(net::send_to(this.fd.get(), bytes, address)),
+        To::Peer => Some(net::send(fd, bytes).map(drop)),
+        To::Address(address) => Some(net::send_to(fd, bytes, address)),
         To::Python(_) => None,
     }
 }
@@ -210,13 +227,12 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let before = this.queued.get();
     while this.waiting_for_room.get() && this.phase.get() < Phase::Ending {
-        this.endpoint.check(this, event_loop, this.as_object());
         let next = this.queue.borrow_mut().pop_front();
         let Some(datagram) = next else {
             return drained(event_loop, this);
         };
         this.queued.set(this.queued.get() - datagram.counts());
-        match attempt(this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
+        match attempt(event_loop, this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
             Outcome::Sent => {}
             // A socket of somebody's own may have ended it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
@@ -249,14 +265,15 @@ fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) 
     let vain = this.vain.get();
     this.vain.set((vain + 1).min(MOST_DOUBLINGS));
     let delay = RETRY_DELAY * f64::from(1_u32 << vain);
-    rest(event_loop, this.fd.get(), Direction::Write, this.as_object(), delay)
+    rest(event_loop, this.number.get(), Direction::Write, this.as_object(), delay)
 }
 
 /// The time is over, unless the transport has ended meanwhile.
 pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
     match this.open_loop() {
         Some(event_loop) if this.waiting_for_room.get() && this.phase.get() < Phase::Ending => {
-            event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())
+            let fd = this.descriptor(&event_loop);
+            event_loop.watch_transport(fd, Direction::Write, this.as_object())
         }
         _ => Ok(()),
     }
@@ -288,6 +305,6 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
 pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
     this.vain.set(0);
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
     }
 }

@@ -16,8 +16,8 @@ use std::os::fd::RawFd;
 
 use saburo_core::pipe::{self, Kind};
 
-use crate::event_loop::os_error;
-use crate::ffi::{Args, Obj, Object, Params, Res, Slot, builtin, mapping, raise, string};
+use crate::event_loop::{Loop, os_error};
+use crate::ffi::{Args, Obj, Object, Owner, Params, Res, Slot, builtin, mapping, raise, string};
 use crate::names::names;
 
 use super::life::{Life, Phase, watched_word};
@@ -40,16 +40,16 @@ impl<'a> Given<'a> {
         Ok(Given { pipe, protocol, waiter, extra })
     }
 
-    /// The descriptor and what it is; ValueError with these words if no pipe can be that.
-    fn open(&self, refusal: &str) -> Res<(RawFd, Kind)> {
-        let fd = self.pipe.method(&names().fileno, &[])?.as_i64()?;
+    /// Who owns the descriptor, its number and what it is; ValueError with these words if no pipe can be that.
+    fn open(&self, refusal: &str) -> Res<(Owner, RawFd, Kind)> {
+        let (owner, fd) = Owner::of(self.pipe)?;
         let fd = RawFd::try_from(fd).unwrap_or(-1);
         let kind = pipe::kind(fd).or_else(|error| os_error(&error))?;
         if kind == Kind::Other {
             return raise(builtin::value_error(), refusal);
         }
         pipe::set_nonblocking(fd).or_else(|error| os_error(&error))?;
-        Ok((fd, kind))
+        Ok((owner, fd, kind))
     }
 
     /// What `get_extra_info()` knows, for the field that asyncio's class has for it.
@@ -63,10 +63,20 @@ impl<'a> Given<'a> {
     }
 }
 
+/// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+#[inline]
+fn descriptor(life: &Life, pipe: &Slot<Owner>, event_loop: &Loop, transport: &Object) -> RawFd {
+    let fd = life.descriptor_of(pipe).unwrap_or(-1);
+    if fd < 0 {
+        life.give_up(event_loop, transport);
+    }
+    fd
+}
+
 /// Closes the pipe, once.
-fn close(pipe: &Slot) -> Res<()> {
+fn close(pipe: &Slot<Owner>) -> Res<()> {
     match pipe.take() {
-        Some(pipe) => pipe.method(&names().close, &[]).map(drop),
+        Some(owner) => owner.object().method(&names().close, &[]).map(drop),
         None => Ok(()),
     }
 }
@@ -81,7 +91,7 @@ fn repr(
     let mut words = life.words(transport)?;
     match life.open_loop() {
         Some(event_loop) if !event_loop.is_closed() => {
-            words.push(watched_word(watched(event_loop.watched(life.fd.get()))).to_owned());
+            words.push(watched_word(watched(event_loop.watched(life.number.get()))).to_owned());
             words.extend(more);
         }
         _ if life.phase.get() != Phase::Closed => words.push("open".to_owned()),

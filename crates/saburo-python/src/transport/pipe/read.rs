@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::{self, ErrorKind};
 use std::ops::Deref;
+use std::os::fd::RawFd;
 
 use saburo_core::pipe;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell, Visit,
-    aside, bytes, inside, int,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, TypeCell,
+    Visit, aside, bytes, inside, int,
 };
 use crate::names::names;
 
@@ -23,7 +24,7 @@ use super::Given;
 pub(crate) struct ReadPipeTransport {
     life: Life,
     /// What the pipe came in.
-    pipe: Slot,
+    pipe: Slot<Owner>,
     /// How many bytes have come through it.
     received: Cell<usize>,
 }
@@ -41,13 +42,13 @@ impl Deref for ReadPipeTransport {
 pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let given = Given::bind(args, "_make_read_pipe_transport")?;
     event_loop.check_usable()?;
-    let (fd, _) = given.open("Pipe transport is for pipes/sockets only.")?;
+    let (owner, fd, _) = given.open("Pipe transport is for pipes/sockets only.")?;
     let transport = Instance::alloc(ReadPipeTransport::create())?;
     transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
     transport.begin(event_loop, given.protocol, given.waiter)?;
-    transport.pipe.set(Some(given.pipe.to_obj()));
+    transport.pipe.set(Some(owner));
     // From here on the pipe is its own.
-    transport.fd.set(fd);
+    transport.number.set(fd);
     event_loop.tell_later(transport.as_object(), Event::Opened)?;
     Ok(transport.into_obj())
 }
@@ -63,10 +64,19 @@ pub(in crate::transport) fn tell(
         Event::Writable => unreachable!("only reading is watched for"),
         Event::Opened => {
             let transport = this.as_object();
-            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+            this.opened(event_loop, transport, || {
+                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+            })
         }
         Event::Ended => tell_ended(this),
         Event::Lost => this.within(|| lost(event_loop, this)),
+    }
+}
+
+impl Instance<ReadPipeTransport> {
+    #[inline]
+    fn descriptor(&self, event_loop: &Loop) -> RawFd {
+        super::descriptor(self, &self.pipe, event_loop, self.as_object())
     }
 }
 
@@ -77,7 +87,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
     }
     let Some(target) = this.protocol.get() else { return Ok(()) };
     let mut buffer = event_loop.take_buffer();
-    let read = pipe::read(this.fd.get(), &mut buffer);
+    let read = pipe::read(this.descriptor(event_loop), &mut buffer);
     let data = read.map(|count| (count, bytes(&buffer[..count])));
     event_loop.put_buffer(buffer);
     match data {
@@ -94,7 +104,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
 #[cold]
 fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     failure::closed_by_peer(event_loop, this.as_object())?;
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     event_loop.expect_as_much(this.received.get());
     // First, so that both find the same context.
     event_loop.tell_later(this.as_object(), Event::Ended)?;
@@ -131,7 +141,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: O
     if this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     this.schedule_lost(event_loop, this.as_object(), cause)
 }
 
@@ -219,7 +229,7 @@ True";
             )
             .noargs(
                 c"resume_reading",
-                |this| this.resume_reading(this.as_object()),
+                |this| this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop)),
                 c"Goes on giving the protocol what arrives.",
             )
             .many(
@@ -231,8 +241,12 @@ True";
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
-            .getter(c"_pipe", |this| this.pipe.get(), c"The pipe, None once it is closed.")
-            .getter(c"_fileno", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+            .getter(
+                c"_pipe",
+                |this| this.pipe.get().map(Owner::into_object),
+                c"The pipe, None once it is closed.",
+            )
+            .getter(c"_fileno", |this| int(i64::from(this.number.get())), c"The descriptor.")
             .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
             .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
             .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")

@@ -7,14 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::ops::Deref;
+use std::os::fd::RawFd;
 
 use saburo_core::pipe::Kind;
 use saburo_core::{WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Raised, Res, Slot, TypeCell,
-    Visit, aside, int, lend, raise,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot,
+    TypeCell, Visit, aside, int, lend_ready, raise,
 };
 use crate::names::names;
 
@@ -28,7 +29,7 @@ use super::Given;
 pub(crate) struct WritePipeTransport {
     life: Life,
     /// What the pipe came in.
-    pipe: Slot,
+    pipe: Slot<Owner>,
     kind: Cell<Kind>,
     /// What there was no room for yet.
     queue: RefCell<WriteQueue<Piece>>,
@@ -52,14 +53,14 @@ impl Deref for WritePipeTransport {
 pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let given = Given::bind(args, "_make_write_pipe_transport")?;
     event_loop.check_usable()?;
-    let (fd, kind) = given.open("Pipe transport is only for pipes, sockets and character devices")?;
+    let (owner, fd, kind) = given.open("Pipe transport is only for pipes, sockets and character devices")?;
     let transport = Instance::alloc(WritePipeTransport::create())?;
     transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
     transport.begin(event_loop, given.protocol, given.waiter)?;
     transport.kind.set(kind);
-    transport.pipe.set(Some(given.pipe.to_obj()));
+    transport.pipe.set(Some(owner));
     // From here on the pipe is its own.
-    transport.fd.set(fd);
+    transport.number.set(fd);
     event_loop.tell_later(transport.as_object(), Event::Opened)?;
     Ok(transport.into_obj())
 }
@@ -79,11 +80,18 @@ pub(in crate::transport) fn tell(
     }
 }
 
+impl Instance<WritePipeTransport> {
+    #[inline]
+    fn descriptor(&self, event_loop: &Loop) -> RawFd {
+        super::descriptor(self, &self.pipe, event_loop, self.as_object())
+    }
+}
+
 fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending || !this.kind.get().tells_of_reader() {
         return Ok(());
     }
-    event_loop.watch_transport(this.fd.get(), Direction::Read, this.as_object())
+    event_loop.watch_transport(this.descriptor(event_loop), Direction::Read, this.as_object())
 }
 
 /// What has not been written will not be. A socket may also have received something: asyncio ends it as well.
@@ -112,8 +120,8 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
         return this.in_vain(losses, "pipe closed by peer or os.write(pipe, data) raised exception.");
     };
     let written = match exact {
-        Some(bytes) => write_bytes(this, bytes),
-        None => write_copy(this, data),
+        Some(bytes) => write_bytes(&event_loop, this, bytes),
+        None => write_copy(&event_loop, this, data),
     };
     if let Err(raised) = written {
         return failed(&event_loop, this, raised);
@@ -123,7 +131,7 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
         return Ok(());
     }
     if !this.waiting_for_room.get() {
-        event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+        event_loop.watch_transport(this.descriptor(&event_loop), Direction::Write, this.as_object())?;
         this.waiting_for_room.set(true);
     }
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
@@ -131,7 +139,8 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
 
 /// Writes what there is room for, unless something waits already; the rest is queued.
 #[inline]
-fn write_bytes(this: &WritePipeTransport, bytes: Bytes) -> Res<()> {
+fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: Bytes) -> Res<()> {
+    let fd = this.descriptor(event_loop);
     let mut queue = this.queue.borrow_mut();
     let is_first = queue.is_empty();
     piece::push(&mut queue, bytes);
@@ -139,14 +148,15 @@ fn write_bytes(this: &WritePipeTransport, bytes: Bytes) -> Res<()> {
         return Ok(());
     }
     // Bytes are let go of in there, which runs no code.
-    queue.flush_pipe(this.fd.get(), drop).or_else(|error| os_error(&error))
+    queue.flush_pipe(fd, drop).or_else(|error| os_error(&error))
 }
 
 /// The same for what the program may change later: only the rest is copied.
-fn write_copy(this: &WritePipeTransport, data: &Object) -> Res<()> {
-    let written = lend(data, |bytes| {
+fn write_copy(event_loop: &Loop, this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
+    let ready = || this.descriptor(event_loop);
+    let written = lend_ready(data, ready, |fd, bytes| {
         let mut queue = this.queue.borrow_mut();
-        let written = if queue.is_empty() { pipe::write(this.fd.get(), bytes) } else { Ok(0) };
+        let written = if queue.is_empty() { pipe::write(fd, bytes) } else { Ok(0) };
         let written = match written {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             result => result?,
@@ -175,7 +185,8 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     if !this.waiting_for_room.get() || this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    let flushed = this.queue.borrow_mut().flush_pipe(this.fd.get(), drop);
+    let fd = this.descriptor(event_loop);
+    let flushed = this.queue.borrow_mut().flush_pipe(fd, drop);
     if let Err(error) = flushed {
         return failed(event_loop, this, os_error::<()>(&error).unwrap_err());
     }
@@ -186,7 +197,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     // Not before all is written, as in asyncio. The protocol may go on to write, or close it.
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
     if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
         this.phase.set(Phase::Ending);
         return lost(event_loop, this);
     }
@@ -214,7 +225,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: 
     }
     stop_writing(event_loop, this);
     if this.kind.get().tells_of_reader() {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
@@ -247,7 +258,7 @@ fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) 
 
 fn stop_writing(event_loop: &Loop, this: &Instance<WritePipeTransport>) {
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
     }
 }
 
@@ -345,8 +356,8 @@ True";
                 },
                 c"How many bytes wait to be written.",
             )
-            .getter(c"_pipe", |this| this.pipe.get(), c"The pipe, None once it is closed.")
-            .getter(c"_fileno", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+            .getter(c"_pipe", |this| this.pipe.get().map(Owner::into_object), c"The pipe, None once it is closed.")
+            .getter(c"_fileno", |this| int(i64::from(this.number.get())), c"The descriptor.")
             .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
             .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
             .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")

@@ -2,6 +2,7 @@
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Object, Raised, Res, aside, string};
+use crate::future;
 use crate::names::names;
 
 use super::super::clients;
@@ -13,7 +14,7 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     if this.waiting_for_room.get() {
         // Writable events send the rest, and end it.
         return Ok(());
@@ -28,14 +29,6 @@ pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
         write::send_gathered(&event_loop, this)?;
         force_close(&event_loop, this, None)?;
     }
-    Ok(())
-}
-
-/// The same, but the socket is its owner's again, and stays open.
-pub(super) fn leave_socket(this: &Instance<StreamTransport>) -> Res<()> {
-    let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    abort(this)?;
-    this.endpoint.leave(this, &event_loop, this.as_object());
     Ok(())
 }
 
@@ -74,10 +67,10 @@ fn force_close(
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
     }
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     }
     this.schedule_lost(event_loop, this.as_object(), cause)
 }
@@ -102,9 +95,8 @@ fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res
     this.phase.set(Phase::Closed);
     let server = this.server.take();
     let waiter = this.empty_waiter.take();
-    // With a waiter there is a sendfile(), which may wait by itself.
-    if waiter.is_some()
-        && let Err(raised) = event_loop.cancel_wait_for_room(this.fd.get())
+    if let Some(room) = this.room_waiter.take()
+        && let Err(raised) = future::cancel(&room, None)
     {
         raised.unraisable(this.as_object());
     }

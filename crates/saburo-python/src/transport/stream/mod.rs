@@ -13,6 +13,7 @@ mod write;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::ops::Deref;
+use std::os::fd::RawFd;
 
 use saburo_core::WriteQueue;
 
@@ -20,6 +21,7 @@ use crate::event_loop::Loop;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
+use crate::future::Future;
 use crate::names::names;
 
 use super::endpoint::Endpoint;
@@ -57,6 +59,8 @@ pub(crate) struct StreamTransport {
     eof: Cell<Eof>,
     /// A future done when all has been sent; while there is one, nothing may be written.
     empty_waiter: Slot,
+    /// What sendfile() waits for: room in the kernel.
+    room_waiter: Slot<Own<Future>>,
 }
 
 impl Deref for StreamTransport {
@@ -85,7 +89,9 @@ pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
         Event::Writable => write::writable(event_loop, this),
         Event::Opened => {
             let transport = this.as_object();
-            this.opened(event_loop, transport, || this.start_reading(event_loop, transport))
+            this.opened(event_loop, transport, || {
+                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+            })
         }
         Event::Lost => end::lost(event_loop, this),
         Event::Ended => unreachable!("a stream's end is told as it is read"),
@@ -97,13 +103,22 @@ pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
 }
 
 pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
-    if let Some(event_loop) = this.open_loop() {
-        this.endpoint.check(this, &event_loop, this.as_object());
+    this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop))
+}
+
+impl Instance<StreamTransport> {
+    /// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+    #[inline]
+    pub(in crate::transport) fn descriptor(&self, event_loop: &Loop) -> RawFd {
+        self.endpoint.descriptor(self, event_loop, self.as_object())
     }
-    this.resume_reading(this.as_object())
 }
 
 impl StreamTransport {
+    pub(in crate::transport) fn forget_descriptor(&self) {
+        self.endpoint.forget_descriptor(self);
+    }
+
     pub(in crate::transport) fn came_in_by(&self, server: &Object) -> bool {
         self.server.holds(server)
     }
@@ -126,7 +141,7 @@ fn set_write_buffer_limits(this: &Instance<StreamTransport>, args: Args<'_>) -> 
 fn repr(this: &Instance<StreamTransport>) -> Res<Obj> {
     let mut words = this.words(this.as_object())?;
     if let Some(event_loop) = this.open_loop().filter(|event_loop| !event_loop.is_closed()) {
-        let (reading, writing) = event_loop.watched(this.fd.get());
+        let (reading, writing) = event_loop.watched(this.number.get());
         let waiting = this.queue.borrow().len();
         words.push(format!("read={}", watched_word(reading)));
         words.push(format!("write=<{}, bufsize={waiting}>", watched_word(writing)));
@@ -178,6 +193,7 @@ True";
             waiting_for_room: Cell::new(false),
             eof: Cell::new(Eof::None),
             empty_waiter: Slot::empty(),
+            room_waiter: Slot::empty(),
         }
     }
 
@@ -191,12 +207,13 @@ True";
         // The queue holds bytes, which hold nothing.
         self.server.visit(visit);
         self.empty_waiter.visit(visit);
+        self.room_waiter.visit(visit);
     }
 
     fn clear(&self) {
         self.life.clear();
         self.endpoint.clear();
-        drop((self.server.take(), self.empty_waiter.take()));
+        drop((self.server.take(), self.empty_waiter.take(), self.room_waiter.take()));
     }
 
     fn wants_finalizer(&self) -> bool {
@@ -273,11 +290,15 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
     builder
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")
         .noargs(c"_reset_empty_waiter", |this| this.empty_waiter.set(None), c"Lets the protocol write again.")
-        .noargs(c"_leave_socket", end::leave_socket, c"Ends the connection; its socket stays its owner's.")
+        .noargs(
+            c"_wait_for_room",
+            write::wait_for_room,
+            c"A future done when the kernel has room, cancelled when the connection ends before.",
+        )
         .one(c"_force_close", end::force_close_with, c"Ends the connection at once, because of an exception.")
         .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
-        .getter(c"_sock_fd", |this| int(i64::from(this.fd.get())), c"The descriptor.")
+        .getter(c"_sock_fd", |this| int(i64::from(this.number.get())), c"The descriptor.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
         .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")

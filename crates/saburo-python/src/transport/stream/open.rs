@@ -26,14 +26,14 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
     let transport = made(event_loop)?;
     transport.endpoint.add_extra(extra)?;
+    set_protocol(&transport, target)?;
+    transport.waiter.set(given(waiter));
     let (fd, is_inet) = match sock.cast_exact::<Dial>().map(|dial| dial.take()) {
         Some(Some((descriptor, peer))) => (transport.endpoint.take_over_descriptor(descriptor, peer), true),
         Some(None) => return raise(builtin::value_error(), "Invalid file descriptor: -1"),
-        None => (transport.endpoint.take_over(sock)?, transport.endpoint.is_inet()),
+        None => (transport.endpoint.take_over(event_loop, sock)?, transport.endpoint.is_inet()),
     };
-    transport.fd.set(fd);
-    set_protocol(&transport, target)?;
-    transport.waiter.set(given(waiter));
+    transport.number.set(fd);
     if is_inet {
         // Refused by what is no TCP, which has nothing to delay.
         let _ = net::set_nodelay(fd);
@@ -59,7 +59,7 @@ pub(in crate::transport) fn accepted(
     context: Context,
 ) -> Res<Own<StreamTransport>> {
     let transport = made(event_loop)?;
-    transport.fd.set(transport.endpoint.take_over_descriptor(descriptor, peer));
+    transport.number.set(transport.endpoint.take_over_descriptor(descriptor, peer));
     transport.context_given.set(true);
     transport.context.set(Some(context));
     transport.waiter.set(Some(listener.as_object().to_obj()));
@@ -111,6 +111,6 @@ fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: 
         this.server.set(Some(server));
     }
     keep_memory();
-    drop(event_loop.transports().enter(this.fd.get(), this.as_object().to_obj()));
+    this.endpoint.enter(this, event_loop, this.as_object());
     event_loop.tell_later(this.as_object(), Event::Opened)
 }

@@ -19,7 +19,6 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     if !this.is_reading() {
         return Ok(());
     }
-    this.endpoint.check(this, event_loop, this.as_object());
     let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
     match this.kind.get() {
         Kind::Plain => plain(event_loop, this, &target, &context),
@@ -42,7 +41,7 @@ fn streamed(
     context: &Context,
 ) -> Res<()> {
     let mut buffer = event_loop.take_buffer();
-    let received = net::recv(this.fd.get(), &mut buffer);
+    let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = match received {
         Ok(count) if count > 0 => inside(context.as_object(), || streams::feed(target, &buffer[..count])),
         _ => Ok(()),
@@ -79,12 +78,12 @@ fn plain(
 
 /// What has come, as a `bytes`; an empty one at the end.
 #[inline]
-fn receive(event_loop: &Loop, this: &StreamTransport) -> Res<io::Result<Obj>> {
+fn receive(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
     if this.in_flood.get() {
-        return receive_in_place(this);
+        return receive_in_place(event_loop, this);
     }
     let mut buffer = event_loop.take_buffer();
-    let received = net::recv(this.fd.get(), &mut buffer);
+    let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let data = received.map(|count| {
         this.in_flood.set(count >= FLOOD);
         bytes(&buffer[..count])
@@ -98,9 +97,10 @@ fn receive(event_loop: &Loop, this: &StreamTransport) -> Res<io::Result<Obj>> {
 
 /// The same without the copy, which for much is up to a quarter of all that a receive costs. Twice or half as much
 /// room was slower (measured 2026-11-28).
-fn receive_in_place(this: &StreamTransport) -> Res<io::Result<Obj>> {
+fn receive_in_place(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
+    let fd = this.descriptor(event_loop);
     bytes_made(BUFFER, |room| {
-        let received = net::recv_fresh(this.fd.get(), room);
+        let received = net::recv_fresh(fd, room);
         this.in_flood.set(received.as_ref().is_ok_and(|&count| count >= FLOOD));
         received
     })
@@ -121,7 +121,7 @@ fn encrypted(
         return Ok(());
     }
     let mut buffer = event_loop.take_buffer();
-    let received = net::recv(this.fd.get(), &mut buffer);
+    let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = received.map(|count| match count {
         0 => None,
         count => Some(inside(context.as_object(), || tls::feed(protocol, &buffer[..count]))),
@@ -157,9 +157,9 @@ fn buffered(
             return end::fatal(event_loop, this, raised, "Fatal error: protocol.get_buffer() call failed.");
         }
     };
-    // It may have been closed in there.
-    this.endpoint.check(this, event_loop, this.as_object());
-    let received = match lend_mut(&buffer, RECV_INTO, |room| net::recv(this.fd.get(), room)) {
+    // It may have been closed in there, and is asked for its bytes now, which may do the same.
+    let received = lend_mut(&buffer, RECV_INTO, || this.descriptor(event_loop), net::recv);
+    let received = match received {
         Ok(received) => received,
         Err(raised) => {
             return end::fatal(event_loop, this, raised, "Fatal read error on socket transport");
@@ -188,7 +188,7 @@ fn ended(
     match answer.and_then(|keep_open| keep_open.truth()) {
         Ok(true) => {
             // There is nothing more to read, but the protocol may write.
-            event_loop.unwatch_transport(this.fd.get(), Direction::Read, this.as_object());
+            event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
             Ok(())
         }
         Ok(false) => end::close(this),

@@ -2,8 +2,8 @@
 
 use saburo_core::net;
 
-use crate::event_loop::{Direction, Loop, new_future, os_error};
-use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, raise};
+use crate::event_loop::{Direction, Loop, new_future, os_error, wait_on};
+use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::names::names;
 
 use super::super::life::set_result;
@@ -159,19 +159,23 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
             return Ok(written);
         }
     }
-    let failed = lend(data, |bytes| {
-        let mut queue = this.queue.borrow_mut();
-        let mut rest = bytes;
-        if queue.is_empty() {
-            match net::send(this.fd.get(), bytes) {
-                Ok(sent) => rest = &bytes[sent..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Some(error),
+    let failed = lend_ready(
+        data,
+        || this.descriptor(event_loop),
+        |fd, bytes| {
+            let mut queue = this.queue.borrow_mut();
+            let mut rest = bytes;
+            if queue.is_empty() {
+                match net::send(fd, bytes) {
+                    Ok(sent) => rest = &bytes[sent..],
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Some(error),
+                }
             }
-        }
-        piece::copy(&mut queue, rest);
-        None
-    })?;
+            piece::copy(&mut queue, rest);
+            None
+        },
+    )?;
     match failed {
         Some(error) => Err(os_error::<()>(&error).unwrap_err()),
         None => Ok(written),
@@ -185,7 +189,9 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
         return pause_if_full(event_loop, this);
     }
     let waiting = this.queue.borrow().len();
-    if !this.flow.may_gather(written, waiting, |most| has_room(this, most)) || !event_loop.gathers() {
+    if !this.flow.may_gather(written, waiting, |most| has_room(event_loop, this, most))
+        || !event_loop.gathers()
+    {
         return flush(event_loop, this);
     }
     if !this.gathering.replace(true) {
@@ -195,9 +201,9 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
 }
 
 /// Has the kernel room for so much? Asked once until it is sent, since nobody else fills it.
-fn has_room(this: &StreamTransport, most: usize) -> bool {
+fn has_room(event_loop: &Loop, this: &Instance<StreamTransport>, most: usize) -> bool {
     if !this.has_room.get() {
-        this.has_room.set(net::has_room(this.fd.get(), most));
+        this.has_room.set(net::has_room(this.descriptor(event_loop), most));
     }
     this.has_room.get()
 }
@@ -221,10 +227,10 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
 }
 
 fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
-    this.endpoint.check(this, event_loop, this.as_object());
     this.has_room.set(false);
+    let fd = this.descriptor(event_loop);
     // Bytes are let go of in there, which runs no code.
-    let sent = this.queue.borrow_mut().flush(this.fd.get(), drop);
+    let sent = this.queue.borrow_mut().flush(fd, drop);
     if let Err(error) = sent {
         return failed(event_loop, this, &error);
     }
@@ -236,7 +242,7 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         if this.waiting_for_room.get() {
             return resumed;
         }
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
         if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
             // Over, or to leave when the turn is over.
             return resumed;
@@ -248,7 +254,7 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
         return drained(event_loop, this, from_event);
     }
     if !this.waiting_for_room.replace(true) {
-        event_loop.watch_transport(this.fd.get(), Direction::Write, this.as_object())?;
+        event_loop.watch_transport(fd, Direction::Write, this.as_object())?;
     }
     pause_if_full(event_loop, this)
 }
@@ -257,7 +263,7 @@ fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_even
 #[inline]
 fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.fd.get(), Direction::Write, this.as_object());
+        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
     }
     if let Some(waiter) = this.empty_waiter.get() {
         set_result(&waiter)?;
@@ -270,7 +276,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
         Phase::Closing => this.schedule_lost(event_loop, this.as_object(), None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
-            net::shutdown_write(this.fd.get()).or_else(|error| os_error(&error))
+            net::shutdown_write(this.descriptor(event_loop)).or_else(|error| os_error(&error))
         }
         _ => Ok(()),
     }
@@ -332,4 +338,14 @@ pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
         set_result(&waiter)?;
     }
     Ok(waiter)
+}
+
+/// A future done when the kernel has room: what sendfile() waits for, which alone writes meanwhile.
+pub(super) fn wait_for_room(this: &Instance<StreamTransport>) -> Res<Obj> {
+    let Some(event_loop) = this.open_loop() else {
+        return raise(builtin::runtime_error(), "Transport is closing");
+    };
+    let room = wait_on(&event_loop, Direction::Write, || Ok(this.descriptor(&event_loop)))?;
+    this.room_waiter.set(Some(room.clone()));
+    Ok(room.into_obj())
 }
