@@ -86,8 +86,11 @@ test-downstream: $(BUILT)
 
 lint: lint-rust lint-python lint-scripts
 
+# The C API has one door, ffi/python.rs, which says why.
 lint-rust: $(READY)
 	cargo fmt --all --check
+	@if grep -rnE 'pyo3_ffi|extern "C[^"]*" \{' crates/saburo-python/src --include=*.rs | grep -v '/src/ffi/python\.rs:'; then \
+	echo "lint: the C API is called by way of src/ffi/python.rs only"; exit 1; fi
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTFLAGS="--cfg saburo_polling" cargo clippy -p saburo-core --all-targets --target-dir target/polling -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy -p saburo-core --no-default-features --test loom_inbox \

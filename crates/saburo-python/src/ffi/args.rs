@@ -1,6 +1,6 @@
 //! Arguments of a call, as the interpreter's fast calling convention hands them over.
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Res, builtin, raise};
 use super::object::{Object, tuple};

@@ -3,11 +3,11 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Raised, Res, builtin, raise};
 use super::object::{Obj, Object};
-use super::window::Stretch;
+use super::window::{Stretch, resized};
 
 /// Exactly a `bytes`: it never changes, and letting go of it runs no code.
 #[derive(Clone)]
@@ -95,22 +95,18 @@ pub(crate) fn bytes_made<E>(
     most: usize,
     fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
 ) -> Res<Result<Obj, E>> {
-    // SAFETY: the writer is null with an exception, or ours until we finish or discard it, once. Until then it
-    // has room for `most` that nobody else knows of. It becomes what `fill` has written: a new reference or null.
-    unsafe {
-        let writer = ffi::compat::PyBytesWriter_Create(most as ffi::Py_ssize_t);
-        Raised::check(if writer.is_null() { -1 } else { 0 })?;
-        let start = ffi::compat::PyBytesWriter_GetData(writer).cast::<MaybeUninit<u8>>();
-        match fill(std::slice::from_raw_parts_mut(start, most)) {
-            Ok(count) => {
-                let count = count.min(most) as ffi::Py_ssize_t;
-                Obj::from_new(ffi::compat::PyBytesWriter_FinishWithSize(writer, count)).map(Ok)
-            }
-            Err(error) => {
-                ffi::compat::PyBytesWriter_Discard(writer);
-                Ok(Err(error))
-            }
-        }
+    // Never 0: the empty bytes are one object, shared by all.
+    let size = most.max(1) as ffi::Py_ssize_t;
+    // SAFETY: a null source leaves the bytes as they are; new reference or null. Nobody else knows the object, which
+    // has room for `most`.
+    let (made, filled) = unsafe {
+        let made = Obj::from_new(ffi::PyBytes_FromStringAndSize(std::ptr::null(), size))?;
+        let start = ffi::PyBytes_AsString(made.as_ptr()).cast::<MaybeUninit<u8>>();
+        (made, fill(std::slice::from_raw_parts_mut(start, most)))
+    };
+    match filled {
+        Ok(count) => resized(made, count.min(most)).map(Ok),
+        Err(error) => Ok(Err(error)),
     }
 }
 

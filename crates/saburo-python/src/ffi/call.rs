@@ -1,10 +1,9 @@
 //! Calling Python: every call takes its arguments as a slice, without a tuple.
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::Res;
 use super::object::{Obj, Object, dict};
-use super::python;
 
 /// Room for this many arguments on the stack; longer calls allocate.
 const INLINE: usize = 6;
@@ -20,7 +19,7 @@ impl Object {
     #[inline]
     pub(crate) fn call0(&self) -> Res<Obj> {
         // SAFETY: live callable; new reference or null.
-        unsafe { Obj::from_new(python::PyObject_CallNoArgs(self.as_ptr())) }
+        unsafe { Obj::from_new(ffi::PyObject_CallNoArgs(self.as_ptr())) }
     }
 
     /// `self(*args, **dict(zip(names, the last of args)))`; `names` is a tuple of str.
@@ -33,7 +32,7 @@ impl Object {
         with_vector(None, args, |vector, count| {
             // SAFETY: `vector` holds `count` live objects, with one free slot before them.
             unsafe {
-                Obj::from_new(python::PyObject_Vectorcall(
+                Obj::from_new(ffi::PyObject_Vectorcall(
                     self.as_ptr(),
                     vector.add(1),
                     (count - named) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
@@ -64,7 +63,7 @@ impl Object {
         with_vector(Some(self), args, |vector, count| {
             // SAFETY: the first of `count + 1` live objects is self; a free slot stands before it.
             unsafe {
-                Obj::from_new(python::PyObject_VectorcallMethod(
+                Obj::from_new(ffi::PyObject_VectorcallMethod(
                     name.as_ptr(),
                     vector.add(1),
                     (count - named) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
@@ -78,7 +77,7 @@ impl Object {
     pub(crate) fn call_tuple(&self, args: &Object, kwargs: Option<&Object>) -> Res<Obj> {
         let kwargs = kwargs.map_or(std::ptr::null_mut(), Object::as_ptr);
         // SAFETY: a live callable, a live tuple, a live dict or null; new reference or null.
-        unsafe { Obj::from_new(python::PyObject_Call(self.as_ptr(), args.as_ptr(), kwargs)) }
+        unsafe { Obj::from_new(ffi::PyObject_Call(self.as_ptr(), args.as_ptr(), kwargs)) }
     }
 }
 

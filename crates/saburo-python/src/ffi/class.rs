@@ -12,7 +12,7 @@ use std::mem::{offset_of, size_of};
 use std::ops::Deref;
 use std::ptr;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::args::Args;
 use super::compat::trash;
@@ -197,7 +197,7 @@ impl<T: Class> Instance<T> {
             let op = match (*cell.free.get()).pop() {
                 Some(dead) => ffi::PyObject_Init(dead, class),
                 None => {
-                    let op = ffi::PyObject_GC_New::<ffi::PyObject>(class);
+                    let op = ffi::_PyObject_GC_New(class);
                     if op.is_null() {
                         return Err(Raised);
                     }

@@ -1,6 +1,6 @@
 //! contextvars: copying the current context, and running inside one.
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Raised, Res, builtin, raise};
 use super::object::{Obj, Object, intern};

@@ -6,7 +6,7 @@
 //! entered and variables set, and the one word that follows is the field. If there is not exactly one, it
 //! is not found, and everything goes on as if no two contexts were known to be equal.
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::context::{Context, inside};
 use super::error::{Raised, Res};

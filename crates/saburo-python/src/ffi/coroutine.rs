@@ -2,11 +2,10 @@
 
 use std::ptr;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Raised, Res};
 use super::object::{Obj, Object};
-use super::python;
 
 /// What a step of a coroutine led to.
 pub(crate) enum Sent {
@@ -22,7 +21,7 @@ pub(crate) fn send(coro: &Object) -> Res<Sent> {
     let mut result = ptr::null_mut();
     // SAFETY: a live iterator of any kind; `result` receives a new reference unless it fails.
     unsafe {
-        match python::PyIter_Send(coro.as_ptr(), ffi::Py_None(), &raw mut result) {
+        match ffi::PyIter_Send(coro.as_ptr(), ffi::Py_None(), &raw mut result) {
             ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Obj::from_new(result)?)),
             ffi::PySendResult::PYGEN_RETURN => Ok(Sent::Returned(Obj::from_new(result)?)),
             ffi::PySendResult::PYGEN_ERROR => Err(Raised),

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::compat;
 use super::interpreter::Global;

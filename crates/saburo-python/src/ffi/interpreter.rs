@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::compat;
 use super::error::{Raised, Res};

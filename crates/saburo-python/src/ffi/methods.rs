@@ -4,7 +4,7 @@
 //! inherited it tries that in vain each time, goes the general way, and walks through the bases until it has found
 //! the class that the method was written for.
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::class::Class;
 use super::error::{Res, builtin, raise};

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::args::Args;
 use super::class::{Answer, Builder, Class, answer, conjure};

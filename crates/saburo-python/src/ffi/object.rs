@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Raised, Res};
 

@@ -7,11 +7,10 @@
 
 use std::ffi::c_void;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::Res;
 use super::object::{Obj, Object};
-use super::python;
 
 /// Where the field is, the same in every thread state of this interpreter.
 pub(crate) struct RunningTask {
@@ -70,6 +69,6 @@ fn word(index: usize) -> usize {
 fn sentinel() -> Res<Obj> {
     // SAFETY: makes a plain `object()`; new reference or null.
     unsafe {
-        Obj::from_new(python::PyObject_CallNoArgs((&raw mut ffi::PyBaseObject_Type).cast::<c_void>().cast()))
+        Obj::from_new(ffi::PyObject_CallNoArgs((&raw mut ffi::PyBaseObject_Type).cast::<c_void>().cast()))
     }
 }

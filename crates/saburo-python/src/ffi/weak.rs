@@ -2,9 +2,10 @@
 
 use std::ptr;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
-use super::error::{Raised, Res};
+use super::compat;
+use super::error::Res;
 use super::object::{Obj, Object};
 
 /// A weak reference to an object.
@@ -21,16 +22,7 @@ impl Weak {
     /// The object, while it lives.
     #[inline]
     pub(crate) fn get(&self) -> Option<Obj> {
-        let mut object = ptr::null_mut();
-        // SAFETY: a live weak reference; `object` receives a new reference or null. It fails for what is no
-        // weak reference only.
-        unsafe {
-            if ffi::compat::PyWeakref_GetRef(self.0.as_ptr(), &raw mut object) < 0 {
-                Raised.swallow();
-                return None;
-            }
-            Obj::from_new_or_null(object)
-        }
+        compat::referent(&self.0)
     }
 
     pub(crate) fn into_obj(self) -> Obj {

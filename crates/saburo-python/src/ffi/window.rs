@@ -11,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::buffer::Bytes;
 use super::error::Res;
@@ -138,16 +138,13 @@ impl BytesWriter {
     }
 }
 
-unsafe extern "C" {
-    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
-}
-
-fn resized(object: Obj, size: usize) -> Res<Obj> {
+/// A `bytes` that nobody else knows, made shorter or longer.
+pub(super) fn resized(object: Obj, size: usize) -> Res<Obj> {
     let mut raw = object.into_raw();
     // SAFETY: the only reference to a bytes that nobody has hashed or seen. It is replaced by a reference
     // to the resized one, or by null with an exception set.
     unsafe {
-        _PyBytes_Resize(&raw mut raw, size as ffi::Py_ssize_t);
+        ffi::_PyBytes_Resize(&raw mut raw, size as ffi::Py_ssize_t);
         Obj::from_new(raw)
     }
 }
@@ -223,7 +220,7 @@ impl Window {
         };
         // SAFETY: a fresh object of our class, every field of which is written before anybody sees it.
         unsafe {
-            let op = ffi::PyObject_New::<ffi::PyObject>(class.as_ptr().cast());
+            let op = ffi::_PyObject_New(class.as_ptr().cast());
             let made = Obj::from_new(op)?;
             let pane = op.cast::<Pane>();
             ptr::write(&raw mut (*pane).stretch, Cell::new((ptr::null_mut(), 0, false)));

@@ -2,9 +2,12 @@
 
 pub(super) mod trash;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
+#[cfg(Py_3_13)]
+use super::error::Raised;
 use super::object::Obj;
+use super::object::Object;
 
 /// Takes the exception that is set, as an instance.
 ///
@@ -55,6 +58,31 @@ pub(super) fn set_raised(exception: Obj) {
     }
 }
 
+/// What a weak reference refers to, while it lives.
+#[cfg(Py_3_13)]
+#[inline]
+pub(super) fn referent(reference: &Object) -> Option<Obj> {
+    let mut object = std::ptr::null_mut();
+    // SAFETY: a live weak reference; `object` receives a new reference or null. It fails for what is no weak
+    // reference only.
+    unsafe {
+        if ffi::PyWeakref_GetRef(reference.as_ptr(), &raw mut object) < 0 {
+            Raised.swallow();
+            return None;
+        }
+        Obj::from_new_or_null(object)
+    }
+}
+
+/// Before 3.13 it is lent, and None once it is gone.
+#[cfg(not(Py_3_13))]
+#[inline]
+pub(super) fn referent(reference: &Object) -> Option<Obj> {
+    // SAFETY: a live weak reference lends a live object, None included; nothing runs before it is ours.
+    let object = unsafe { Object::from_ptr(ffi::PyWeakref_GetObject(reference.as_ptr())) };
+    (!object.is_none()).then(|| object.to_obj())
+}
+
 /// Counts one call; false, with an exception set, where that is one too many.
 #[cfg(any(not(Py_3_12), Py_3_14))]
 #[inline]
@@ -75,7 +103,7 @@ pub(super) fn leave_call() {
 mod calls {
     use std::cell::Cell;
 
-    use pyo3_ffi as ffi;
+    use crate::ffi::python as ffi;
 
     thread_local! {
         /// How deep our own calls are. These versions let C go down ten thousand calls, which is too many for

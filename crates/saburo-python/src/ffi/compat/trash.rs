@@ -4,7 +4,7 @@
 //! handles, each an argument of the next, would overflow the stack. Up to 3.13 each class must see to that,
 //! as tuples and Python's own classes do; from 3.14 on the interpreter does, for all of them.
 
-use pyo3_ffi::PyObject;
+use crate::ffi::python::PyObject;
 
 /// Frees a dead instance, now or when those outside of it have been freed.
 ///
