@@ -37,6 +37,11 @@ pub enum Sought {
 }
 
 impl Search {
+    /// Before this place no separator begins.
+    pub const fn searched(&self) -> usize {
+        self.searched
+    }
+
     /// A search from the start.
     pub const fn new() -> Search {
         Search { searched: 0 }
@@ -44,9 +49,10 @@ impl Search {
 
     /// Looks through what has come: `unread` is all of it, from the start of the piece.
     ///
-    /// `separators` is the same each time: not empty, the shortest first, none of them of no bytes.
+    /// `separators` is the same each time: not empty, the shortest first, none of them of no bytes. Nothing is
+    /// within a negative limit, not even a separator at the start.
     #[inline]
-    pub fn go_on<S: AsRef<[u8]>>(&mut self, unread: &[u8], separators: &[S], limit: usize) -> Sought {
+    pub fn go_on<S: AsRef<[u8]>>(&mut self, unread: &[u8], separators: &[S], limit: isize) -> Sought {
         let length = |separator: Option<&S>| separator.map_or(0, |bytes| bytes.as_ref().len());
         let (shortest, longest) = (length(separators.first()), length(separators.last()));
         debug_assert!(shortest > 0, "a separator has bytes");
@@ -64,12 +70,16 @@ impl Search {
             }
         }
         match first {
-            Some(first) if first.start > limit => Sought::FoundTooFar(first.start),
+            Some(first) if first.start as isize > limit => Sought::FoundTooFar(first.start),
             Some(first) => Sought::Found(first),
             None => {
                 // The longest may have begun in the last bytes.
                 self.searched = (unread.len() + 1).saturating_sub(longest);
-                if self.searched > limit { Sought::MissingTooFar(self.searched) } else { Sought::Missing }
+                if self.searched as isize > limit {
+                    Sought::MissingTooFar(self.searched)
+                } else {
+                    Sought::Missing
+                }
             }
         }
     }
@@ -113,7 +123,7 @@ mod tests {
     }
 
     /// asyncio's rule without its memory: looks at everything each time.
-    fn naive(unread: &[u8], separators: &[Vec<u8>], limit: usize) -> Sought {
+    fn naive(unread: &[u8], separators: &[Vec<u8>], limit: isize) -> Sought {
         let shortest = separators[0].len();
         let longest = separators[separators.len() - 1].len();
         let ends = (1..=unread.len()).find_map(|end| {
@@ -121,12 +131,12 @@ mod tests {
             ending.map(|separator| end - separator.len()..end)
         });
         match ends {
-            Some(found) if found.start > limit => Sought::FoundTooFar(found.start),
+            Some(found) if found.start as isize > limit => Sought::FoundTooFar(found.start),
             Some(found) => Sought::Found(found),
             None if unread.len() < shortest => Sought::Missing,
             None => {
                 let searched = (unread.len() + 1).saturating_sub(longest);
-                if searched > limit { Sought::MissingTooFar(searched) } else { Sought::Missing }
+                if searched as isize > limit { Sought::MissingTooFar(searched) } else { Sought::Missing }
             }
         }
     }
@@ -136,7 +146,7 @@ mod tests {
         fn it_finds_what_looking_at_everything_each_time_finds(
             chunks in prop::collection::vec("[ab\n]{0,7}", 1..9),
             mut separators in prop::collection::vec("[ab\n]{1,4}", 1..4),
-            limit in 1_usize..30,
+            limit in -2_isize..30,
         ) {
             separators.sort_by_key(String::len);
             let separators: Vec<Vec<u8>> = separators.into_iter().map(String::into_bytes).collect();

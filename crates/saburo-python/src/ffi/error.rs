@@ -155,6 +155,7 @@ pub(crate) mod builtin {
         not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;
+        recursion_error = PyExc_RecursionError;
         runtime_error = PyExc_RuntimeError;
         stop_async_iteration = PyExc_StopAsyncIteration;
         stop_iteration = PyExc_StopIteration;

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use super::python as ffi;
 
-use super::error::{Raised, Res};
+use super::error::{Raised, Res, builtin, raise};
 
 /// A Python object, seen through a reference somebody else keeps alive.
 ///
@@ -203,6 +203,14 @@ impl Object {
         })
     }
 
+    /// Python's `self > other`, which can run any code.
+    pub(crate) fn is_more_than(&self, other: &Object) -> Res<bool> {
+        // SAFETY: as above.
+        Raised::check_bool(unsafe {
+            ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_GT)
+        })
+    }
+
     /// How many references there are.
     pub(crate) fn references(&self) -> isize {
         // SAFETY: reads the count of a live object.
@@ -292,6 +300,12 @@ impl Object {
         unsafe { Obj::from_new(ffi::PyNumber_Add(self.as_ptr(), other.as_ptr())) }
     }
 
+    /// Python's `self * other`.
+    pub(crate) fn times(&self, other: &Object) -> Res<Obj> {
+        // SAFETY: both live; new reference or null.
+        unsafe { Obj::from_new(ffi::PyNumber_Multiply(self.as_ptr(), other.as_ptr())) }
+    }
+
     /// The value as a signed 64-bit integer; OverflowError or TypeError otherwise.
     pub(crate) fn as_i64(&self) -> Res<i64> {
         // SAFETY: live object.
@@ -306,6 +320,15 @@ impl Object {
     pub(crate) fn index(&self) -> Res<Obj> {
         // SAFETY: live object; new reference or null.
         unsafe { Obj::from_new(ffi::PyNumber_Index(self.as_ptr())) }
+    }
+
+    /// TypeError for what cannot be the end of a slice.
+    pub(crate) fn check_slice_end(&self) -> Res<()> {
+        if self.attr_opt(&*intern(c"__index__")?)?.is_none() {
+            let message = "slice indices must be integers or None or have an __index__ method";
+            return raise(builtin::type_error(), message);
+        }
+        self.index().map(drop)
     }
 
     /// Is it a tuple (or a subclass of it)?
@@ -337,6 +360,19 @@ impl Object {
     pub(crate) fn is_int(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 }
+    }
+
+    /// The value of an `int`; of one that is too large or too small, the next to it that 64 bits hold.
+    pub(crate) fn clamped(&self) -> i64 {
+        debug_assert!(self.is_int());
+        let mut beyond = 0;
+        // SAFETY: a live int, for which the call cannot fail; it tells which way the value is too far.
+        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(self.as_ptr(), &raw mut beyond) };
+        match beyond {
+            0 => value,
+            1.. => i64::MAX,
+            _ => i64::MIN,
+        }
     }
 
     /// `str(self)` as UTF-8, for messages; lossy where the text has lone surrogates.

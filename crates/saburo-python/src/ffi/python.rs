@@ -15,13 +15,17 @@
 // two of `__dict__`. `PyEval_SaveThread` gives the lock away and does not wait for it.
 //
 // Nothing here may call one of the calls below, not even inline: the compiler would learn that it never unwinds.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub(super) use pyo3_ffi::Py_GetRecursionLimit;
 #[cfg(Py_3_14)]
 pub(super) use pyo3_ffi::PyBaseObject_Type;
+#[cfg(not(Py_3_14))]
+pub(super) use pyo3_ffi::PyExc_KeyError;
 #[cfg(not(Py_3_13))]
 pub(super) use pyo3_ffi::PyWeakref_GetObject;
 pub(super) use pyo3_ffi::{
     METH_CLASS, METH_FASTCALL, METH_KEYWORDS, METH_NOARGS, METH_O, METH_STATIC,
-    PY_VECTORCALL_ARGUMENTS_OFFSET, Py_EQ, Py_False, Py_GenericAlias, Py_INCREF, Py_LE, Py_LT,
+    PY_VECTORCALL_ARGUMENTS_OFFSET, Py_EQ, Py_False, Py_GT, Py_GenericAlias, Py_INCREF, Py_LE, Py_LT,
     Py_LeaveRecursiveCall, Py_None, Py_NotImplemented, Py_READONLY, Py_REFCNT, Py_SIZE, Py_T_PYSSIZET,
     Py_TPFLAGS_BASETYPE, Py_TPFLAGS_DEFAULT, Py_TPFLAGS_DISALLOW_INSTANTIATION, Py_TPFLAGS_HAVE_GC,
     Py_TPFLAGS_IMMUTABLETYPE, Py_TYPE, Py_True, Py_am_aiter, Py_am_anext, Py_am_await, Py_am_send,
@@ -32,21 +36,19 @@ pub(super) use pyo3_ffi::{
     PyBytes_CheckExact, PyBytes_Size, PyCallable_Check, PyContext_CheckExact, PyCoro_CheckExact,
     PyErr_Occurred, PyEval_SaveThread, PyExc_AssertionError, PyExc_AttributeError,
     PyExc_ConnectionAbortedError, PyExc_ConnectionResetError, PyExc_DeprecationWarning, PyExc_Exception,
-    PyExc_GeneratorExit, PyExc_KeyError, PyExc_KeyboardInterrupt, PyExc_NotImplementedError, PyExc_OSError,
-    PyExc_OverflowError, PyExc_ResourceWarning, PyExc_RuntimeError, PyExc_StopAsyncIteration,
-    PyExc_StopIteration, PyExc_SystemExit, PyExc_TimeoutError, PyExc_TypeError, PyExc_ValueError,
-    PyException_GetTraceback, PyExceptionClass_Check, PyExceptionInstance_Check, PyFloat_AS_DOUBLE,
-    PyFloat_CheckExact, PyGen_CheckExact, PyGetSetDef, PyList_Check, PyList_GET_ITEM, PyList_GET_SIZE,
-    PyList_SET_ITEM, PyLong_Check, PyLong_CheckExact, PyMemberDef, PyMemoryView_Check, PyMethodDef,
-    PyMethodDefPointer, PyModuleDef, PyModuleDef_HEAD_INIT, PyModuleDef_Init, PyModuleDef_Slot, PyObject,
-    PyObject_CheckBuffer, PyObject_GC_Del, PyObject_GC_IsTracked, PyObject_GC_Track, PyObject_GC_UnTrack,
-    PyObject_GenericGetDict, PyObject_GenericSetDict, PyObject_Init, PySendResult, PySet_CheckExact,
-    PyThread_get_thread_ident, PyThreadState, PyThreadState_Get, PyTuple_Check, PyTuple_CheckExact,
-    PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM, PyType_Check, PyType_IsSubtype, PyType_Slot,
-    PyType_Spec, PyTypeObject, PyUnicode_CheckExact, visitproc,
+    PyExc_GeneratorExit, PyExc_KeyboardInterrupt, PyExc_NotImplementedError, PyExc_OSError,
+    PyExc_OverflowError, PyExc_RecursionError, PyExc_ResourceWarning, PyExc_RuntimeError,
+    PyExc_StopAsyncIteration, PyExc_StopIteration, PyExc_SystemExit, PyExc_TimeoutError, PyExc_TypeError,
+    PyExc_ValueError, PyException_GetTraceback, PyExceptionClass_Check, PyExceptionInstance_Check,
+    PyFloat_AS_DOUBLE, PyFloat_CheckExact, PyGen_CheckExact, PyGetSetDef, PyList_Check, PyList_GET_ITEM,
+    PyList_GET_SIZE, PyList_SET_ITEM, PyLong_Check, PyLong_CheckExact, PyMemberDef, PyMemoryView_Check,
+    PyMethodDef, PyMethodDefPointer, PyModuleDef, PyModuleDef_HEAD_INIT, PyModuleDef_Init, PyModuleDef_Slot,
+    PyObject, PyObject_CheckBuffer, PyObject_GC_Del, PyObject_GC_IsTracked, PyObject_GC_Track,
+    PyObject_GC_UnTrack, PyObject_GenericGetDict, PyObject_GenericSetDict, PyObject_Init, PySendResult,
+    PySet_CheckExact, PyThread_get_thread_ident, PyThreadState, PyThreadState_Get, PyTuple_Check,
+    PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM, PyType_Check, PyType_IsSubtype,
+    PyType_Slot, PyType_Spec, PyTypeObject, PyUnicode_CheckExact, visitproc,
 };
-#[cfg(all(Py_3_12, not(Py_3_14)))]
-pub(super) use pyo3_ffi::{Py_GetRecursionLimit, PyExc_RecursionError};
 #[cfg(Py_3_12)]
 pub(super) use pyo3_ffi::{Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED, Py_mod_multiple_interpreters};
 
@@ -127,8 +129,10 @@ calls! {
     fn PyFloat_FromDouble(value: c_double) -> *mut PyObject;
     fn PyLong_AsDouble(object: *mut PyObject) -> c_double;
     fn PyLong_AsLongLong(object: *mut PyObject) -> c_longlong;
+    fn PyLong_AsLongLongAndOverflow(object: *mut PyObject, overflow: *mut c_int) -> c_longlong;
     fn PyLong_FromLongLong(value: c_longlong) -> *mut PyObject;
     fn PyNumber_Add(left: *mut PyObject, right: *mut PyObject) -> *mut PyObject;
+    fn PyNumber_Multiply(left: *mut PyObject, right: *mut PyObject) -> *mut PyObject;
     fn PyNumber_Index(object: *mut PyObject) -> *mut PyObject;
 
     // Text and bytes.

@@ -27,9 +27,10 @@ pub(crate) struct StreamReader {
     pub(super) exception: Slot,
     transport: Slot,
     source_traceback: Slot,
-    /// The limit as it was given, and as it counts.
-    limit_given: Slot,
-    limit: Cell<usize>,
+    /// The limit, which is any object: it is asked for its opinion where it counts, as asyncio does.
+    limit: Slot,
+    /// The same as a number, if it is an int.
+    limit_number: Cell<Option<isize>>,
     /// Whoever waits takes what comes first, at most so many bytes; 0 if it needs something else.
     pub(super) takes: Cell<usize>,
     pub(super) eof: Cell<bool>,
@@ -48,17 +49,34 @@ impl StreamReader {
             exception: Slot::empty(),
             transport: Slot::empty(),
             source_traceback: Slot::empty(),
-            limit_given: Slot::empty(),
-            limit: Cell::new(0),
+            limit: Slot::empty(),
+            limit_number: Cell::new(None),
             takes: Cell::new(0),
             eof: Cell::new(false),
             paused: Cell::new(false),
         }
     }
 
+    /// The limit, if it is an int.
     #[inline]
-    pub(super) fn limit(&self) -> usize {
-        self.limit.get()
+    pub(super) fn limit_number(&self) -> Option<isize> {
+        self.limit_number.get()
+    }
+
+    /// Was the transport asked to pause?
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    /// The limit, whatever it is.
+    pub(super) fn limit(&self) -> Obj {
+        self.limit.get().unwrap_or_else(none)
+    }
+
+    fn set_limit(&self, limit: &Object) {
+        let number = limit.is_int().then(|| limit.clamped() as isize);
+        self.limit_number.set(number);
+        self.limit.set(Some(limit.to_obj()));
     }
 
     #[inline]
@@ -141,7 +159,15 @@ pub(super) fn replace_transport(this: &Instance<StreamReader>, transport: &Objec
 /// The transport goes on if it was paused and little enough is left to read.
 #[inline]
 pub(super) fn resume_if_little(this: &Instance<StreamReader>) -> Res<()> {
-    if this.paused.get() && this.received.len()? <= this.limit() { resume(this) } else { Ok(()) }
+    if this.paused.get() && is_little(this)? { resume(this) } else { Ok(()) }
+}
+
+fn is_little(this: &Instance<StreamReader>) -> Res<bool> {
+    let length = this.received.len()?;
+    match this.limit_number() {
+        Some(limit) => Ok(length as isize <= limit),
+        None => int(length as i64)?.is_at_most(&this.limit()),
+    }
 }
 
 /// Somebody is going to wait for more: the future it waits for. RuntimeError if somebody does already.
@@ -184,15 +210,24 @@ fn wake(this: &Instance<StreamReader>) -> Res<()> {
 
 #[inline]
 fn pause_if_too_much(this: &Instance<StreamReader>) -> Res<()> {
-    if this.paused.get() || this.received.len()? <= this.limit().saturating_mul(2) {
+    if this.paused.get() {
         return Ok(());
     }
-    pause(this)
+    match this.limit_number() {
+        Some(limit) if this.received.len()? as isize <= limit.saturating_mul(2) => Ok(()),
+        _ => pause(this),
+    }
 }
 
 #[cold]
 fn pause(this: &Instance<StreamReader>) -> Res<()> {
     let Some(transport) = this.transport.get() else { return Ok(()) };
+    if this.limit_number().is_none() {
+        let most = int(2)?.times(&this.limit())?;
+        if !int(this.received.len()? as i64)?.is_more_than(&most)? {
+            return Ok(());
+        }
+    }
     match link::pause_reading(&transport) {
         Ok(()) => this.paused.set(true),
         Err(raised) if raised.matches(builtin::not_implemented_error()) => {
@@ -247,29 +282,13 @@ fn init(this: &Instance<StreamReader>, args: Args<'_>) -> Res<()> {
     if limit.is_at_most(&*int(0)?)? {
         return raise(builtin::value_error(), "Limit cannot be <= 0");
     }
-    this.limit.set(as_count(&limit)?);
-    this.limit_given.set(Some(limit));
+    this.set_limit(&limit);
     let event_loop = link::event_loop_or_current(event_loop)?;
     if link::is_in_debug_mode(&event_loop)? {
         this.source_traceback.set(Some(names().extract_stack.call0()?));
     }
     this.event_loop.set(Some(event_loop));
     Ok(())
-}
-
-/// A number of bytes that Python may say in any way: infinite, or larger than there are.
-fn as_count(number: &Object) -> Res<usize> {
-    if number.is_int() {
-        return Ok(match number.as_i64() {
-            Ok(number) => usize::try_from(number).unwrap_or(0),
-            Err(raised) => {
-                raised.swallow();
-                usize::MAX
-            }
-        });
-    }
-    // As far as a double is exact; a larger one is no limit.
-    number.as_f64().map(|number| number as usize)
 }
 
 fn repr(this: &Instance<StreamReader>) -> Res<Obj> {
@@ -281,7 +300,7 @@ fn repr(this: &Instance<StreamReader>) -> Res<Obj> {
     if this.eof.get() {
         text += " eof";
     }
-    if let Some(limit) = this.limit_given.get()
+    if let Some(limit) = this.limit.get()
         && !limit.equals(&*int(DEFAULT_LIMIT)?)?
     {
         text += &format!(" limit={}", limit.display()?);
@@ -348,12 +367,12 @@ return at most, in bytes, and beyond twice as many the sender is slowed down. Be
         self.exception.visit(visit);
         self.transport.visit(visit);
         self.source_traceback.visit(visit);
-        self.limit_given.visit(visit);
+        self.limit.visit(visit);
     }
 
     fn clear(&self) {
         drop((self.event_loop.take(), self.waiter.take(), self.exception.take()));
-        drop((self.transport.take(), self.source_traceback.take(), self.limit_given.take()));
+        drop((self.transport.take(), self.source_traceback.take(), self.limit.take()));
         self.received.clear();
     }
 
@@ -433,10 +452,9 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
             this.exception.set(link::some(exception));
             Ok(())
         })
-        .getter(c"_limit", |this| this.limit_given.get(), c"The limit.")
+        .getter(c"_limit", |this| this.limit.get(), c"The limit.")
         .setter(|this, limit| {
-            this.limit.set(as_count(limit)?);
-            this.limit_given.set(Some(limit.to_obj()));
+            this.set_limit(limit);
             Ok(())
         })
         .getter(c"_loop", |this| this.event_loop.get(), c"The event loop.")

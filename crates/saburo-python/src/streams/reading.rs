@@ -253,29 +253,64 @@ fn read(reader: &Instance<StreamReader>, count: usize, waited: bool) -> Res<Look
     Ok(Look::Took(taken))
 }
 
-/// Up to the end of the stream, in reads of as many bytes as the limit allows.
+/// Up to the end of the stream, as if in reads of as many bytes as the limit allows.
 fn read_all(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, waited: bool) -> Res<Look> {
     let mut waited = waited;
     loop {
         if !waited {
             check_exception(reader)?;
-        }
-        if reader.received.is_empty()? {
-            if !reader.eof.get() && !waited {
-                return Ok(Look::Wait(0));
+            if reader.limit_number().is_none_or(|limit| limit <= 0) && reads_nothing(reader)? {
+                return all_of(this);
             }
+        }
+        let unread = reader.received.len()?;
+        if unread == 0 && !reader.eof.get() && !waited {
+            return Ok(Look::Wait(0));
+        }
+        if reader.limit_number().is_none() {
+            // What cannot be a place in the buffer is an error here.
+            reader.limit().check_slice_end()?;
+        }
+        if unread == 0 {
             reader::resume_if_little(reader)?;
-            let collected = this.rest.take().map(|rest| rest.collected).unwrap_or_default();
-            return bytes(&collected).map(Look::Took);
+            return all_of(this);
         }
         waited = false;
+        let count = match reader.limit_number() {
+            // The rest stays where it is when an exception ends the reading,
+            Some(limit) if limit > 0 && reader.exception.is_set() => limit as usize,
+            // as one may that resuming the transport brings.
+            Some(limit) if limit > 0 && reader.is_paused() => {
+                let limit = limit as usize;
+                unread.saturating_sub(limit).div_ceil(limit).max(1).saturating_mul(limit)
+            }
+            _ => unread,
+        };
         // Out of its cell meanwhile: resuming the transport runs any code.
         let mut rest = this.rest.take().unwrap_or_default();
-        let poured = reader.received.pour(reader.limit(), &mut rest.collected);
+        let poured = reader.received.pour(count, &mut rest.collected);
         *this.rest.borrow_mut() = Some(rest);
         poured?;
         reader::resume_if_little(reader)?;
     }
+}
+
+fn all_of(this: &Instance<ReaderCoroutine>) -> Res<Look> {
+    let collected = this.rest.take().map(|rest| rest.collected).unwrap_or_default();
+    bytes(&collected).map(Look::Took)
+}
+
+/// Is it a limit by which each read is empty? One below zero reads up to the end of the stream, and so on.
+#[cold]
+fn reads_nothing(reader: &Instance<StreamReader>) -> Res<bool> {
+    let (limit, zero) = (reader.limit(), int(0)?);
+    if limit.equals(&zero)? {
+        return Ok(true);
+    }
+    if limit.is_less_than(&zero)? {
+        return raise(builtin::recursion_error(), "maximum recursion depth exceeded");
+    }
+    Ok(false)
 }
 
 fn read_exactly(
@@ -301,7 +336,10 @@ fn read_line(
     reader: &Instance<StreamReader>,
     mut search: Search,
 ) -> Res<Look> {
-    let sought = reader.received.look(|unread| search.go_on(unread, NEWLINE, reader.limit()))?;
+    let limit = reader.limit_number();
+    let begun = search.searched();
+    let sought = reader.received.look(|unread| search.go_on(unread, NEWLINE, limit.unwrap_or(isize::MAX)))?;
+    let sought = if limit.is_some() { sought } else { within_limit(reader, sought, begun, &search)? };
     let line = match sought {
         Sought::Found(newline) => {
             let line = reader.received.take(newline.end)?;
@@ -327,7 +365,9 @@ fn read_until(
     mut search: Search,
 ) -> Res<Look> {
     let given = this.argument.get();
-    let limit = reader.limit();
+    let limit_number = reader.limit_number();
+    let limit = limit_number.unwrap_or(isize::MAX);
+    let begun = search.searched();
     let sought = {
         let rest = this.rest.borrow();
         let several = rest.as_ref().map(|rest| &rest.separators[..]);
@@ -339,6 +379,7 @@ fn read_until(
             (None, None) => search.go_on(unread, NEWLINE, limit),
         })?
     };
+    let sought = if limit_number.is_some() { sought } else { within_limit(reader, sought, begun, &search)? };
     match sought {
         Sought::Found(separator) => {
             let piece = reader.received.take(separator.end)?;
@@ -355,6 +396,24 @@ fn read_until(
         }
         too_far => Err(Raised::raising(&overrun(&too_far)?.0)),
     }
+}
+
+/// What a search without a limit has come to, by a limit that is no int; it had begun at this place.
+#[cold]
+fn within_limit(
+    reader: &Instance<StreamReader>,
+    sought: Sought,
+    begun: usize,
+    search: &Search,
+) -> Res<Sought> {
+    let is_too_far = |place: usize| int(place as i64)?.is_more_than(&reader.limit());
+    Ok(match sought {
+        Sought::Found(separator) if is_too_far(separator.start)? => Sought::FoundTooFar(separator.start),
+        Sought::Missing if search.searched() > begun && is_too_far(search.searched())? => {
+            Sought::MissingTooFar(search.searched())
+        }
+        within => within,
+    })
 }
 
 /// The line is taken away, as far as it is there: the next one may fit.
