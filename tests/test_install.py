@@ -6,13 +6,15 @@ import asyncio
 import asyncio.events
 import asyncio.streams
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import TESTS_ON
+from both_loops import PATIENCE, TESTS_ON
 
 if TESTS_ON == "asyncio":
     pytest.skip("SABURO_TESTS_ON=asyncio", allow_module_level=True)
@@ -23,15 +25,15 @@ FUNCTIONS = ["open_connection", "start_server", "open_unix_connection", "start_u
 
 
 def everything() -> dict[str, object]:
-    """Whatever asyncio's modules hold, by name."""
-    modules = [
-        module for name, module in sys.modules.items() if name.partition(".")[0] == "asyncio"
-    ]
-    return {
-        f"{module.__name__}.{name}": value
-        for module in modules
-        for name, value in vars(module).items()
-    }
+    """Whatever asyncio's modules hold, and the classes in them, by name."""
+    found: dict[str, object] = {}
+    for name in [name for name in sys.modules if name.partition(".")[0] == "asyncio"]:
+        for attribute, value in vars(sys.modules[name]).items():
+            found[f"{name}.{attribute}"] = value
+            if isinstance(value, type) and value.__module__ == name:
+                parts = vars(value).items()
+                found.update((f"{name}.{value.__name__}.{part}", held) for part, held in parts)
+    return found
 
 
 def changed(before: dict[str, object]) -> set[str]:
@@ -52,7 +54,10 @@ def restored() -> Iterator[None]:
 
 
 PLACES = {f"{module}.{name}" for module in ("asyncio", "asyncio.streams") for name in FUNCTIONS}
-PLACES |= {"asyncio.new_event_loop", "asyncio.events.new_event_loop"}
+if sys.version_info < (3, 16):
+    PLACES.add("asyncio.unix_events._UnixDefaultEventLoopPolicy._loop_factory")
+else:
+    PLACES |= {"asyncio.new_event_loop", "asyncio.events.new_event_loop"}
 
 
 def test_importing_saburo_has_replaced_nothing() -> None:
@@ -67,7 +72,6 @@ def test_the_functions_are_replaced_and_nothing_else() -> None:
     for name in FUNCTIONS:
         assert getattr(asyncio, name) is getattr(saburo, name)
         assert getattr(asyncio.streams, name) is getattr(saburo, name)
-    assert asyncio.new_event_loop is saburo.new_event_loop
     saburo.uninstall()
     assert changed(before) == set()
 
@@ -152,8 +156,155 @@ def test_get_event_loop_makes_a_saburo_loop(monkeypatch: pytest.MonkeyPatch) -> 
         loop = asyncio.get_event_loop()
     assert isinstance(loop, saburo.Loop)
     loop.close()
-    assert "new_event_loop" not in vars(policy)
     assert asyncio.get_event_loop_policy() is policy
+
+
+POLICIES = """
+import asyncio, sys, threading, warnings
+
+class Made(asyncio.SelectorEventLoop):
+    pass
+
+def policy_classes():
+    with warnings.catch_warnings():
+        # From 3.14 on, naming a policy warns.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        Default, Abstract = asyncio.DefaultEventLoopPolicy, asyncio.AbstractEventLoopPolicy
+
+    class ByMethod(Default):
+        def new_event_loop(self):
+            return Made()
+
+    class ByFactory(Default):
+        _loop_factory = Made
+
+    class ByFactoryOfItsOwn(Default.__base__):
+        def _loop_factory(self):
+            return Made()
+
+    class FromNothing(Abstract):
+        def get_event_loop(self):
+            raise RuntimeError
+        def set_event_loop(self, loop):
+            pass
+        def new_event_loop(self):
+            return Made()
+
+    class OfThreads(Default):
+        # It says which thread may have a loop, and nothing of its kind.
+        def get_event_loop(self):
+            try:
+                return super().get_event_loop()
+            except RuntimeError:
+                self.set_event_loop(self.new_event_loop())
+                return super().get_event_loop()
+
+    class Adjusting(Default):
+        def new_event_loop(self):
+            loop = super().new_event_loop()
+            loop.slow_callback_duration = 9
+            return loop
+
+    return locals()
+
+Policies = policy_classes()
+
+def use(name):
+    policy = Policies[name]() if name else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.set_event_loop_policy(policy)
+
+def kinds():
+    seen = []
+    async def note():
+        seen.append(type(asyncio.get_running_loop()).__name__)
+    asyncio.run(note())
+    with asyncio.Runner() as runner:
+        runner.run(note())
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(note())
+    loop.close()
+    thread = threading.Thread(target=lambda: asyncio.run(note()))
+    thread.start()
+    thread.join()
+    if len(set(seen)) == 1:
+        return seen[0]
+    return seen
+"""
+
+SAYING = ["ByMethod", "ByFactory", "ByFactoryOfItsOwn", "FromNothing"]
+NOT_SAYING = ["", "Default", "OfThreads", "Adjusting"]
+
+with_policies = pytest.mark.skipif(
+    sys.version_info >= (3, 16), reason="there are no policies any more"
+)
+
+
+def printed(source: str) -> list[str]:
+    # A DeprecationWarning of ours would be an error.
+    command = [sys.executable, "-W", "error", "-c", POLICIES + source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@with_policies
+@pytest.mark.parametrize("name", SAYING + NOT_SAYING)
+def test_a_policy_is_asked_whenever_it_was_set(name: str) -> None:
+    expected = "Made" if name in SAYING else "Loop"
+    source = f"""
+import saburo
+use({name!r})
+saburo.install()
+print(kinds())
+use({name!r})
+print(kinds())
+use("")
+print(kinds())
+saburo.uninstall()
+print(kinds())
+"""
+    assert printed(source) == [expected, expected, "Loop", asyncio.SelectorEventLoop.__name__]
+
+
+@with_policies
+def test_a_policy_that_adjusts_the_default_loop_adjusts_ours() -> None:
+    source = """
+import saburo
+saburo.install()
+use("Adjusting")
+loop = asyncio.new_event_loop()
+print(type(loop).__name__, loop.slow_callback_duration)
+loop.close()
+"""
+    assert printed(source) == ["Loop", "9.0"]
+
+
+@with_policies
+def test_a_policy_is_asked_under_saburo_run(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    calls = "\n".join(f"use({name!r}); print(kinds())" for name in SAYING + NOT_SAYING)
+    program.write_text(f"{POLICIES}\nprint(kinds())\n{calls}\n")
+    command = [sys.executable, "-W", "error", "-m", "saburo", "run", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    said, default = ["Made"] * len(SAYING), ["Loop"] * len(NOT_SAYING)
+    assert done.stdout.split() == ["Loop", *said, *default]
+
+
+def test_a_loop_factory_is_asked() -> None:
+    class Made(asyncio.SelectorEventLoop):
+        pass
+
+    async def kind() -> type:
+        return type(asyncio.get_running_loop())
+
+    with saburo.install():
+        with asyncio.Runner(loop_factory=Made) as runner:
+            assert runner.run(kind()) is Made
+        with asyncio.Runner(loop_factory=None) as runner:
+            assert runner.run(kind()) is saburo.Loop
 
 
 def test_the_current_loop_is_kept() -> None:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
-from asyncio import coroutines, events
+from asyncio import coroutines, events, unix_events
 from importlib.machinery import ModuleSpec
 
 # Set by types.coroutine's asyncio ancestor; some libraries still mark their wrappers with it.
@@ -29,13 +28,12 @@ def debug_by_default() -> bool:
     return asked
 
 
-def policies() -> list[object]:
-    """The policy that `asyncio.get_event_loop()` makes loops by, where there still is one."""
-    if sys.version_info >= (3, 14):
-        # Policies warn from here on, and nothing makes loops by them but themselves.
-        return []
-    policy = asyncio.get_event_loop_policy()
-    return [policy] if hasattr(policy, "__dict__") else []
+def default_policy() -> type | None:
+    """The class of the policy that makes asyncio's loops where the program has set no other.
+
+    Python 3.14 warns of its public name, and 3.16 has no policies any more.
+    """
+    return vars(unix_events).get("_UnixDefaultEventLoopPolicy")
 
 
 def main_names(spec: ModuleSpec | None) -> dict[str, object]:

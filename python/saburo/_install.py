@@ -10,7 +10,8 @@ import asyncio
 from asyncio import events, streams
 
 from . import _streams
-from ._compat import policies
+from ._compat import default_policy
+from ._loop import Loop
 from ._run import new_event_loop
 
 TYPE_CHECKING = False
@@ -24,7 +25,9 @@ def install() -> Installation:
 
     From now on `asyncio.run`, `asyncio.Runner` and `asyncio.new_event_loop` make saburo loops, and
     `asyncio.open_connection`, `start_server`, `open_unix_connection` and `start_unix_server` make
-    saburo's streams on them. Loops that are there already, and others' loops, are not touched.
+    saburo's streams on them. Loops that are there already, and others' loops, are not touched. Nor
+    is a program that says which loop it wants, by a `loop_factory` or by an event loop policy of
+    its own, set before or after.
 
     Called again it does nothing. `uninstall()` takes it back. In a `with` statement it holds for
     the block, if it did not hold before. For programs: a library has no business doing this.
@@ -34,7 +37,8 @@ def install() -> Installation:
     ...     with asyncio.Runner() as runner:
     ...         type(runner.get_loop())
     <class 'saburo.Loop'>
-    >>> asyncio.new_event_loop is saburo.new_event_loop
+    >>> with asyncio.Runner() as runner:
+    ...     isinstance(runner.get_loop(), saburo.Loop)
     False
     """
     return Installation(did=_put_everywhere())
@@ -109,8 +113,14 @@ def _put_everywhere() -> bool:
 
 
 def _places() -> Iterator[tuple[object, str, object]]:
-    for owner in (asyncio, events, *policies()):
-        yield owner, "new_event_loop", new_event_loop
+    policy = default_policy()
+    if policy is None:
+        for module in (asyncio, events):
+            yield module, "new_event_loop", new_event_loop
+    else:
+        # Where asyncio itself looks, in all its functions that make a loop. A policy that a program
+        # sets has another class, or says another factory in its own.
+        yield policy, "_loop_factory", Loop
     for name in ("open_connection", "start_server", "open_unix_connection", "start_unix_server"):
         for module in (asyncio, streams):
             yield module, name, getattr(_streams, name)
