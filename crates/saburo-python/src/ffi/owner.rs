@@ -11,7 +11,7 @@ use std::ffi::c_int;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 
-use pyo3_ffi as ffi;
+use super::python as ffi;
 
 use super::error::{Raised, Res};
 use super::interpreter::Global;
