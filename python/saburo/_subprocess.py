@@ -137,6 +137,8 @@ class Subprocesses(Children):
         extra: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> _UnixSubprocessTransport:
+        # The child may have to do with who was written to before it was started.
+        self._send_gathered()
         # It returns when the child has begun or failed to, a fraction of a millisecond later.
         process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: ASYNC220
             args,

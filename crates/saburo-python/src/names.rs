@@ -188,8 +188,10 @@ table! {
         peername,
         pending,
         pipe,
+        private_buffer = c"_buffer",
         private_loop = c"_loop",
         private_source_traceback = c"_source_traceback",
+        private_stream_reader = c"_stream_reader",
         protocol,
         read,
         recvfrom,
@@ -243,6 +245,7 @@ table! {
         class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_coroutine = c"types", c"CoroutineType";
         class_file = c"io", c"FileIO";
+        class_flow_control_mixin = c"asyncio.streams", c"FlowControlMixin";
         class_future = c"asyncio.futures", c"Future";
         class_handle = c"asyncio.events", c"Handle";
         class_protocol = c"asyncio.protocols", c"Protocol";

@@ -251,6 +251,7 @@ pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
             c"A transport that writes to a pipe, which it owns from now on.",
         )
         .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
+        .noargs(c"_send_gathered", flush_gathered, c"Sends now what was written to transports in this turn.")
         .one(
             c"_unlisten",
             |this, sock| this.unlisten(sock),

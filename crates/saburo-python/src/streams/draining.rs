@@ -10,10 +10,10 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::link;
 use super::protocol::{self, StreamReaderProtocol};
 use super::reader::StreamReader;
 use super::writer::StreamWriter;
+use super::{foreign, link};
 
 /// What a coroutine waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +109,9 @@ impl Coroutine for WriterCoroutine {
 
 fn begin_to_drain(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent> {
     let Some(writer) = owner.cast::<StreamWriter>() else { return Ok(Sent::Returned(none())) };
-    if let Some(reader) = writer.reader.get() {
+    let (transport, reader) = (writer.transport(), writer.reader.get());
+    link::drain(&transport, || reader.as_deref().map_or(Ok(false), foreign::has_unread_in))?;
+    if let Some(reader) = reader {
         let exception = match reader.cast_untouched::<StreamReader>() {
             Some(reader) => reader.exception(),
             None => link::some(&*reader.method(&names().exception, &[])?),
@@ -118,7 +120,7 @@ fn begin_to_drain(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent>
             return raise_given(&exception);
         }
     }
-    if link::is_closing(&writer.transport())? {
+    if link::is_closing(&transport)? {
         // Without this, who writes and drains in a circle would never hear that the connection is gone.
         this.yielded.set(true);
         return Ok(Sent::Yielded(none()));

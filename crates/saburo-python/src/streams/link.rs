@@ -6,6 +6,7 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Context, Obj, Object, Raised, Res, builtin, none};
 use crate::names::names;
+use crate::tls::{self, TlsTransport};
 use crate::transport::{StreamTransport, stream};
 
 #[inline]
@@ -29,6 +30,18 @@ pub(super) fn is_closing(transport: &Object) -> Res<bool> {
     match transport.cast_untouched::<StreamTransport>() {
         Some(ours) => Ok(ours.is_closing()),
         None => transport.method(&names().is_closing, &[])?.truth(),
+    }
+}
+
+/// Whoever drains wants the kernel to have what was written, if that may not wait (see `stream::drain`).
+#[inline]
+pub(super) fn drain(transport: &Object, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
+    if let Some(ours) = transport.cast_exact::<StreamTransport>() {
+        return stream::drain(ours, has_unread);
+    }
+    match transport.cast_exact::<TlsTransport>() {
+        Some(encrypted) => tls::drain(encrypted, has_unread),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
 
 mod draining;
+mod foreign;
 mod link;
 mod protocol;
 mod reader;
@@ -14,6 +15,7 @@ mod waiter;
 mod writer;
 
 pub(crate) use draining::WriterCoroutine;
+pub(crate) use foreign::{has_unread, is_asyncios};
 pub(crate) use protocol::{StreamReaderProtocol, feed};
 pub(crate) use reader::StreamReader;
 pub(crate) use reading::ReaderCoroutine;

@@ -13,6 +13,7 @@ use crate::ffi::{
     builtin, none, raise,
 };
 use crate::names::{names, tls_names};
+use crate::streams::{self, StreamReaderProtocol};
 
 use super::backlog::Backlog;
 use super::engine::Engine;
@@ -107,6 +108,8 @@ pub(super) enum AppKind {
     Plain,
     /// `get_buffer(sizehint)` and `buffer_updated(count)`
     Buffered,
+    /// asyncio's stream: as Plain, and its writer asks `is_closing()` as it drains.
+    AsyncioStream,
 }
 
 impl TlsProtocol {
@@ -135,8 +138,14 @@ impl TlsProtocol {
 
     /// Makes another protocol the application's.
     pub(super) fn set_app(&self, app: &Object) -> Res<()> {
-        let is_buffered = app.is_instance(&names().class_buffered_protocol)?;
-        self.app_kind.set(if is_buffered { AppKind::Buffered } else { AppKind::Plain });
+        let kind = if app.is_instance(&names().class_buffered_protocol)? {
+            AppKind::Buffered
+        } else if app.cast_exact::<StreamReaderProtocol>().is_none() && streams::is_asyncios(app)? {
+            AppKind::AsyncioStream
+        } else {
+            AppKind::Plain
+        };
+        self.app_kind.set(kind);
         self.app.set(Some(app.to_obj()));
         Ok(())
     }

@@ -27,7 +27,7 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     } else {
         let before = this.gathering.replace(Gathering::Reading);
         let read = match this.app_kind.get() {
-            AppKind::Plain => read_plain(this, engine, ciphertext),
+            AppKind::Plain | AppKind::AsyncioStream => read_plain(this, engine, ciphertext),
             AppKind::Buffered => read_buffered(this, engine, ciphertext),
         };
         this.gathering.set(before);

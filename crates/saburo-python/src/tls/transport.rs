@@ -10,8 +10,9 @@ use crate::ffi::{
     Visit, Weak, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
+use crate::streams;
 
-use super::protocol::{self, TlsProtocol};
+use super::protocol::{self, AppKind, TlsProtocol};
 use super::{gate::Gate, read, report, shutdown, write};
 
 /// The application's transport.
@@ -41,7 +42,7 @@ impl TlsTransport {
     }
 
     #[inline]
-    fn protocol(&self) -> Res<Own<TlsProtocol>> {
+    pub(super) fn protocol(&self) -> Res<Own<TlsProtocol>> {
         match self.protocol.get() {
             Some(protocol) => Ok(protocol),
             None => self.faded(),
@@ -77,7 +78,12 @@ fn is_closing(this: &Instance<TlsTransport>) -> Res<bool> {
     if this.closed.get() {
         return Ok(true);
     }
-    match this.protocol()?.lower.get() {
+    let protocol = this.protocol()?;
+    if protocol.app_kind.get() == AppKind::AsyncioStream {
+        // Its writer drains.
+        write::drain(this, || protocol.app.get().map_or(Ok(false), |app| streams::has_unread(&app)))?;
+    }
+    match protocol.lower.get() {
         Some(lower) => lower.method(&names().is_closing, &[])?.truth(),
         None => Ok(false),
     }

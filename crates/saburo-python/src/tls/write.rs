@@ -9,6 +9,7 @@ use crate::names::{names, tls_names};
 use super::backlog::CHUNK;
 use super::gate::Signal;
 use super::protocol::{Gathering, Phase, TlsProtocol};
+use super::transport::TlsTransport;
 use super::{lower, report};
 
 /// `write(data)`, for what is bytes-like.
@@ -60,7 +61,9 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
             return Ok(());
         }
         let event_loop = this.event_loop()?;
-        if event_loop.gathers() {
+        if event_loop.gathers()
+            && !this.lower.get().map_or(Ok(false), |below| lower::sends_at_once(&below))?
+        {
             this.gathering.set(Gathering::Listed);
             event_loop.flush_later(this.as_object().to_obj());
             return Ok(());
@@ -76,6 +79,45 @@ const AT_ONCE: usize = 64 * 1024;
 /// The turn is over.
 pub(crate) fn flush_listed(this: &Instance<TlsProtocol>) -> Res<()> {
     this.gathering.set(Gathering::No);
+    if this.backlog.size() == 0 {
+        // Some call has sent it since.
+        return Ok(());
+    }
+    let done = flush(this);
+    report::settle(this, done)
+}
+
+/// A stream drains: the rule is that of [`stream::drain`](crate::transport::stream::drain).
+pub(crate) fn drain(transport: &Instance<TlsTransport>, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
+    let this = transport.protocol()?;
+    let Some(below) = this.lower.get() else { return Ok(()) };
+    if lower::may_wait(&below, has_unread)? { Ok(()) } else { send_drained(&this) }
+}
+
+pub(super) fn send_drained(this: &Instance<TlsProtocol>) -> Res<()> {
+    send_backlog(this)?;
+    this.lower.get().map_or(Ok(()), |below| lower::send_drained(&below))
+}
+
+/// Sends what was written in this turn, here and below.
+pub(super) fn send_gathered(this: &Instance<TlsProtocol>) -> Res<()> {
+    send_backlog(this)?;
+    this.lower.get().map_or(Ok(()), |below| lower::send_gathered(&below))
+}
+
+/// Sends what has gathered above a transport: `protocol` is its protocol.
+pub(crate) fn send_above(protocol: &Object) -> Res<()> {
+    let Some(this) = protocol.cast_exact::<TlsProtocol>() else { return Ok(()) };
+    if let Some(app) = this.app.get() {
+        send_above(&app)?;
+    }
+    send_backlog(this)
+}
+
+fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
+    if this.backlog.size() == 0 || this.phase.get() != Phase::Wrapped {
+        return Ok(());
+    }
     let done = flush(this);
     report::settle(this, done)
 }
@@ -215,6 +257,7 @@ pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
 pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
     let done = flush(this);
     report::settle(this, done)?;
+    this.lower.get().map_or(Ok(()), |below| lower::send_gathered(&below))?;
     buffer_size(this)
 }
 

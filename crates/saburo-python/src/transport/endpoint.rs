@@ -8,12 +8,13 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, is_free};
 use crate::ffi::{
-    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int, mapping, none, raise,
+    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, import, int, mapping, none, raise,
 };
 use crate::names::{Names, names};
 
 use super::address::{self, Family};
 use super::life::{Life, Phase};
+use super::stream::StreamTransport;
 
 /// A socket.
 pub(super) struct Endpoint {
@@ -140,7 +141,7 @@ impl Endpoint {
     }
 
     /// `get_extra_info(name, default=None)`
-    pub(super) fn get_extra_info(&self, life: &Life, args: Args<'_>) -> Res<Obj> {
+    pub(super) fn get_extra_info(&self, life: &Life, transport: &Object, args: Args<'_>) -> Res<Obj> {
         const PARAMS: Params<2> =
             Params { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
         let [Some(name), default] = args.bind(&PARAMS)? else { unreachable!("one is required") };
@@ -153,7 +154,7 @@ impl Endpoint {
         for (own, make) in OWN {
             let own = own(names);
             if name.is(own) || name.equals(own)? {
-                return match make(self, life)? {
+                return match make(self, life, transport)? {
                     Some(value) => {
                         known.dict_set(own, &value)?;
                         Ok(value)
@@ -188,12 +189,12 @@ impl Endpoint {
     }
 
     /// Everything, as a dict.
-    pub(super) fn whole(&self, life: &Life) -> Res<Obj> {
+    pub(super) fn whole(&self, life: &Life, transport: &Object) -> Res<Obj> {
         let known = self.known()?;
         for (own, make) in OWN {
             let own = own(names());
             if !known.contains(own)? {
-                let value = make(self, life)?.unwrap_or_else(none);
+                let value = make(self, life, transport)?.unwrap_or_else(none);
                 known.dict_set(own, &value)?;
             }
         }
@@ -248,11 +249,14 @@ impl Endpoint {
         }
     }
 
-    fn transport_socket(&self, life: &Life) -> Res<Option<Obj>> {
-        match self.python_socket(life)? {
-            Some(socket) => names().class_transport_socket.call(&[&socket]).map(Some),
-            None => Ok(None),
+    fn transport_socket(&self, life: &Life, transport: &Object) -> Res<Option<Obj>> {
+        let Some(socket) = self.python_socket(life)? else { return Ok(None) };
+        if transport.cast_exact::<StreamTransport>().is_none() {
+            return names().class_transport_socket.call(&[&socket]).map(Some);
         }
+        // One that knows of bytes that were written and have not left.
+        let class = import(c"saburo._transport_socket", c"TransportSocket")?;
+        class.call(&[&*socket, transport]).map(Some)
     }
 
     fn sockname(&self, life: &Life) -> Res<Option<Obj>> {
@@ -297,11 +301,11 @@ impl Endpoint {
     }
 }
 
-type Own = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life) -> Res<Option<Obj>>);
+type Own = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life, &Object) -> Res<Option<Obj>>);
 
 /// What every socket has.
 const OWN: [Own; 3] = [
     (|names| &names.socket, Endpoint::transport_socket),
-    (|names| &names.sockname, Endpoint::sockname),
-    (|names| &names.peername, Endpoint::peername),
+    (|names| &names.sockname, |endpoint, life, _| endpoint.sockname(life)),
+    (|names| &names.peername, |endpoint, life, _| endpoint.peername(life)),
 ];

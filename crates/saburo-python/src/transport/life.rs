@@ -102,7 +102,7 @@ impl Life {
     }
 
     /// The loop, as long as the connection is not gone.
-    pub(super) fn open_loop(&self) -> Option<Own<Loop>> {
+    pub(crate) fn open_loop(&self) -> Option<Own<Loop>> {
         self.event_loop.get()
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event
 /// Sends what a transport has gathered in this turn.
 pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
     let flushed = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        stream::flush(event_loop, stream)
+        stream::flush_listed(event_loop, stream)
     } else if let Some(protocol) = transport.cast_exact::<TlsProtocol>() {
         // What it has encrypted goes to a transport, which has its turn after this.
         tls::flush(protocol)

@@ -3,7 +3,7 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
-use crate::streams::StreamReaderProtocol;
+use crate::streams::{self, StreamReaderProtocol};
 use crate::tls::TlsProtocol;
 
 use super::failure;
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Tls,
     /// A stream's, of exactly our class: without a `bytes` in between.
     Stream,
+    /// A stream's of asyncio's: `data_received(bytes)`, and its writer asks `is_closing()` as it drains
+    AsyncioStream,
 }
 
 pub(super) fn kind(protocol: &Object) -> Res<Kind> {
@@ -28,7 +30,10 @@ pub(super) fn kind(protocol: &Object) -> Res<Kind> {
     if protocol.cast_exact::<StreamReaderProtocol>().is_some() {
         return Ok(Kind::Stream);
     }
-    Ok(if protocol.is_instance(&names().class_buffered_protocol)? { Kind::Buffered } else { Kind::Plain })
+    if protocol.is_instance(&names().class_buffered_protocol)? {
+        return Ok(Kind::Buffered);
+    }
+    Ok(if streams::is_asyncios(protocol)? { Kind::AsyncioStream } else { Kind::Plain })
 }
 
 /// Calls one of its methods in the transport's context.

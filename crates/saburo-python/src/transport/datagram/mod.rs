@@ -225,7 +225,7 @@ True";
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
-                |this, args| this.endpoint.get_extra_info(this, args),
+                |this, args| this.endpoint.get_extra_info(this, this.as_object(), args),
                 c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
             )
             .many(
@@ -249,7 +249,11 @@ fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTran
     builder
         .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
         .noargs(c"_retry", send::retry, c"Sends again, after the receiver had no room.")
-        .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
+        .getter(
+            c"_extra",
+            |this| this.endpoint.whole(this, this.as_object()),
+            c"All that get_extra_info() knows.",
+        )
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
         .getter(c"_sock_fd", |this| int(i64::from(this.number.get())), c"The descriptor.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")

@@ -4,6 +4,7 @@ use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Object, Raised, Res, aside, string};
 use crate::future;
 use crate::names::names;
+use crate::tls;
 
 use super::super::clients;
 use super::{Phase, StreamTransport, failure, write};

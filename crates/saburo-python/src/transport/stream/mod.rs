@@ -2,8 +2,9 @@
 //!
 //! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
 //! it is much: one write of more than the high-water mark, or several of more than that together; of more than
-//! four times that, if nobody has set it and the kernel has room. Whoever could tell the difference, as `close()`,
-//! `abort()`, `write_eof()` and `get_write_buffer_size()` can, sends it first. Reading is one call for each event.
+//! four times that, if nobody has set it and the kernel has room. Every call that could tell the difference sends it
+//! first: `drain()` of a stream, `close()`, `abort()`, `write_eof()`, `get_write_buffer_size()`, the methods of the
+//! socket that `get_extra_info()` gives. Reading is one call for each event.
 
 mod end;
 mod open;
@@ -23,6 +24,7 @@ use crate::ffi::{
 };
 use crate::future::Future;
 use crate::names::names;
+use crate::streams;
 
 use super::endpoint::Endpoint;
 use super::flow::Flow;
@@ -33,8 +35,8 @@ use super::{Event, failure};
 
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
-pub(in crate::transport) use write::flush;
-pub(crate) use write::{write, writelines};
+pub(in crate::transport) use write::flush_listed;
+pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_once, write, writelines};
 
 /// A connection.
 pub(crate) struct StreamTransport {
@@ -49,8 +51,9 @@ pub(crate) struct StreamTransport {
 
     queue: RefCell<WriteQueue<Piece>>,
     flow: Flow,
-    /// It stands in the loop's list of those that have something to send when the turn is over.
-    gathering: Cell<bool>,
+    gathering: Cell<Gathering>,
+    /// The program gave the socket, and may use it beside the transport: a drain leaves nothing unsent.
+    socket_given: Cell<bool>,
     /// The kernel has room for all that may be gathered.
     has_room: Cell<bool>,
     /// The kernel has no room: the loop tells when it has.
@@ -70,6 +73,18 @@ impl Deref for StreamTransport {
     fn deref(&self) -> &Life {
         &self.life
     }
+}
+
+/// Whether what is written waits for the end of the turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gathering {
+    /// The next write puts the transport into the loop's list of those that send when the turn is over.
+    Unlisted,
+    Listed,
+    /// Listed, and a drain has sent something in this turn.
+    Drained,
+    /// The program has the descriptor, and may use it at any time: every write sends at once.
+    Never,
 }
 
 /// What the peer knows about the end of what we send.
@@ -125,9 +140,22 @@ impl StreamTransport {
 }
 
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
-    this.kind.set(protocol::kind(protocol)?);
+    let kind = protocol::kind(protocol)?;
+    if let Some(event_loop) = this.open_loop() {
+        // What comes of it concerns the protocol that it was written for.
+        write::send_gathered(&event_loop, this)?;
+    }
+    this.kind.set(kind);
     this.protocol.set(Some(protocol.to_obj()));
     Ok(())
+}
+
+/// `is_closing()`: asyncio's StreamWriter asks as it drains.
+fn is_closing(this: &Instance<StreamTransport>) -> Res<bool> {
+    if this.kind.get() == Kind::AsyncioStream {
+        drain(this, || this.protocol.get().map_or(Ok(false), |target| streams::has_unread(&target)))?;
+    }
+    Ok(this.is_closing())
 }
 
 fn set_write_buffer_limits(this: &Instance<StreamTransport>, args: Args<'_>) -> Res<()> {
@@ -188,7 +216,8 @@ True";
             server: Slot::empty(),
             queue: RefCell::new(WriteQueue::new()),
             flow: Flow::new(),
-            gathering: Cell::new(false),
+            gathering: Cell::new(Gathering::Unlisted),
+            socket_given: Cell::new(false),
             has_room: Cell::new(false),
             waiting_for_room: Cell::new(false),
             eof: Cell::new(Eof::None),
@@ -242,7 +271,7 @@ True";
             .noargs(c"can_write_eof", |_| true, c"True: either direction of a connection can end by itself.")
             .noargs(c"close", end::close, c"Closes the connection once everything written has been sent.")
             .noargs(c"abort", end::abort, c"Closes the connection at once.")
-            .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+            .noargs(c"is_closing", is_closing, c"Is it closing, or closed?")
             .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
             .noargs(
                 c"pause_reading",
@@ -262,7 +291,7 @@ True";
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
-                |this, args| this.endpoint.get_extra_info(this, args),
+                |this, args| this.endpoint.get_extra_info(this, this.as_object(), args),
                 c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
             )
             .many(
@@ -296,9 +325,38 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
             c"A future done when the kernel has room, cancelled when the connection ends before.",
         )
         .one(c"_force_close", end::force_close_with, c"Ends the connection at once, because of an exception.")
-        .getter(c"_extra", |this| this.endpoint.whole(this), c"All that get_extra_info() knows.")
-        .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
-        .getter(c"_sock_fd", |this| int(i64::from(this.number.get())), c"The descriptor.")
+        .noargs(c"_send_gathered", write::send_all, c"Sends now what was written in this turn.")
+        .noargs(
+            c"_stop_gathering",
+            write::stop_gathering,
+            c"Sends what was written, and from now on each write at once: somebody has the descriptor.",
+        )
+        .getter(
+            c"_extra",
+            |this| this.endpoint.whole(this, this.as_object()),
+            c"All that get_extra_info() knows.",
+        )
+        .getter(
+            c"_sock",
+            |this| {
+                write::stop_gathering(this)?;
+                this.endpoint.python_socket(this)
+            },
+            c"The socket, None once it is closed.",
+        )
+        .getter(
+            c"_lent_sock",
+            |this| this.endpoint.python_socket(this),
+            c"The same for sendfile(), which keeps the order itself.",
+        )
+        .getter(
+            c"_sock_fd",
+            |this| {
+                write::stop_gathering(this)?;
+                int(i64::from(this.number.get()))
+            },
+            c"The descriptor.",
+        )
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
         .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")

@@ -21,7 +21,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     }
     let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
     match this.kind.get() {
-        Kind::Plain => plain(event_loop, this, &target, &context),
+        Kind::Plain | Kind::AsyncioStream => plain(event_loop, this, &target, &context),
         Kind::Buffered => buffered(event_loop, this, &target, &context),
         Kind::Tls => encrypted(event_loop, this, &target, &context),
         Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {

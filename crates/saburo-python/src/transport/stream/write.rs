@@ -5,10 +5,11 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop, new_future, os_error, wait_on};
 use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::names::names;
+use crate::tls;
 
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
-use super::{Eof, Phase, StreamTransport, end};
+use super::{Eof, Gathering, Phase, StreamTransport, end};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -194,10 +195,15 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
     {
         return flush(event_loop, this);
     }
-    if !this.gathering.replace(true) {
-        event_loop.flush_later(this.as_object().to_obj());
+    match this.gathering.get() {
+        Gathering::Unlisted => {
+            this.gathering.set(Gathering::Listed);
+            event_loop.flush_later(this.as_object().to_obj());
+            Ok(())
+        }
+        Gathering::Listed | Gathering::Drained => Ok(()),
+        Gathering::Never => flush(event_loop, this),
     }
-    Ok(())
 }
 
 /// Has the kernel room for so much? Asked once until it is sent, since nobody else fills it.
@@ -208,10 +214,52 @@ fn has_room(event_loop: &Loop, this: &Instance<StreamTransport>, most: usize) ->
     this.has_room.get()
 }
 
+/// The turn is over.
+pub(in crate::transport) fn flush_listed(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+) -> Res<()> {
+    if this.gathering.get() != Gathering::Never {
+        this.gathering.set(Gathering::Unlisted);
+    }
+    // Some call may have sent it since it was listed.
+    if this.queue.borrow().is_empty() { Ok(()) } else { flush(event_loop, this) }
+}
+
+/// A stream drains: by asyncio's rules the kernel has then what it takes of what was written.
+///
+/// So the first drain of a turn sends at once, and a handler that says something, drains and computes is heard. Later
+/// ones of the same turn leave it to the end of the turn where the peer has sent more than has been read: whoever
+/// answers that will most likely do so in this turn, and the answers leave together.
+#[inline]
+pub(crate) fn drain(this: &Instance<StreamTransport>, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
+    if may_wait(this, has_unread)? { Ok(()) } else { send_drained(this) }
+}
+
+/// May what is drained now wait for the end of the turn?
+#[inline]
+pub(crate) fn may_wait(this: &StreamTransport, has_unread: impl FnOnce() -> Res<bool>) -> Res<bool> {
+    match this.gathering.get() {
+        Gathering::Drained if !this.socket_given.get() => has_unread(),
+        _ => Ok(false),
+    }
+}
+
+/// A drain sends.
+#[inline]
+pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
+    let gathers = matches!(this.gathering.get(), Gathering::Listed | Gathering::Drained);
+    if !gathers || this.queue.borrow().is_empty() {
+        return Ok(());
+    }
+    let Some(event_loop) = this.open_loop() else { return Ok(()) };
+    this.gathering.set(Gathering::Drained);
+    flush(&event_loop, this)
+}
+
 /// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
 /// and lets a protocol that was paused go on.
-pub(in crate::transport) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    this.gathering.set(false);
+pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
         return Ok(());
     }
@@ -302,8 +350,33 @@ pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamT
 }
 
 /// What was written in this turn is sent before anything else happens to the connection.
-pub(super) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.gathering.get() { flush(event_loop, this) } else { Ok(()) }
+#[inline]
+pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+    let gathers = matches!(this.gathering.get(), Gathering::Listed | Gathering::Drained);
+    if gathers && !this.queue.borrow().is_empty() { flush(event_loop, this) } else { Ok(()) }
+}
+
+/// The same with what a protocol above it has gathered, as that of TLS does.
+pub(super) fn send_all(this: &Instance<StreamTransport>) -> Res<()> {
+    if let Some(target) = this.protocol.get() {
+        tls::send_above(&target)?;
+    }
+    match this.open_loop() {
+        Some(event_loop) => send_gathered(&event_loop, this),
+        None => Ok(()),
+    }
+}
+
+/// The program has got the descriptor: from now on nothing waits.
+pub(super) fn stop_gathering(this: &Instance<StreamTransport>) -> Res<()> {
+    send_all(this)?;
+    this.gathering.set(Gathering::Never);
+    Ok(())
+}
+
+/// Does every write send at once?
+pub(crate) fn sends_at_once(this: &StreamTransport) -> bool {
+    this.gathering.get() == Gathering::Never
 }
 
 pub(super) fn write_eof(this: &Instance<StreamTransport>) -> Res<()> {
