@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import select
 import socket
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -255,3 +257,76 @@ def test_a_pipe_is_read_on(run: Run, tls: bool) -> None:
         assert await finish(here, there) == b"green tea"
 
     run(main())
+
+
+@pytest.mark.parametrize("size", [100, 16_384, 16_385, 100_000])
+@pytest.mark.parametrize("gone", ["reset", "closed", "closed, and written to before"])
+def test_a_peer_that_is_gone_already(run: Run, size: int, gone: str) -> None:
+    """The kernel refuses at once, so it is tried by hand; by then the protocol has heard of it."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        here, ours, theirs = await connected_over_tcp()
+        if gone == "reset":
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        here.transport.pause_reading()
+        if gone != "reset":
+            here.transport.write(b"x")
+            assert here.transport.get_write_buffer_size() == 0
+        while not is_reset(ours):
+            await asyncio.sleep(0)
+        expected: Any = ConnectionError("Connection closed by peer")
+        if gone == "closed, and written to before":
+            here.transport.write(b"x")
+            expected = RuntimeError("Transport is closing")
+        elif size <= 16_384:
+            # The only piece was written, and nobody asks what has become of it.
+            expected = size
+        with tempfile.TemporaryFile() as file:
+            file.write(CONTENT[:size])
+            file.flush()
+            file.seek(0)
+            try:
+                outcome: Any = await loop.sendfile(here.transport, file)
+            except Exception as error:
+                outcome = error
+            assert repr(outcome) == repr(expected)
+        if isinstance(outcome, ConnectionError):
+            assert here.calls == ["made", "lost"]
+        here.transport.abort()
+        await here.lost
+
+    run(main())
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_a_socket_whose_peer_is_gone(run: Run, file: IO[bytes], fallback: bool) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        ours.setblocking(False)
+        error: type[Exception] = BrokenPipeError
+        if not fallback:
+            error = asyncio.SendfileNotAvailableError
+        with pytest.raises(error, match=None if fallback else r"^os\.sendfile call failed$"):
+            await loop.sock_sendfile(ours, file, fallback=fallback)
+        ours.close()
+
+    run(main())
+
+
+async def connected_over_tcp() -> tuple[Recorder, socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    _, here = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+    return here, ours, theirs
+
+
+def is_reset(sock: socket.socket) -> bool:
+    """Has the peer answered by a reset? Asked without taking the error away."""
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return bool(poll.poll(0))

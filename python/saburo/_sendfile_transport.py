@@ -61,6 +61,8 @@ class SendingThroughTransports(SendingFiles, Transports):
         >>> saburo.run(main())
         (3, b'tea')
         """
+        # Asked for because it sends what was written: a peer that is gone shows by that.
+        transport.get_write_buffer_size()
         if transport.is_closing():
             raise RuntimeError("Transport is closing")
         mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
@@ -89,7 +91,7 @@ class SendingThroughTransports(SendingFiles, Transports):
         written: Awaitable[None] = transport._make_empty_waiter()
         try:
             await written
-            sock: socket.socket = transport._sock
+            sock: socket.socket = transport._lent_sock
             self._check_non_blocking(sock)
             _check_parameters(sock, file, offset, count)
             wait_writable = functools.partial(self._wait_for, transport)
@@ -127,8 +129,11 @@ class SendingThroughTransports(SendingFiles, Transports):
                 read = await self.run_in_executor(None, _read_into, file, chunk)
                 if not read:
                     break
-                transport.write(chunk[:read])
                 await takeover.drain()
+                transport.write(chunk[:read])
+                # It leaves now, and not when the turn is over: else a lost connection would show
+                # only after the next piece.
+                transport.get_write_buffer_size()
                 sent += read
             return sent
         finally:
@@ -164,12 +169,12 @@ class _Takeover(asyncio.Protocol):
             self._protocol.resume_writing()
 
     async def drain(self) -> None:
-        if self._lost is None and self._transport.is_closing():
+        if self._transport.is_closing():
             raise ConnectionError("Connection closed by peer")
         if self._resumed is not None:
             await self._resumed
-        if self._lost is not None:
-            raise self._lost
+            if self._lost is not None:
+                raise self._lost
 
     def pause_writing(self) -> None:
         if self._resumed is None:
