@@ -62,6 +62,12 @@ class AsyncGenerators(Reporting):
                     }
                 )
 
+    def _after_fork(self) -> None:
+        if self.is_running():
+            # Those of a run that is the parent's are the parent's to close.
+            self._asyncgens = weakref.WeakSet()
+        super()._after_fork()
+
     def _adopt_asyncgens(self) -> Any:
         """Sets the thread's hooks; returns those that were in place."""
         before = sys.get_asyncgen_hooks()

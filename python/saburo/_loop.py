@@ -141,9 +141,13 @@ class Loop(
             # If it does not end, the RuntimeError below says so.
             awaited._log_destroy_pending = False
         awaited.add_done_callback(_run_until_complete_cb)
+        forks = self._forks
         try:
             self.run_forever()
-        except BaseException:
+        except BaseException as error:
+            if self._forks != forks and isinstance(error, RuntimeError) and awaited.done():
+                # A child that was forked in this run, and has ended what it was forked in.
+                return awaited.result()  # type: ignore[no-any-return]
             if is_ours and awaited.done() and not awaited.cancelled():
                 # What is on its way is the task's own exception; nobody else can ask for it.
                 awaited.exception()

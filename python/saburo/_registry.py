@@ -11,6 +11,7 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 import weakref
 
 TYPE_CHECKING = False
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 _set_is_shared = False
+# asyncio's own tasks that this process has left to the one it was forked from. They are kept:
+# letting go of one would run its `finally` here.
+_left_to_parents: list[asyncio.Task[Any]] = []
 
 
 def remember(loop: Loop) -> None:
@@ -64,10 +68,24 @@ def _asyncio_sets() -> list[Any]:
     return [held for held in gc.get_referents(_asyncio) if isinstance(held, weakref.WeakSet)]
 
 
+def _before_fork() -> None:
+    # What is written before a fork leaves before it.
+    thread = threading.get_ident()
+    for loop in list(_loops):
+        if loop._thread_id == thread:
+            loop._send_gathered()
+
+
 def _after_fork_in_child() -> None:
     for loop in list(_loops):
+        is_run_by_parent = loop.is_running()
         loop._after_fork()
+        if is_run_by_parent:
+            # Whoever cleans up cancels and awaits what is listed, and nothing of this goes on.
+            for task in asyncio.all_tasks(loop):
+                _left_to_parents.append(task)
+                asyncio.tasks._unregister_task(task)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

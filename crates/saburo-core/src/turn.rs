@@ -765,6 +765,23 @@ impl<H> Core<H> {
         Ok(())
     }
 
+    /// In a forked child that inherited a core and has no use for it: it watches nothing and wakes nobody any more,
+    /// and its handles are never dropped, since letting go of them would run code that is the parent's to run.
+    ///
+    /// No lock is taken: a thread that held one at the fork is not here to release it. The waker's pipe stays open.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// core.push("the parent's");
+    /// core.leave_to_parent(); // normally in the child
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leave_to_parent(mut self) {
+        drop(self.kernel.take());
+        std::mem::forget(self);
+    }
+
     fn set(&mut self, fd: RawFd, direction: Direction, once: bool, handle: H) -> io::Result<Option<H>> {
         match &self.kernel {
             Some(kernel) => self.reactor.set(&kernel.selector, fd, direction, once, handle),

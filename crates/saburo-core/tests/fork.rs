@@ -24,6 +24,7 @@ const TESTS: &[(&str, fn())] = &[
     ("what_the_child_adds_is_not_the_parents", what_the_child_adds_is_not_the_parents),
     ("each_has_a_waker_of_its_own_under_one_number", each_has_a_waker_of_its_own_under_one_number),
     ("a_child_may_close_what_it_inherited", a_child_may_close_what_it_inherited),
+    ("a_child_may_leave_it_all_to_the_parent", a_child_may_leave_it_all_to_the_parent),
     ("a_child_of_a_sleeping_loop_can_go_on", a_child_of_a_sleeping_loop_can_go_on),
 ];
 
@@ -172,6 +173,24 @@ fn a_child_may_close_what_it_inherited() {
     core.shared().post("post");
     far.write_all(b"!").unwrap();
     assert_eq!(turn(&mut core, A_MINUTE), ["post", "reader"]);
+}
+
+fn a_child_may_leave_it_all_to_the_parent() {
+    let mut core = core();
+    let (near, mut far) = pair();
+    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.push("ready");
+    core.shared().post("post");
+    // The wait is out, as of a parent that sleeps on another thread.
+    let mut wait = core.lend_wait();
+    fork(|| std::mem::replace(&mut core, self::core()).leave_to_parent());
+    // SAFETY: open as long as the core is, and that is borrowed below.
+    let waker = unsafe { BorrowedFd::borrow_raw(core.waker_fd()) };
+    assert_eq!(ioctl_fionread(waker).unwrap(), 0, "it was not woken");
+    far.write_all(b"!").unwrap();
+    wait.wait(A_MINUTE).unwrap();
+    core.collect(wait, None).unwrap();
+    assert_eq!([core.next(), core.next(), core.next()], [Some("ready"), Some("post"), Some("reader")]);
 }
 
 fn a_child_of_a_sleeping_loop_can_go_on() {

@@ -67,7 +67,7 @@ pub(crate) enum Phase {
     Idle,
     Running,
     Closed,
-    /// A copy, in a forked child, of a loop that its parent is running.
+    /// A copy, in a forked child, of a loop that its parent is running; until the child has left that run.
     Inherited,
 }
 
@@ -76,6 +76,8 @@ pub(crate) struct Loop {
     /// None before the first use and after close().
     core: RefCell<Option<Core<Ready>>>,
     phase: Cell<Phase>,
+    /// How often this process has left a parent that was running the loop.
+    forks: Cell<u32>,
     /// stop() was called: leave after this turn.
     stopping: Cell<bool>,
     /// The interpreter is released and the loop waits for events; whoever queues something now wakes it.
@@ -324,17 +326,18 @@ fn open(this: &Instance<Loop>) -> Res<()> {
     }
 }
 
-/// In a forked child: a loop the parent runs is refused from now on, an idle one gets descriptors of
-/// its own, so that nothing the child does reaches the parent's.
+/// In a forked child: a loop the parent runs is refused from now on and has nothing left of what the parent does
+/// with it; an idle one gets descriptors of its own. So nothing the child does reaches the parent's.
 fn after_fork(this: &Instance<Loop>) -> Res<()> {
     running::after_fork();
     threads::forget(this);
     match this.phase.get() {
         Phase::Running => {
             this.phase.set(Phase::Inherited);
+            this.forks.set(this.forks.get() + 1);
             this.sleeping.set(false);
             this.thread.set(None);
-            Ok(())
+            leave_to_parent(this)
         }
         Phase::Idle => match this.core(|core| core.reopen_after_fork()) {
             Some(Err(error)) => watch::os_error(&error),
@@ -342,6 +345,19 @@ fn after_fork(this: &Instance<Loop>) -> Res<()> {
         },
         Phase::Closed | Phase::Inherited => Ok(()),
     }
+}
+
+/// In a forked child: all that the loop was about to do is its parent's. None of it is let go of here, which would
+/// run code, such as the `finally` of a coroutine.
+fn leave_to_parent(this: &Instance<Loop>) -> Res<()> {
+    this.reveal_queued();
+    if let Some(core) = this.core.borrow_mut().take() {
+        core.leave_to_parent();
+    }
+    std::mem::forget((this.given.take(), this.registry.drain()));
+    // If the fork was in a callback, it is the last one of this run.
+    this.stopping.set(true);
+    network::leave_to_parent(this)
 }
 
 static LOOP: TypeCell = TypeCell::new();
@@ -366,6 +382,7 @@ True";
         Loop {
             core: RefCell::new(None),
             phase: Cell::new(Phase::Idle),
+            forks: Cell::new(0),
             stopping: Cell::new(false),
             sleeping: Cell::new(false),
             debug: Cell::new(false),
@@ -522,6 +539,11 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             c"The loop's native tasks that are not done.",
         )
         .noargs(c"_after_fork", after_fork, c"Called in a forked child, for each loop there is.")
+        .getter(
+            c"_forks",
+            |this| int(i64::from(this.forks.get())),
+            c"How often this process has left a parent that was running the loop.",
+        )
         .getter(
             c"slow_callback_duration",
             |this| float(this.slow_callback_duration.get()),

@@ -83,10 +83,25 @@ impl Loop {
         self.core(|core| (core.reader(fd).is_some(), core.writer(fd).is_some())).unwrap_or_default()
     }
 
-    /// Tells a transport in the next turn.
+    /// Tells a transport in the next turn. In a forked child nobody is told of what becomes of the parent's.
     #[inline]
     pub(crate) fn tell_later(&self, transport: &Object, event: Event) -> Res<()> {
-        self.push(Ready::Transport(event, transport.to_obj()))
+        self.push(Ready::Transport(event, transport.to_obj())).or_else(|raised| self.unless_inherited(raised))
+    }
+
+    #[cold]
+    fn unless_inherited(&self, raised: Raised) -> Res<()> {
+        if !self.is_inherited() {
+            return Err(raised);
+        }
+        raised.swallow();
+        Ok(())
+    }
+
+    /// Is this a forked child, and its parent running the loop?
+    #[inline]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.phase.get() == Phase::Inherited
     }
 
     /// Is there nothing to run but what is running? Then the next turn would only look for events.
@@ -218,6 +233,14 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
         }
         batch.clear();
     }
+}
+
+/// In a forked child: the transports are the parent's, with what they have not sent yet.
+pub(super) fn leave_to_parent(this: &Loop) -> Res<()> {
+    let (transports, gathering) = (this.transports.take(), this.gathering.take());
+    let left = transports.iter().flatten().try_for_each(|transport| transport::leave_to_parent(transport));
+    std::mem::forget((transports, gathering));
+    left
 }
 
 /// The loop is taken apart: transports that are left are nobody's.

@@ -33,7 +33,8 @@ pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     loop {
         turn(this)?;
         if this.stopping.get() {
-            return Ok(());
+            // An error in a child that was forked in this turn: the run is its parent's.
+            return this.check_usable();
         }
     }
 }
@@ -52,8 +53,18 @@ impl Drop for Running<'_> {
         aside(|| event_loop.contexts.end());
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
-        if event_loop.phase.get() == Phase::Running {
-            event_loop.phase.set(Phase::Idle);
+        match event_loop.phase.get() {
+            Phase::Running => event_loop.phase.set(Phase::Idle),
+            Phase::Inherited => {
+                // A forked child has left its parent's run. What it has is a loop of its own that is new.
+                event_loop.phase.set(Phase::Idle);
+                aside(|| {
+                    if let Err(raised) = super::open(event_loop) {
+                        raised.unraisable(event_loop.as_object());
+                    }
+                });
+            }
+            Phase::Idle | Phase::Closed => {}
         }
         // Only now, when what is made is hidden no more: contexts that are let go of may run code that queues
         // something.

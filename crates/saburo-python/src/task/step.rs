@@ -55,7 +55,9 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
 /// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
 #[cold]
 fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
-    if is_fatal(&raised) {
+    let in_child = this.native_loop().is_some_and(|event_loop| event_loop.is_inherited());
+    // In a child that was forked in this step, what failed is to tell others of its end; so does the run.
+    if is_fatal(&raised) || in_child {
         return Err(raised);
     }
     let exception = raised.take();
@@ -195,9 +197,15 @@ fn failed(home: Option<&Instance<Loop>>, this: &Instance<Task>, raised: Raised) 
     }
     let fatal = is_fatal(&raised);
     let exception = raised.take();
-    future::fail(this.upcast(), exception.clone())?;
-    // Ctrl-C and exit end the task and also the run of the loop.
-    if fatal { Err(Raised::with(exception)) } else { Ok(()) }
+    let told = future::fail(this.upcast(), exception.clone());
+    if !fatal {
+        return told;
+    }
+    // Ctrl-C and exit end the task and also the run of the loop, whoever could be told of it.
+    if let Err(other) = told {
+        other.swallow();
+    }
+    Err(Raised::with(exception))
 }
 
 /// Acts on what the coroutine waits for.

@@ -20,6 +20,6 @@ mod transport;
 mod write;
 
 pub(crate) use hellos::Hellos;
-pub(crate) use protocol::{TlsProtocol, feed, may_read};
+pub(crate) use protocol::{TlsProtocol, feed, leave_to_parent, may_read};
 pub(crate) use transport::TlsTransport;
 pub(crate) use write::{drain, flush_listed as flush, send_above};

@@ -302,6 +302,21 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.cancel_timer()
 }
 
+/// In a forked child, where the transport below is the parent's; `protocol` is its protocol. Whoever closes the
+/// child's copy must not tell the peer that the connection ends.
+pub(crate) fn leave_to_parent(protocol: &Object) -> Res<()> {
+    let Some(this) = protocol.cast_exact::<TlsProtocol>() else { return Ok(()) };
+    this.phase.set(Phase::Unwrapped);
+    this.backlog.clear();
+    if let Some(transport) = this.transport.get() {
+        transport.mark_closed();
+    }
+    match this.app.get() {
+        Some(app) => leave_to_parent(&app),
+        None => Ok(()),
+    }
+}
+
 /// The transport below should get no more for now.
 pub(crate) fn pause_writing(this: &Instance<TlsProtocol>) {
     this.lower_full.set(true);

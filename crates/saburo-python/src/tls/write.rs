@@ -168,6 +168,9 @@ fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
 
 #[cold]
 fn in_vain(this: &Instance<TlsProtocol>) -> Res<()> {
+    if let Some(event_loop) = this.event_loop.get().filter(|event_loop| event_loop.is_inherited()) {
+        return event_loop.check_usable();
+    }
     let count = this.in_vain.get();
     this.in_vain.set(count + 1);
     if count >= UNNOTICED {

@@ -229,6 +229,9 @@ impl Life {
     /// was lost counts for as many of `losses`.
     #[cold]
     pub(super) fn in_vain(&self, losses: u32, words: &str) -> Res<()> {
+        if let Some(event_loop) = self.open_loop().filter(|event_loop| event_loop.is_inherited()) {
+            return event_loop.check_usable();
+        }
         let before = self.in_vain.get();
         self.in_vain.set(before.saturating_add(1));
         if before.saturating_add(losses) >= IN_VAIN {
@@ -258,6 +261,11 @@ impl Life {
         }
         self.phase.set(Phase::Closed);
         true
+    }
+
+    /// In a forked child: the connection is the parent's. The descriptor is as open as the parent's.
+    pub(super) fn leave_to_parent(&self) {
+        self.phase.set(Phase::Closed);
     }
 
     /// The words that a repr begins with.

@@ -81,6 +81,17 @@ pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> 
     flushed.or_else(|raised| failure::report_callback(event_loop, transport, raised))
 }
 
+/// In a forked child, whose parent has the connection: here it is over, without a word to the protocol or the peer.
+pub(crate) fn leave_to_parent(transport: &Object) -> Res<()> {
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        return stream::leave_to_parent(stream);
+    }
+    if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
+        datagrams.leave_to_parent();
+    }
+    Ok(())
+}
+
 /// Has `close()` been called, or is the connection gone? Asked by whoever wants the descriptor.
 pub(crate) fn is_closing(transport: &Object) -> bool {
     if let Some(stream) = transport.cast_exact::<StreamTransport>() {

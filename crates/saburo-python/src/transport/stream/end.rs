@@ -76,6 +76,17 @@ fn force_close(
     this.schedule_lost(event_loop, this.as_object(), cause)
 }
 
+/// In a forked child: what waits to be sent is the parent's to send.
+pub(in crate::transport) fn leave_to_parent(this: &Instance<StreamTransport>) -> Res<()> {
+    this.leave_to_parent();
+    let unsent = this.queue.borrow_mut().take();
+    std::mem::forget(unsent);
+    match this.protocol.get() {
+        Some(target) => tls::leave_to_parent(&target),
+        None => Ok(()),
+    }
+}
+
 /// Tells the protocol, and closes the descriptor.
 pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.phase.get() == Phase::Closed {

@@ -33,6 +33,7 @@ use super::piece::Piece;
 use super::protocol::{self, Kind};
 use super::{Event, failure};
 
+pub(in crate::transport) use end::leave_to_parent;
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
 pub(in crate::transport) use write::flush_listed;
