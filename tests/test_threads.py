@@ -65,6 +65,60 @@ def test_posts_from_the_loops_own_thread_join_the_queue_in_order(loop: Loop) -> 
     assert seen == list(range(6))
 
 
+@pytest.mark.parametrize("through", ["call_soon_threadsafe", "run_coroutine_threadsafe"])
+@pytest.mark.parametrize("producers", [1, 4, 8])
+def test_a_flood_of_posts_leaves_the_loop_its_turns(
+    kind: Kind, loop: Loop, producers: int, through: str
+) -> None:
+    posted = [0] * producers
+    ran = 0
+    backlog = 0
+    stopped = threading.Event()
+
+    def count() -> None:
+        nonlocal ran, backlog
+        ran += 1
+        backlog = max(backlog, sum(posted) - ran)
+
+    async def counting() -> None:
+        count()
+
+    def flood(index: int) -> None:
+        while not stopped.is_set():
+            if through == "call_soon_threadsafe":
+                loop.call_soon_threadsafe(count)
+            else:
+                asyncio.run_coroutine_threadsafe(counting(), loop)
+            posted[index] += 1
+
+    async def main() -> None:
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+        stopped.set()
+        for thread in threads:
+            thread.join()
+        while ran < sum(posted):
+            await asyncio.sleep(0)
+
+    threads = [threading.Thread(target=flood, args=(index,)) for index in range(producers)]
+    loop.run_until_complete(asyncio.wait_for(main(), 2 * PATIENCE))
+    # However long it took and however many took part. asyncio has slower calls and no bound.
+    assert backlog < 20_000 or not kind.is_saburo
+
+
+def test_more_than_a_flood_can_be_posted_before_the_run(loop: Loop) -> None:
+    seen: list[int] = []
+    thread = threading.Thread(
+        target=lambda: [loop.call_soon_threadsafe(seen.append, number) for number in range(20_000)]
+    )
+    thread.start()
+    thread.join()
+    run_until(loop, lambda: len(seen) == 20_000)
+    assert seen == list(range(20_000))
+
+
 def test_a_posted_handle_can_be_cancelled(loop: Loop) -> None:
     seen: list[int] = []
     handle = loop.call_soon_threadsafe(seen.append, 1)

@@ -10,12 +10,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use saburo_core::Alarm;
-
-use crate::event_loop::{Loop, Outstanding, Ready, new_future};
+use crate::event_loop::{Loop, Outstanding, Ready, hand_over, new_future};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Res, TypeCell, Visit, aside, builtin, detach,
     inside, int, raise,
@@ -143,9 +140,6 @@ fn hire(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
 /// machine, November 2026).
 const SLICE: Duration = Duration::from_millis(5);
 
-/// How long a worker then waits for the loop to come.
-const COURTESY: Duration = Duration::from_micros(100);
-
 /// `_work()`: the life of a worker thread.
 fn work(this: &Instance<Pool>) -> Res<()> {
     let mut attached = Instant::now();
@@ -186,17 +180,6 @@ fn work(this: &Instance<Pool>) -> Res<()> {
             gate.pass();
         });
         attached = Instant::now();
-    }
-}
-
-/// Stays out of the interpreter until the loop has been in, or for a short while. Just letting go is not
-/// enough: who comes back at once is faster than a thread that must be woken first, and that thread
-/// begins anew to wait for its 5 ms.
-fn hand_over(alarm: &Alarm) {
-    alarm.ring();
-    let released = Instant::now();
-    while !alarm.is_heard() && released.elapsed() < COURTESY {
-        thread::yield_now();
     }
 }
 

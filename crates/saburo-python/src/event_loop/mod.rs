@@ -35,7 +35,7 @@ use crate::transport::{self, StreamTransport, Transports};
 use contexts::Contexts;
 use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
-pub(crate) use threads::Outstanding;
+pub(crate) use threads::{Outstanding, hand_over};
 pub(crate) use watch::{Direction, Watch, ensure_free, is_free, os_error, wait_for, wait_on};
 
 /// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.

@@ -1,10 +1,12 @@
 //! The loop's side of its thread pool: results come in, and jobs are counted.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use saburo_core::Alarm;
 
-use crate::ffi::{Builder, Instance, Object, Own, Res, builtin, raise};
+use crate::ffi::{Builder, Instance, Object, Own, Res, attached_thread, builtin, detach, raise};
 use crate::pool::{self, Pool};
 
 use super::{Loop, Phase, Ready};
@@ -36,6 +38,21 @@ impl Loop {
         drop(refused);
     }
 
+    /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it waits
+    /// for it, so that nobody queues faster than it runs. Where each call makes a system call, as in asyncio, that
+    /// comes about by itself. It is a short wait, not one for room: what the loop does now may wait for the caller.
+    #[cold]
+    pub(super) fn let_in(this: &Instance<Loop>, queued: usize) {
+        let due = match this.thread.get() {
+            Some(thread) => thread != attached_thread(),
+            // Whoever is going to run the loop may wait for the interpreter, or nobody is.
+            None => queued.is_multiple_of(SELDOM),
+        };
+        if due && let Some(alarm) = this.alarm() {
+            detach(move || hand_over(&alarm));
+        }
+    }
+
     /// What wakes the loop. It may be rung with the interpreter released.
     pub(crate) fn alarm(&self) -> Option<Arc<Alarm>> {
         if self.phase.get() == Phase::Inherited {
@@ -47,6 +64,23 @@ impl Loop {
     /// The same, if the loop sleeps, or is about to.
     pub(crate) fn alarm_if_sleeping(&self) -> Option<Arc<Alarm>> {
         if self.sleeping.get() { self.alarm() } else { None }
+    }
+}
+
+/// A loop that does not run is let in once in so many calls.
+const SELDOM: usize = 1024;
+
+/// How long a thread waits for the loop to come.
+const COURTESY: Duration = Duration::from_micros(100);
+
+/// Stays out of the interpreter until the loop has been in, or for a short while. Just letting go is not
+/// enough: who comes back at once is faster than a thread that must be woken first, and that thread
+/// begins anew to wait for its 5 ms.
+pub(crate) fn hand_over(alarm: &Alarm) {
+    alarm.ring();
+    let released = Instant::now();
+    while !alarm.is_heard() && released.elapsed() < COURTESY {
+        thread::yield_now();
     }
 }
 
