@@ -12,17 +12,20 @@ import builtins
 import importlib.machinery
 import importlib.util
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from . import __version__
+from . import __version__, _saburo
 from ._compat import main_names
 from ._install import install
 from ._traceback import show_without_us
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 USAGE = """\
 usage: saburo run FILE [ARGUMENT ...]
@@ -53,16 +56,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _command(list(sys.argv[1:] if arguments is None else arguments))
     except _Refused as refused:
         print(refused, file=sys.stderr)
-        return 2
+        return refused.code
 
 
 class _Refused(Exception):
-    """What was asked for cannot be done; the text is the line to print."""
+    """What was asked for cannot be done: the line to print, and the exit code."""
+
+    def __init__(self, line: str, code: int = 2) -> None:
+        super().__init__(line)
+        self.code = code
 
 
-class _Program(NamedTuple):
-    code: CodeType
-    module: ModuleType
+class _NotFound(Exception):
+    """There is no such module, or none that can be run; the text is runpy's."""
+
+
+class _Source(NamedTuple):
+    """A program that is text: where it is read, and what its file is called."""
+
+    fd: int
+    name: bytes
 
 
 def _command(arguments: list[str]) -> int:
@@ -77,7 +90,7 @@ def _command(arguments: list[str]) -> int:
             _run(module, rest, is_module=True)
         case ["run", "-m"]:
             raise _Refused("saburo run: -m needs the name of a module; see saburo --help")
-        case ["run", option, *_] if option.startswith("-"):
+        case ["run", option, *_] if option.startswith("-") and option != "-":
             raise _Refused(f"saburo run: unknown option {option!r}; see saburo --help")
         case ["run", file, *rest]:
             _run(file, rest, is_module=False)
@@ -97,9 +110,12 @@ def _run(name: str, arguments: list[str], *, is_module: bool) -> None:
     sys.argv[:] = ["-m" if is_module else name, *arguments]
     try:
         program = _module(name) if is_module else _file(name)
-        # The program stays `__main__` to the very end: threads, atexit and pickle look it up there.
-        sys.modules["__main__"] = program.module
-        exec(program.code, program.module.__dict__)
+        # No frame of ours may hold the module itself: where an error keeps the frames alive, that
+        # would have the interpreter empty it at exit, before what is in it is finalized.
+        if isinstance(program, _Source):
+            _saburo.run_file(*program, vars(sys.modules["__main__"]))
+        else:
+            exec(program, vars(sys.modules["__main__"]))
     except (SystemExit, _Refused):
         raise
     except BaseException as error:
@@ -109,72 +125,76 @@ def _run(name: str, arguments: list[str], *, is_module: bool) -> None:
         raise
 
 
-def _file(name: str) -> _Program:
-    path = os.path.join(os.getcwd(), name)
-    archive = importlib.machinery.PathFinder.find_spec("__main__", [path])
-    if archive is not None:
-        _put_first_on_path(path)
-        return _from_spec(archive)
-    if os.path.isdir(path):
-        raise _Refused(f"saburo: can't find '__main__' module in {name!r}")
+def _file(name: str) -> CodeType | _Source:
+    if name == "-":
+        _put_first_on_path("")
+        _become_main(importlib.machinery.BuiltinImporter, "<stdin>")
+        return _Source(os.dup(0), b"<stdin>")
+    path = os.getcwd() if name == "." else os.path.join(os.getcwd(), name)
+    importlib.machinery.PathFinder.find_spec("__main__", [path])
+    if sys.path_importer_cache.get(path) is not None:
+        # A folder, or an archive: Python looks for a module in it, whatever it finds.
+        _put_first_on_path(path, always=True)
+        return _from_spec(*_details("__main__"))
     _put_first_on_path(os.path.dirname(os.path.realpath(path)))
-    if path.endswith(".pyc"):
-        compiled = importlib.machinery.SourcelessFileLoader("__main__", path)
-        code = _or_refuse(path, lambda: compiled.get_code("__main__"))
-        if code is None:
-            raise _Refused(f"saburo: no code in {path!r}")
-        return _program(code, compiled, path, spec=None)
-    loader = importlib.machinery.SourceFileLoader("__main__", path)
-    source = _or_refuse(path, lambda: loader.get_data(path))
-    return _program(loader.source_to_code(source, path), loader, path, spec=None)
-
-
-def _module(name: str) -> _Program:
-    if name.startswith("."):
-        raise _Refused(f"saburo: relative module names are not supported: {name!r}")
-    _put_first_on_path(os.getcwd())
-    spec = _find(name)
-    if spec is not None and spec.submodule_search_locations is not None:
-        package, name = name, f"{name}.__main__"
-        spec = _find(name)
-        if spec is None:
-            raise _Refused(
-                f"saburo: no module named {name!r}; {package!r} is a package "
-                "and cannot be directly executed"
-            )
-    if spec is None:
-        raise _Refused(f"saburo: no module named {name!r}")
-    program = _from_spec(spec)
-    sys.argv[0] = spec.origin or name
-    return program
-
-
-def _find(name: str) -> importlib.machinery.ModuleSpec | None:
     try:
-        # Imports the packages above it, whose errors are the program's.
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        return None
-    except ValueError:
-        # No name at all, or that of a module that was made without a spec.
-        return None
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        begins = os.pread(fd, 2, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError as error:
+        reason = f"[Errno {error.errno}] {error.strerror}"
+        raise _Refused(f"saburo: can't open file {path!r}: {reason}", 2) from None
+    if path.endswith(".pyc") or begins == importlib.util.MAGIC_NUMBER[:2]:
+        with open(fd, "rb") as file:
+            code = _unpacked(file.read())
+        _become_main(importlib.machinery.SourcelessFileLoader("__main__", path), path)
+        return code
+    _become_main(importlib.machinery.SourceFileLoader("__main__", path), path)
+    return _Source(fd, os.fsencode(path))
 
 
-def _from_spec(spec: importlib.machinery.ModuleSpec) -> _Program:
-    # Loaders of extension modules have code, but none that could be run twice: they give None.
-    get_code = getattr(spec.loader, "get_code", None)
-    code = get_code(spec.name) if get_code is not None else None
-    if code is None:
-        raise _Refused(f"saburo: no code object available for {spec.name}")
-    return _program(code, spec.loader, spec.origin, spec)
+def _module(name: str) -> CodeType:
+    _put_first_on_path(os.getcwd())
+    spec, code = _details(name)
+    sys.argv[0] = spec.origin or name
+    return _from_spec(spec, code)
 
 
-def _program(
-    code: CodeType, loader: Any, path: str | None, spec: importlib.machinery.ModuleSpec | None
-) -> _Program:
-    """With the names in `__main__` that the interpreter itself would put there."""
+def _details(name: str) -> tuple[ModuleSpec, CodeType]:
+    """What `python -m` finds by a name, with its warnings; `__main__` is looked for on the path."""
+    import runpy
+
+    try:
+        if name == "__main__":
+            _, spec, code = vars(runpy)["_get_main_module_details"](_NotFound)
+        else:
+            _, spec, code = vars(runpy)["_get_module_details"](name, _NotFound)
+    except _NotFound as error:
+        raise _Refused(f"saburo: {error}", 1) from None
+    return spec, code
+
+
+def _unpacked(source: bytes) -> CodeType:
+    """The code in the bytes of a .pyc file."""
+    import marshal
+
+    if source[:4] != importlib.util.MAGIC_NUMBER:
+        raise RuntimeError("Bad magic number in .pyc file")
+    try:
+        code = marshal.loads(source[16:])
+    except Exception:
+        code = None
+    if not isinstance(code, CodeType):
+        raise RuntimeError("Bad code object in .pyc file")
+    return code
+
+
+def _from_spec(spec: ModuleSpec, code: CodeType) -> CodeType:
+    _become_main(spec.loader, spec.origin, spec)
+    return code
+
+
+def _become_main(loader: object, path: str | None, spec: ModuleSpec | None = None) -> None:
+    """Makes `__main__` a module with the names that the interpreter itself would put there."""
     module = ModuleType("__main__")
     module.__dict__.update(
         main_names(spec),
@@ -185,21 +205,16 @@ def _program(
         # None for a file: this is how multiprocessing tells files and modules apart.
         __spec__=spec,
     )
-    return _Program(code, module)
+    # The program stays `__main__` to the very end: threads, atexit and pickle look it up there.
+    sys.modules["__main__"] = module
 
 
-def _put_first_on_path(folder: str) -> None:
+def _put_first_on_path(folder: str, *, always: bool = False) -> None:
     # In place of the command's own folder, which the interpreter put there; with -P it did not.
     if not sys.flags.safe_path:
         sys.path[:1] = [folder]
-
-
-def _or_refuse(path: str, read: Callable[[], _T]) -> _T:
-    try:
-        return read()
-    except OSError as error:
-        reason = f"[Errno {error.errno}] {error.strerror}"
-        raise _Refused(f"saburo: can't open file {path!r}: {reason}") from None
+    elif always:
+        sys.path.insert(0, folder)
 
 
 def _versions() -> Iterator[str]:

@@ -177,6 +177,7 @@ class Loop(
             return
         if self.get_debug():
             logger.debug("Close %r", self)
+            _read_noted_files()
         try:
             # While the waker is still there: signals go to its descriptor up to now.
             self._remove_signal_handlers()
@@ -230,6 +231,18 @@ class Loop(
 # it goes through all the bases each time: half of what a short call such as time() costs.
 _saburo.bequeath_methods(Loop)
 take_names(Loop, asyncio.SelectorEventLoop)
+
+
+def _read_noted_files() -> None:
+    """Reads the source of the stacks that debug mode has noted, as asyncio does by the way.
+
+    A task that is reported when the interpreter ends shows them, and then it is too late to read.
+    """
+    import linecache
+
+    for name, entry in list(linecache.cache.items()):
+        if len(entry) == 1:
+            linecache.getlines(name)
 
 
 def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:

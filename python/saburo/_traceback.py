@@ -25,10 +25,13 @@ def show_without_us(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and _file(trace).startswith((_OURS, _IMPORTING)):
         trace = trace.tb_next
-    if trace is None and not isinstance(error, SyntaxError):
-        # Never reached the program: an error of ours, to be shown whole.
+    if trace is None and not isinstance(error, (SyntaxError, RuntimeError)):
+        # Never reached the program, and no fault of its file: an error of ours, to be shown whole.
         return
-    hook = sys.excepthook
+    hook = getattr(sys, "excepthook", None)
+    if hook is None:
+        # The program has deleted it, and the interpreter has words for that.
+        return
 
     def show(kind: type[BaseException], raised: BaseException, _: TracebackType | None) -> None:
         # For this error alone: `python -i` shows others after it, and what the error's frames hold

@@ -56,6 +56,11 @@ True",
         event_loop::bequeath_methods,
         c"Give a class that derives from Loop the native methods it inherits as its own.",
     )?;
+    module.function(
+        c"run_file",
+        ffi::run_file,
+        c"Run the source that a descriptor reads as the program `name`, with `names` as its globals.",
+    )?;
     module.class::<handle::Handle>()?;
     module.class::<handle::TimerHandle>()?;
     module.class::<future::Future>()?;

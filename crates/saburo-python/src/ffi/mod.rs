@@ -27,6 +27,7 @@ mod methods;
 mod module;
 mod object;
 mod owner;
+mod program;
 mod python;
 mod slot;
 #[cfg(Py_3_14)]
@@ -49,6 +50,7 @@ pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,
 };
 pub(crate) use owner::{Owner, find_descriptors, socket_number};
+pub(crate) use program::run_file;
 pub(crate) use slot::Slot;
 #[cfg(Py_3_14)]
 pub(crate) use thread_state::RunningTask;

@@ -34,7 +34,7 @@ pub(super) use pyo3_ffi::{
     Py_tp_iternext, Py_tp_members, Py_tp_methods, Py_tp_new, Py_tp_repr, Py_tp_richcompare, Py_tp_traverse,
     PyBUF_SIMPLE, PyBUF_WRITABLE, PyByteArray_AsString, PyByteArray_Check, PyBytes_AsString, PyBytes_Check,
     PyBytes_CheckExact, PyBytes_Size, PyCallable_Check, PyContext_CheckExact, PyCoro_CheckExact,
-    PyErr_Occurred, PyEval_SaveThread, PyExc_AssertionError, PyExc_AttributeError,
+    PyDict_CheckExact, PyErr_Occurred, PyEval_SaveThread, PyExc_AssertionError, PyExc_AttributeError,
     PyExc_ConnectionAbortedError, PyExc_ConnectionResetError, PyExc_DeprecationWarning, PyExc_Exception,
     PyExc_GeneratorExit, PyExc_KeyboardInterrupt, PyExc_NotImplementedError, PyExc_OSError,
     PyExc_OverflowError, PyExc_RecursionError, PyExc_ResourceWarning, PyExc_RuntimeError,
@@ -110,6 +110,10 @@ calls! {
         name: *mut PyObject, args: *const *mut PyObject, count: usize, names: *mut PyObject
     ) -> *mut PyObject;
     fn Py_EnterRecursiveCall(place: *const c_char) -> c_int;
+    fn PyRun_FileExFlags(
+        file: *mut c_void, name: *const c_char, start: c_int, globals: *mut PyObject, locals: *mut PyObject,
+        close: c_int, flags: *mut c_void
+    ) -> *mut PyObject;
 
     // What any object can be asked.
     fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
