@@ -176,16 +176,6 @@ class Transports(TransportLayerSecurity):
             }
         )
 
-    def _report_callback(self, transport: object, exc: BaseException) -> None:
-        """A callback of a transport has raised, and the connection goes on."""
-        self.call_exception_handler(
-            {
-                "message": f"Exception in callback of {transport!r}",
-                "exception": exc,
-                "transport": transport,
-            }
-        )
-
     def _log_closed_by_peer(self, transport: object) -> None:
         logger.info("%r was closed by peer", transport)
 

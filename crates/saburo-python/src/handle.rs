@@ -9,8 +9,8 @@ use saburo_core::{Time, TimerId};
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, boolean,
-    builtin, float, inside, mapping, none, raise, string, tuple,
+    Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, aside,
+    boolean, builtin, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
 use crate::running::Running;
@@ -233,6 +233,19 @@ pub(crate) fn run_private(this: &Instance<Handle>) -> Res<()> {
             failed(this, raised, &callback, &args)
         }
     }
+}
+
+/// Reports what a call has raised that no handle was made for, as if one had been.
+#[cold]
+pub(crate) fn report_call(
+    event_loop: &Instance<Loop>,
+    raised: Raised,
+    callback: &Object,
+    args: &Arguments,
+    context: Context,
+) -> Res<()> {
+    let handle = Handle::with(callback.to_obj(), args.clone(), context, event_loop.to_own());
+    failed(&*aside(|| Instance::alloc(handle))?, raised, callback, args)
 }
 
 #[cold]

@@ -22,4 +22,4 @@ mod write;
 pub(crate) use hellos::Hellos;
 pub(crate) use protocol::{TlsProtocol, feed, leave_to_parent, may_read};
 pub(crate) use transport::TlsTransport;
-pub(crate) use write::{drain, flush_listed as flush, send_above};
+pub(crate) use write::{drain, send_above, turn_is_over};

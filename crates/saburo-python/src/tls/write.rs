@@ -3,8 +3,9 @@
 //! What is written from inside of data_received waits until that is over, and leaves together. While the
 //! transport below has no room, plaintext waits as such: the engine keeps the memory that it once had.
 
-use crate::ffi::{Bytes, Instance, Object, Res, View, Window};
+use crate::ffi::{Bytes, Instance, Object, Res, View, Window, inside};
 use crate::names::{names, tls_names};
+use crate::transport;
 
 use super::backlog::CHUNK;
 use super::gate::Signal;
@@ -76,15 +77,22 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
 /// So much does not wait for the end of the turn.
 const AT_ONCE: usize = 64 * 1024;
 
-/// The turn is over.
-pub(crate) fn flush_listed(this: &Instance<TlsProtocol>) -> Res<()> {
+/// The turn is over. Nobody's call sends it, so what it brings about belongs to the connection. What is
+/// no `Exception` is passed on.
+pub(crate) fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
     this.gathering.set(Gathering::No);
     if this.backlog.size() == 0 {
         // Some call has sent it since.
         return Ok(());
     }
-    let done = flush(this);
-    report::settle(this, done)
+    let Some(context) = this.lower.get().and_then(|lower| transport::context_of(&lower)) else {
+        let done = flush(this);
+        return report::settle(this, done);
+    };
+    inside(context.as_object(), || {
+        let done = flush(this);
+        report::settle(this, done)
+    })
 }
 
 /// A stream drains: the rule is that of [`stream::drain`](crate::transport::stream::drain).

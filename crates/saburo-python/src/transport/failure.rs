@@ -1,7 +1,8 @@
 //! What goes wrong with a connection, and who is told.
 
 use crate::event_loop::Loop;
-use crate::ffi::{Instance, Object, Raised, Res, aside, builtin, string};
+use crate::ffi::{Context, Instance, Object, Raised, Res, aside, builtin, string};
+use crate::handle::{self, Arguments};
 use crate::names::names;
 
 /// Is it meant for whoever runs the loop, and for nobody before?
@@ -41,14 +42,24 @@ pub(super) fn fatal(
     reported.and(ended)
 }
 
-/// What a callback of the loop has raised, as the loop reports it; passes on what ends the run.
+/// What the method `name` of a transport or protocol has raised, called with `args` in `context`: reported as of any
+/// callback of the loop. What ends the run is passed on.
+///
+/// The report enters the context again, so it must have been left.
 #[cold]
-pub(super) fn report_callback(event_loop: &Instance<Loop>, transport: &Object, raised: Raised) -> Res<()> {
+pub(super) fn report_callback(
+    event_loop: &Instance<Loop>,
+    raised: Raised,
+    object: &Object,
+    name: &Object,
+    args: &[&Object],
+    context: Context,
+) -> Res<()> {
     if ends_the_run(&raised) {
         return Err(raised);
     }
-    let exception = raised.take();
-    event_loop.as_object().method(&names().report_callback, &[transport, &*exception]).map(drop)
+    let callback = aside(|| object.attr(name))?;
+    handle::report_call(event_loop, raised, &callback, &Arguments::from_slice(args)?, context)
 }
 
 /// Reading from a pipe has failed.

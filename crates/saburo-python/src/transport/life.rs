@@ -26,6 +26,8 @@ pub(crate) struct Life {
     pub(super) paused: Cell<bool>,
     /// What callbacks run in.
     pub(super) context: Slot<Context>,
+    /// What the event of room runs in, where that is not the same: a copy of that in which something had to wait.
+    writer_context: Slot<Context>,
     /// Was the context given, for all callbacks? Else the last one runs in that of whoever ends the
     /// connection, as in asyncio.
     pub(super) context_given: Cell<bool>,
@@ -58,6 +60,7 @@ impl Life {
             number: Cell::new(-1),
             paused: Cell::new(false),
             context: Slot::empty(),
+            writer_context: Slot::empty(),
             context_given: Cell::new(false),
             waiter: Slot::empty(),
             cause: Slot::empty(),
@@ -151,13 +154,59 @@ impl Life {
         self.protocol.set(Some(protocol.to_obj()));
     }
 
-    /// Runs what an event brings about, in the transport's context.
+    /// Runs what an event brings about, in the transport's context. Whatever is raised, except what ends the run, is
+    /// reported as of the transport's method `name`.
     #[inline]
-    pub(super) fn within(&self, body: impl FnOnce() -> Res<()>) -> Res<()> {
+    pub(super) fn within(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        name: &Object,
+        body: impl FnOnce() -> Res<()>,
+    ) -> Res<()> {
         match self.context.get() {
-            Some(context) => inside(context.as_object(), body),
+            Some(context) => within(event_loop, transport, name, context, body),
             None => Ok(()),
         }
+    }
+
+    /// The same for the event of room, which belongs to whoever had to wait for it where the context was not given.
+    pub(super) fn within_writer(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        body: impl FnOnce() -> Res<()>,
+    ) -> Res<()> {
+        match self.writer_context.get().or_else(|| self.context.get()) {
+            Some(context) => within(event_loop, transport, &names().write_ready, context, body),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the transport when there is room, and in the caller's context.
+    pub(super) fn wait_for_room(
+        &self,
+        event_loop: &Instance<Loop>,
+        fd: RawFd,
+        transport: &Object,
+    ) -> Res<()> {
+        self.writer_context.set(Some(event_loop.contexts().copy_current()?));
+        event_loop.watch_transport(fd, Direction::Write, transport)
+    }
+
+    /// The same for the last event, after which nobody needs the context.
+    #[inline]
+    pub(super) fn within_last(
+        &self,
+        event_loop: &Instance<Loop>,
+        transport: &Object,
+        body: impl FnOnce() -> Res<()>,
+    ) -> Res<()> {
+        let Some(context) = self.context.get() else { return Ok(()) };
+        let done = within(event_loop, transport, &names().call_connection_lost, context.clone(), body);
+        // `part` has let go of it, but while it was entered it could not be given back.
+        aside(|| event_loop.contexts().recycle(context));
+        done
     }
 
     /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for it:
@@ -191,11 +240,20 @@ impl Life {
             // What is set there stays there, as in a callback of its own.
             false => event_loop.contexts().copy_of(&context)?,
         };
-        let report = |raised| failure::report_callback(event_loop, transport, raised);
-        let made = protocol::call(own.as_object(), &target, &names().connection_made, &[transport]);
-        event_loop.contexts().recycle(own);
-        let told = made.map(drop).or_else(report);
-        let started = aside(|| start().or_else(report));
+        let name = &names().connection_made;
+        let told = match protocol::call(own.as_object(), &target, name, &[transport]) {
+            Ok(_) => {
+                event_loop.contexts().recycle(own);
+                Ok(())
+            }
+            Err(raised) => failure::report_callback(event_loop, raised, &target, name, &[transport], own),
+        };
+        let started = aside(|| {
+            start().or_else(|raised| {
+                let context = self.context.get().map_or_else(Context::copy_current, Ok)?;
+                failure::report_callback(event_loop, raised, transport, &names().read_ready, &[], context)
+            })
+        });
         let woken = aside(|| waiter.map_or(Ok(()), |waiter| set_result(&waiter)));
         told.and(started).and(woken)
     }
@@ -247,7 +305,7 @@ impl Life {
         if let Some(context) = self.context.take() {
             event_loop.contexts().recycle(context);
         }
-        drop((self.protocol.take(), self.event_loop.take(), self.waiter.take()));
+        drop((self.protocol.take(), self.event_loop.take(), self.waiter.take(), self.writer_context.take()));
     }
 
     /// The last reference is gone: has nobody closed it? Then says so, and the caller closes the descriptor.
@@ -283,15 +341,28 @@ impl Life {
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         self.event_loop.visit(visit);
         self.context.visit(visit);
+        self.writer_context.visit(visit);
         for slot in [&self.protocol, &self.waiter, &self.cause] {
             slot.visit(visit);
         }
     }
 
     pub(super) fn clear(&self) {
-        drop((self.event_loop.take(), self.context.take()));
+        drop((self.event_loop.take(), self.context.take(), self.writer_context.take()));
         drop((self.protocol.take(), self.waiter.take(), self.cause.take()));
     }
+}
+
+#[inline]
+fn within(
+    event_loop: &Instance<Loop>,
+    transport: &Object,
+    name: &Object,
+    context: Context,
+    body: impl FnOnce() -> Res<()>,
+) -> Res<()> {
+    let Err(raised) = inside(context.as_object(), body) else { return Ok(()) };
+    failure::report_callback(event_loop, raised, transport, name, &[], context)
 }
 
 /// From so many writes in vain on, each is logged; asyncio's number.

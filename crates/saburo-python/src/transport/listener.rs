@@ -12,11 +12,11 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, TypeCell, Visit,
-    inside, int, mapping, none, string,
+    aside, inside, int, mapping, none, string,
 };
 use crate::names::names;
 
-use super::stream;
+use super::{failure, stream};
 
 /// A socket that listens.
 pub(crate) struct Listener {
@@ -79,8 +79,22 @@ fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
     event_loop.watch_transport(this.descriptor(event_loop), Direction::Read, this.as_object())
 }
 
-/// Connections have come in.
+/// Connections have come in. Whatever is raised, except what ends the run, is reported.
 pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
+    accept_all(event_loop, this).or_else(|raised| {
+        let context = aside(|| this.context_copy())?;
+        failure::report_callback(
+            event_loop,
+            raised,
+            this.as_object(),
+            &names().accept_connection,
+            &[],
+            context,
+        )
+    })
+}
+
+fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
     for _ in 0..=this.backlog.get() {
         // Stopped since the event came, or by what an accepted connection has called.
         if !event_loop.is_watched_for(this.number.get(), Direction::Read, this.as_object()) {
@@ -129,7 +143,10 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
         (&*names.exception, &*exception),
         (&*names.socket, &*socket),
     ])?;
-    event_loop.as_object().method(&names.call_exception_handler, &[&context]).map(drop)
+    let surroundings = this.context_copy()?;
+    inside(surroundings.as_object(), || {
+        event_loop.as_object().method(&names.call_exception_handler, &[&context]).map(drop)
+    })
 }
 
 /// Tries again, unless the socket was closed meanwhile.
@@ -181,6 +198,11 @@ impl Listener {
     /// Does it listen on this very socket?
     pub(crate) fn is_on(&self, socket: &Object) -> bool {
         self.socket.holds(socket)
+    }
+
+    /// For what is called in nobody's connection: what is set there must not reach those to come.
+    fn context_copy(&self) -> Res<Context> {
+        self.context.get().map_or_else(Context::copy_current, |context| context.copied())
     }
 
     /// The protocol of a new connection, made in its context.
@@ -251,6 +273,10 @@ impl Class for Listener {
     }
 
     fn describe(builder: Builder<Listener>) -> Builder<Listener> {
-        builder.noargs(c"_retry", retry, c"Takes connections again, after a lack of descriptors.")
+        builder.noargs(c"_retry", retry, c"Takes connections again, after a lack of descriptors.").noargs(
+            c"_accept_connection",
+            |this| this.event_loop.get().map_or(Ok(()), |event_loop| accept(&event_loop, this)),
+            c"Takes the connections that have come in.",
+        )
     }
 }

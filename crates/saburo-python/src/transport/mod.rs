@@ -30,7 +30,7 @@ pub(crate) use table::Transports;
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Instance, Object, Res, float};
+use crate::ffi::{Context, Instance, Object, Res, aside, float};
 use crate::names::names;
 use crate::tls::{self, TlsProtocol};
 
@@ -52,7 +52,7 @@ pub(crate) enum Event {
 /// Tells a transport. Whatever is raised, except what ends the run, has been reported.
 #[inline]
 pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event) -> Res<()> {
-    let told = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
         stream::tell(event_loop, stream, event)
     } else if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
         datagram::tell(event_loop, datagrams, event)
@@ -64,21 +64,26 @@ pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event
         listener::accept(event_loop, listener)
     } else {
         unreachable!("only transports are watched for as such")
-    };
-    told.or_else(|raised| failure::report_callback(event_loop, transport, raised))
+    }
 }
 
-/// Sends what a transport has gathered in this turn.
+/// Sends what a transport has gathered in this turn. Whatever is raised, except what ends the run, has been reported.
 pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
-    let flushed = if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        stream::flush_listed(event_loop, stream)
+    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
+        return stream::turn_is_over(event_loop, stream);
     } else if let Some(protocol) = transport.cast_exact::<TlsProtocol>() {
         // What it has encrypted goes to a transport, which has its turn after this.
-        tls::flush(protocol)
-    } else {
-        Ok(())
-    };
-    flushed.or_else(|raised| failure::report_callback(event_loop, transport, raised))
+        return tls::turn_is_over(protocol).or_else(|raised| {
+            let context = aside(Context::copy_current)?;
+            failure::report_callback(event_loop, raised, transport, &names().resume_writing, &[], context)
+        });
+    }
+    Ok(())
+}
+
+/// What callbacks of a connection run in, if the transport is one of ours.
+pub(crate) fn context_of(transport: &Object) -> Option<Context> {
+    transport.cast_exact::<StreamTransport>().and_then(|stream| stream.context())
 }
 
 /// In a forked child, whose parent has the connection: here it is over, without a word to the protocol or the peer.

@@ -73,18 +73,23 @@ impl Deref for DatagramTransport {
 /// What has happened to it.
 #[inline]
 pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>, event: Event) -> Res<()> {
+    let transport = this.as_object();
     match event {
-        Event::Readable => this.within(|| receive::readable(event_loop, this)),
-        Event::Writable => this.within(|| send::writable(event_loop, this)),
-        Event::Opened => {
-            let transport = this.as_object();
-            this.opened(event_loop, transport, || {
-                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-            })
+        Event::Readable => {
+            this.within(event_loop, transport, &names().read_ready, || receive::readable(event_loop, this))
         }
-        Event::Lost => this.within(|| end::lost(event_loop, this)),
+        Event::Writable => this.within_writer(event_loop, transport, || send::writable(event_loop, this)),
+        Event::Opened => this.opened(event_loop, transport, || {
+            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+        }),
+        Event::Lost => this.within_last(event_loop, transport, || end::lost(event_loop, this)),
         Event::Ended => unreachable!("datagrams have no end"),
     }
+}
+
+/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
+fn tell_by_name(this: &Instance<DatagramTransport>, event: Event) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
 }
 
 fn resume_reading(this: &Instance<DatagramTransport>) -> Res<()> {
@@ -247,6 +252,13 @@ True";
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
     builder
+        .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"There is something to read.")
+        .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+        .noargs(
+            c"_call_connection_lost",
+            |this| tell_by_name(this, Event::Lost),
+            c"Tells the protocol, and closes the socket.",
+        )
         .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
         .noargs(c"_retry", send::retry, c"Sends again, after the receiver had no room.")
         .getter(

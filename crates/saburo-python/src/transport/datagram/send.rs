@@ -117,7 +117,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             Outcome::Full if !this.waiting_for_room.get() => {
                 // Asked again: a socket of somebody's own has run Python.
                 let fd = this.descriptor(&event_loop);
-                event_loop.watch_transport(fd, Direction::Write, this.as_object())?;
+                this.wait_for_room(&event_loop, fd, this.as_object())?;
                 this.waiting_for_room.set(true);
             }
             Outcome::Full => {}

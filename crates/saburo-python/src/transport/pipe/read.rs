@@ -11,13 +11,12 @@ use saburo_core::pipe;
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, TypeCell,
-    Visit, aside, bytes, inside, int,
+    Visit, aside, bytes, int,
 };
 use crate::names::names;
 
-use super::super::Event;
-use super::super::failure;
 use super::super::life::{Life, Phase};
+use super::super::{Event, failure, protocol};
 use super::Given;
 
 /// The reading end of a pipe.
@@ -59,17 +58,17 @@ pub(in crate::transport) fn tell(
     this: &Instance<ReadPipeTransport>,
     event: Event,
 ) -> Res<()> {
+    let transport = this.as_object();
     match event {
-        Event::Readable => this.within(|| readable(event_loop, this)),
-        Event::Writable => unreachable!("only reading is watched for"),
-        Event::Opened => {
-            let transport = this.as_object();
-            this.opened(event_loop, transport, || {
-                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-            })
+        Event::Readable => {
+            this.within(event_loop, transport, &names().read_ready, || readable(event_loop, this))
         }
-        Event::Ended => tell_ended(this),
-        Event::Lost => this.within(|| lost(event_loop, this)),
+        Event::Writable => unreachable!("only reading is watched for"),
+        Event::Opened => this.opened(event_loop, transport, || {
+            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+        }),
+        Event::Ended => tell_ended(event_loop, this),
+        Event::Lost => this.within_last(event_loop, transport, || lost(event_loop, this)),
     }
 }
 
@@ -78,6 +77,11 @@ impl Instance<ReadPipeTransport> {
     fn descriptor(&self, event_loop: &Loop) -> RawFd {
         super::descriptor(self, &self.pipe, event_loop, self.as_object())
     }
+}
+
+/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
+fn tell_by_name(this: &Instance<ReadPipeTransport>, event: Event) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
 }
 
 fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
@@ -111,11 +115,15 @@ fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res
     this.schedule_lost(event_loop, this.as_object(), None)
 }
 
-fn tell_ended(this: &Instance<ReadPipeTransport>) -> Res<()> {
+fn tell_ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
     // What is set there stays there, as in a callback of its own.
     let own = context.copied()?;
-    inside(own.as_object(), || target.method(&names().eof_received, &[]).map(drop))
+    let name = &names().eof_received;
+    match protocol::call(own.as_object(), &target, name, &[]) {
+        Ok(_) => Ok(()),
+        Err(raised) => failure::report_callback(event_loop, raised, &target, name, &[], own),
+    }
 }
 
 #[cold]
@@ -241,6 +249,16 @@ True";
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+            .noargs(
+                c"_read_ready",
+                |this| tell_by_name(this, Event::Readable),
+                c"There is something to read.",
+            )
+            .noargs(
+                c"_call_connection_lost",
+                |this| tell_by_name(this, Event::Lost),
+                c"Tells the protocol, and closes the pipe.",
+            )
             .getter(
                 c"_pipe",
                 |this| this.pipe.get().map(Owner::into_object),

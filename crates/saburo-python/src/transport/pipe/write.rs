@@ -71,12 +71,15 @@ pub(in crate::transport) fn tell(
     this: &Instance<WritePipeTransport>,
     event: Event,
 ) -> Res<()> {
+    let transport = this.as_object();
     match event {
-        Event::Readable => this.within(|| reader_has_gone(event_loop, this)),
-        Event::Writable => this.within(|| writable(event_loop, this)),
-        Event::Opened => this.opened(event_loop, this.as_object(), || watch_reader(event_loop, this)),
+        Event::Readable => {
+            this.within(event_loop, transport, &names().read_ready, || reader_has_gone(event_loop, this))
+        }
+        Event::Writable => this.within_writer(event_loop, transport, || writable(event_loop, this)),
+        Event::Opened => this.opened(event_loop, transport, || watch_reader(event_loop, this)),
         Event::Ended => unreachable!("a reader that goes ends the transport"),
-        Event::Lost => this.within(|| lost(event_loop, this)),
+        Event::Lost => this.within_last(event_loop, transport, || lost(event_loop, this)),
     }
 }
 
@@ -85,6 +88,11 @@ impl Instance<WritePipeTransport> {
     fn descriptor(&self, event_loop: &Loop) -> RawFd {
         super::descriptor(self, &self.pipe, event_loop, self.as_object())
     }
+}
+
+/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
+fn tell_by_name(this: &Instance<WritePipeTransport>, event: Event) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
 }
 
 fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
@@ -131,7 +139,7 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
         return Ok(());
     }
     if !this.waiting_for_room.get() {
-        event_loop.watch_transport(this.descriptor(&event_loop), Direction::Write, this.as_object())?;
+        this.wait_for_room(&event_loop, this.descriptor(&event_loop), this.as_object())?;
         this.waiting_for_room.set(true);
     }
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
@@ -355,6 +363,13 @@ True";
                     int(waiting as i64)
                 },
                 c"How many bytes wait to be written.",
+            )
+            .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"The reader has gone.")
+            .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+            .noargs(
+                c"_call_connection_lost",
+                |this| tell_by_name(this, Event::Lost),
+                c"Tells the protocol, and closes the pipe.",
             )
             .getter(c"_pipe", |this| this.pipe.get().map(Owner::into_object), c"The pipe, None once it is closed.")
             .getter(c"_fileno", |this| int(i64::from(this.number.get())), c"The descriptor.")

@@ -92,7 +92,7 @@ pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>
     if this.phase.get() == Phase::Closed {
         return Ok(());
     }
-    let told = this.within(|| this.tell_lost());
+    let told = this.tell_lost();
     aside(|| release(event_loop, this))?;
     told
 }

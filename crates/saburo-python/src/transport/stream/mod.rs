@@ -36,7 +36,7 @@ use super::{Event, failure};
 pub(in crate::transport) use end::leave_to_parent;
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
-pub(in crate::transport) use write::flush_listed;
+pub(in crate::transport) use write::turn_is_over;
 pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_once, write, writelines};
 
 /// A connection.
@@ -100,18 +100,25 @@ enum Eof {
 /// What has happened to it.
 #[inline]
 pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, event: Event) -> Res<()> {
+    let transport = this.as_object();
     match event {
-        Event::Readable => read::readable(event_loop, this),
-        Event::Writable => write::writable(event_loop, this),
-        Event::Opened => {
-            let transport = this.as_object();
-            this.opened(event_loop, transport, || {
-                this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-            })
+        Event::Readable => {
+            this.within(event_loop, transport, &names().read_ready, || read::readable(event_loop, this))
         }
-        Event::Lost => end::lost(event_loop, this),
+        Event::Writable => {
+            this.within(event_loop, transport, &names().write_ready, || write::writable(event_loop, this))
+        }
+        Event::Opened => this.opened(event_loop, transport, || {
+            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
+        }),
+        Event::Lost => this.within_last(event_loop, transport, || end::lost(event_loop, this)),
         Event::Ended => unreachable!("a stream's end is told as it is read"),
     }
+}
+
+/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
+fn tell_by_name(this: &Instance<StreamTransport>, event: Event) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
 }
 
 pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
@@ -318,6 +325,13 @@ True";
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
     builder
+        .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"There is something to read.")
+        .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+        .noargs(
+            c"_call_connection_lost",
+            |this| tell_by_name(this, Event::Lost),
+            c"Tells the protocol, and closes the socket.",
+        )
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")
         .noargs(c"_reset_empty_waiter", |this| this.empty_waiter.set(None), c"Lets the protocol write again.")
         .noargs(

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, ensure_free, keep_memory};
-use crate::ffi::{Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, raise};
+use crate::ffi::{
+    Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
+};
 
 use super::super::{Dial, Listener, clients, listener};
 use super::{Event, StreamTransport, end, failure, set_protocol};
@@ -80,13 +82,15 @@ pub(crate) fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTran
     };
     // Nobody has seen the connection but the factory; it is closed without a word.
     let target = this.protocol.take();
+    let surroundings = this.context();
     aside(|| end::discard(event_loop, this))?;
     let exception = failed?;
-    if event_loop.debug() {
-        let target = target.as_deref();
-        listener::report_failed(event_loop, this.as_object(), target, &exception)?;
+    match surroundings {
+        Some(context) if event_loop.debug() => inside(context.as_object(), || {
+            listener::report_failed(event_loop, this.as_object(), target.as_deref(), &exception)
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn begin(

@@ -5,29 +5,29 @@ use std::io::{self, ErrorKind};
 use saburo_core::net;
 
 use crate::event_loop::{BUFFER, Direction, Loop, os_error};
-use crate::ffi::{Context, Instance, Obj, Res, builtin, bytes, bytes_made, inside, int, lend_mut, raise};
+use crate::ffi::{Instance, Obj, Res, builtin, bytes, bytes_made, int, lend_mut, raise};
 use crate::names::names;
 use crate::sock::RECV_INTO;
 use crate::streams::{self, StreamReaderProtocol};
 use crate::tls::{self, TlsProtocol};
 
 use super::super::protocol::Kind;
-use super::{StreamTransport, end, failure, protocol};
+use super::{StreamTransport, end, failure};
 
 pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     // Paused or closed since the event came.
     if !this.is_reading() {
         return Ok(());
     }
-    let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
+    let Some(target) = this.protocol.get() else { return Ok(()) };
     match this.kind.get() {
-        Kind::Plain | Kind::AsyncioStream => plain(event_loop, this, &target, &context),
-        Kind::Buffered => buffered(event_loop, this, &target, &context),
-        Kind::Tls => encrypted(event_loop, this, &target, &context),
+        Kind::Plain | Kind::AsyncioStream => plain(event_loop, this, &target),
+        Kind::Buffered => buffered(event_loop, this, &target),
+        Kind::Tls => encrypted(event_loop, this, &target),
         Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {
             // Somebody may have put a data_received of his own in there.
-            Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream, &context),
-            _ => plain(event_loop, this, &target, &context),
+            Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream),
+            _ => plain(event_loop, this, &target),
         },
     }
 }
@@ -38,17 +38,16 @@ fn streamed(
     event_loop: &Instance<Loop>,
     this: &Instance<StreamTransport>,
     target: &Instance<StreamReaderProtocol>,
-    context: &Context,
 ) -> Res<()> {
     let mut buffer = event_loop.take_buffer();
     let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = match received {
-        Ok(count) if count > 0 => inside(context.as_object(), || streams::feed(target, &buffer[..count])),
+        Ok(count) if count > 0 => streams::feed(target, &buffer[..count]),
         _ => Ok(()),
     };
     event_loop.put_buffer(buffer);
     match received {
-        Ok(0) => return ended(event_loop, this, &target.as_object().to_obj(), context),
+        Ok(0) => return ended(event_loop, this, &target.as_object().to_obj()),
         Ok(_) => {}
         Err(error) => return failed(event_loop, this, &error),
     }
@@ -58,22 +57,17 @@ fn streamed(
 }
 
 #[inline]
-fn plain(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    target: &Obj,
-    context: &Context,
-) -> Res<()> {
+fn plain(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: &Obj) -> Res<()> {
     let data = match receive(event_loop, this)? {
         Ok(data) if data.as_bytes().is_none_or(<[u8]>::is_empty) => {
-            return ended(event_loop, this, target, context);
+            return ended(event_loop, this, target);
         }
         Ok(data) => data,
         Err(error) => return failed(event_loop, this, &error),
     };
-    protocol::call(context.as_object(), target, &names().data_received, &[&data]).map(drop).or_else(
-        |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed."),
-    )
+    target.method(&names().data_received, &[&data]).map(drop).or_else(|raised| {
+        end::fatal(event_loop, this, raised, "Fatal error: protocol.data_received() call failed.")
+    })
 }
 
 /// What has come, as a `bytes`; an empty one at the end.
@@ -110,12 +104,7 @@ fn receive_in_place(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<
 const FLOOD: usize = 32 * 1024;
 
 /// TLS takes what it needs out of the loop's buffer, which is nobody else's meanwhile.
-fn encrypted(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    target: &Obj,
-    context: &Context,
-) -> Res<()> {
+fn encrypted(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: &Obj) -> Res<()> {
     let protocol = target.cast_exact::<TlsProtocol>().expect("asked for when it was set");
     if !tls::may_read(protocol, event_loop) {
         return Ok(());
@@ -124,7 +113,7 @@ fn encrypted(
     let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = received.map(|count| match count {
         0 => None,
-        count => Some(inside(context.as_object(), || tls::feed(protocol, &buffer[..count]))),
+        count => Some(tls::feed(protocol, &buffer[..count])),
     });
     event_loop.put_buffer(buffer);
     match fed {
@@ -132,25 +121,17 @@ fn encrypted(
         Ok(Some(Err(raised))) => {
             end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed.")
         }
-        Ok(None) => ended(event_loop, this, target, context),
+        Ok(None) => ended(event_loop, this, target),
         Err(error) => failed(event_loop, this, &error),
     }
 }
 
-fn buffered(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    target: &Obj,
-    context: &Context,
-) -> Res<()> {
+fn buffered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: &Obj) -> Res<()> {
     let names = names();
-    let buffer =
-        protocol::call(context.as_object(), target, &names.get_buffer, &[&*int(-1)?]).and_then(|buffer| {
-            match buffer.len()? {
-                0 => raise(builtin::runtime_error(), "get_buffer() returned an empty buffer"),
-                _ => Ok(buffer),
-            }
-        });
+    let buffer = target.method(&names.get_buffer, &[&*int(-1)?]).and_then(|buffer| match buffer.len()? {
+        0 => raise(builtin::runtime_error(), "get_buffer() returned an empty buffer"),
+        _ => Ok(buffer),
+    });
     let buffer = match buffer {
         Ok(buffer) => buffer,
         Err(raised) => {
@@ -166,25 +147,20 @@ fn buffered(
         }
     };
     let count = match received {
-        Ok(0) => return ended(event_loop, this, target, context),
+        Ok(0) => return ended(event_loop, this, target),
         Ok(count) => int(count as i64)?,
         Err(error) => return failed(event_loop, this, &error),
     };
-    protocol::call(context.as_object(), target, &names.buffer_updated, &[&count]).map(drop).or_else(
-        |raised| end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed."),
-    )
+    target.method(&names.buffer_updated, &[&count]).map(drop).or_else(|raised| {
+        end::fatal(event_loop, this, raised, "Fatal error: protocol.buffer_updated() call failed.")
+    })
 }
 
 /// The peer sends nothing more.
 #[cold]
-fn ended(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    target: &Obj,
-    context: &Context,
-) -> Res<()> {
+fn ended(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: &Obj) -> Res<()> {
     failure::debug(event_loop, this.as_object(), "received EOF")?;
-    let answer = protocol::call(context.as_object(), target, &names().eof_received, &[]);
+    let answer = target.method(&names().eof_received, &[]);
     match answer.and_then(|keep_open| keep_open.truth()) {
         Ok(true) => {
             // There is nothing more to read, but the protocol may write.

@@ -1,5 +1,7 @@
 //! Writing: pieces gather in a queue and leave together.
 
+use std::io;
+
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, new_future, os_error, wait_on};
@@ -214,18 +216,6 @@ fn has_room(event_loop: &Loop, this: &Instance<StreamTransport>, most: usize) ->
     this.has_room.get()
 }
 
-/// The turn is over.
-pub(in crate::transport) fn flush_listed(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-) -> Res<()> {
-    if this.gathering.get() != Gathering::Never {
-        this.gathering.set(Gathering::Unlisted);
-    }
-    // Some call may have sent it since it was listed.
-    if this.queue.borrow().is_empty() { Ok(()) } else { flush(event_loop, this) }
-}
-
 /// A stream drains: by asyncio's rules the kernel has then what it takes of what was written.
 ///
 /// So the first drain of a turn sends at once, and a handler that says something, drains and computes is heard. Later
@@ -257,13 +247,50 @@ pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
     flush(&event_loop, this)
 }
 
+/// What was gathered leaves. Nobody's call sends it, so what goes wrong belongs to the connection.
+pub(in crate::transport) fn turn_is_over(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+) -> Res<()> {
+    if this.gathering.get() != Gathering::Never {
+        this.gathering.set(Gathering::Unlisted);
+    }
+    // Some call may have sent it since it was listed.
+    if this.queue.borrow().is_empty() {
+        return Ok(());
+    }
+    if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
+        return Ok(());
+    }
+    let sent = take_away(event_loop, this);
+    if sent.is_ok() && this.queue.borrow().is_empty() && this.phase.get() == Phase::Open {
+        return drained(event_loop, this, false).or_else(|raised| not_sent(event_loop, this, Err(raised)));
+    }
+    not_sent(event_loop, this, Ok(sent))
+}
+
+#[cold]
+fn not_sent(
+    event_loop: &Instance<Loop>,
+    this: &Instance<StreamTransport>,
+    done: Res<io::Result<()>>,
+) -> Res<()> {
+    this.within(event_loop, this.as_object(), &names().write_ready, || match done? {
+        Ok(()) => sent(event_loop, this),
+        Err(error) => failed(event_loop, this, &error),
+    })
+}
+
 /// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
 /// and lets a protocol that was paused go on.
 pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
         return Ok(());
     }
-    send(event_loop, this, false)
+    match take_away(event_loop, this) {
+        Ok(()) => sent(event_loop, this),
+        Err(error) => failed(event_loop, this, &error),
+    }
 }
 
 /// The kernel has room again.
@@ -271,38 +298,41 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     if this.phase.get() >= Phase::Ending || !this.waiting_for_room.get() {
         return Ok(());
     }
-    send(event_loop, this, true)
+    if let Err(error) = take_away(event_loop, this) {
+        return failed(event_loop, this, &error);
+    }
+    // There is room, so what is written by whoever goes on now need not wait for an event.
+    let waiting = this.queue.borrow().len();
+    this.waiting_for_room.set(waiting > 0);
+    let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
+    if this.waiting_for_room.get() {
+        return resumed;
+    }
+    event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+    if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
+        // Over, or to leave when the turn is over.
+        return resumed;
+    }
+    resumed?;
+    drained(event_loop, this, true)
 }
 
-fn send(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
+/// Gives the kernel what it has room for.
+#[inline]
+fn take_away(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> io::Result<()> {
     this.has_room.set(false);
     let fd = this.descriptor(event_loop);
     // Bytes are let go of in there, which runs no code.
-    let sent = this.queue.borrow_mut().flush(fd, drop);
-    if let Err(error) = sent {
-        return failed(event_loop, this, &error);
-    }
-    if from_event {
-        // There is room, so what is written by whoever goes on now need not wait for an event.
-        let waiting = this.queue.borrow().len();
-        this.waiting_for_room.set(waiting > 0);
-        let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
-        if this.waiting_for_room.get() {
-            return resumed;
-        }
-        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
-        if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
-            // Over, or to leave when the turn is over.
-            return resumed;
-        }
-        resumed?;
-        return drained(event_loop, this, from_event);
-    }
+    this.queue.borrow_mut().flush(fd, drop)
+}
+
+/// The kernel has taken all, or has no room for the rest.
+fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.queue.borrow().is_empty() {
-        return drained(event_loop, this, from_event);
+        return drained(event_loop, this, false);
     }
     if !this.waiting_for_room.replace(true) {
-        event_loop.watch_transport(fd, Direction::Write, this.as_object())?;
+        event_loop.watch_transport(this.descriptor(event_loop), Direction::Write, this.as_object())?;
     }
     pause_if_full(event_loop, this)
 }
