@@ -70,6 +70,7 @@ True",
     module.class::<streams::StreamReader>()?;
     module.class::<streams::StreamWriter>()?;
     module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<coroutine::CoroutineIter>()?;
     module.class::<streams::ReaderCoroutine>()?;
     module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;

@@ -5,6 +5,7 @@
 //! has ended cannot be resumed. What differs from one to the next is [`Coroutine::go_on`].
 
 mod awaiting;
+mod iterator;
 
 use std::cell::Cell;
 
@@ -17,6 +18,7 @@ use crate::sock::SockCoroutine;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 
 pub(crate) use awaiting::Awaiting;
+pub(crate) use iterator::CoroutineIter;
 
 /// A class of coroutines. Its values hold what a Python coroutine has in its frame.
 pub(crate) trait Coroutine: Class {
@@ -229,8 +231,21 @@ pub(crate) fn finalize<T: Coroutine>(this: &Instance<T>) {
 /// The methods and properties that make an object a coroutine.
 pub(crate) fn describe<T: Coroutine>(builder: Builder<T>) -> Builder<T> {
     builder
+        // The interpreter awaits the coroutine itself; whoever calls __await__() gets an iterator.
         .awaits(await_)
+        .noargs_beside_slot(
+            c"__await__",
+            |this| iterator::over(this.as_object()),
+            c"An iterator that runs the coroutine.",
+        )
+        .iter(|this| {
+            iterator::check_iterable()?;
+            await_(this)
+        })
         .step(|this| resume(this, None))
+        // For the interpreter only: a coroutine is no iterator.
+        .unlisted(c"__iter__")
+        .unlisted(c"__next__")
         .one(c"send", send, c"send(value): runs to the next suspension.")
         .many(
             c"throw",

@@ -449,6 +449,8 @@ pub(crate) struct Builder<T: Class> {
     methods: Vec<ffi::PyMethodDef>,
     getset: Vec<ffi::PyGetSetDef>,
     slots: Vec<ffi::PyType_Slot>,
+    /// Names of slots that the class does not show.
+    unlisted: Vec<&'static CStr>,
     _class: PhantomData<T>,
 }
 
@@ -477,6 +479,26 @@ impl<T: Class> Builder<T> {
             ml_flags: ffi::METH_NOARGS,
             ml_doc: docstring(name, &Takes::Nothing, doc),
         });
+        self
+    }
+
+    /// A method without arguments that the class has under the name of a slot, and that does something else: the
+    /// interpreter calls the slot.
+    pub(crate) fn noargs_beside_slot<F, A>(self, name: &'static CStr, function: F, doc: &'static CStr) -> Self
+    where
+        F: Fn(&Instance<T>) -> A + Copy + 'static,
+        A: Answer,
+    {
+        let mut this = self.noargs(name, function, doc);
+        if let Some(method) = this.methods.last_mut() {
+            method.ml_flags |= ffi::METH_COEXIST;
+        }
+        this
+    }
+
+    /// A slot that the class does not show under this name: only the interpreter knows it.
+    pub(crate) fn unlisted(mut self, name: &'static CStr) -> Self {
+        self.unlisted.push(name);
         self
     }
 
@@ -808,6 +830,7 @@ impl<T: Class> Builder<T> {
             methods: Vec::new(),
             getset: Vec::new(),
             slots: Vec::new(),
+            unlisted: Vec::new(),
             _class: PhantomData,
         });
         let sample = T::create();
@@ -902,6 +925,12 @@ impl<T: Class> Builder<T> {
         // fields of a base of Python's are where an Instance has room for them, as checked above.
         unsafe {
             let class = Obj::from_new(ffi::PyType_FromModuleAndSpec(module, &raw mut spec, base))?;
+            let class_pointer: *mut ffi::PyTypeObject = class.as_ptr().cast();
+            for name in builder.unlisted {
+                // The dict of a class that nobody has seen yet.
+                Raised::check(ffi::PyDict_DelItemString((*class_pointer).tp_dict, name.as_ptr()))?;
+                ffi::PyType_Modified(class_pointer);
+            }
             // One reference is kept for good: instances and casts rely on the class being there.
             T::cell().class.set(class.clone().into_raw().cast());
             Ok(class)

@@ -24,7 +24,7 @@ pub(super) use pyo3_ffi::PyExc_KeyError;
 #[cfg(not(Py_3_13))]
 pub(super) use pyo3_ffi::PyWeakref_GetObject;
 pub(super) use pyo3_ffi::{
-    METH_CLASS, METH_FASTCALL, METH_KEYWORDS, METH_NOARGS, METH_O, METH_STATIC,
+    METH_CLASS, METH_COEXIST, METH_FASTCALL, METH_KEYWORDS, METH_NOARGS, METH_O, METH_STATIC,
     PY_VECTORCALL_ARGUMENTS_OFFSET, Py_EQ, Py_False, Py_GT, Py_GenericAlias, Py_INCREF, Py_LE, Py_LT,
     Py_LeaveRecursiveCall, Py_None, Py_NotImplemented, Py_READONLY, Py_REFCNT, Py_SIZE, Py_T_PYSSIZET,
     Py_TPFLAGS_BASETYPE, Py_TPFLAGS_DEFAULT, Py_TPFLAGS_DISALLOW_INSTANTIATION, Py_TPFLAGS_HAVE_GC,
@@ -164,6 +164,7 @@ calls! {
     fn PyDict_Contains(dict: *mut PyObject, key: *mut PyObject) -> c_int;
     #[cfg(not(Py_3_14))]
     fn PyDict_DelItem(dict: *mut PyObject, key: *mut PyObject) -> c_int;
+    fn PyDict_DelItemString(dict: *mut PyObject, key: *const c_char) -> c_int;
     fn PyDict_GetItemWithError(dict: *mut PyObject, key: *mut PyObject) -> *mut PyObject;
     fn PyDict_Keys(dict: *mut PyObject) -> *mut PyObject;
     fn PyDict_New() -> *mut PyObject;
@@ -232,6 +233,7 @@ calls! {
         module: *mut PyObject, spec: *mut PyType_Spec, bases: *mut PyObject
     ) -> *mut PyObject;
     fn PyType_FromSpec(spec: *mut PyType_Spec) -> *mut PyObject;
+    fn PyType_Modified(class: *mut PyTypeObject) -> ();
 
     // The lock.
     fn PyEval_RestoreThread(state: *mut PyThreadState) -> ();

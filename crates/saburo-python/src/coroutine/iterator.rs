@@ -1,0 +1,102 @@
+//! What `coro.__await__()` returns: an iterator, as of every awaitable. `await coro` itself does without.
+
+use std::ffi::CStr;
+
+use crate::ffi::{
+    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, builtin, raise, send,
+};
+use crate::names::names;
+
+/// The iterator. It drives its coroutine and keeps nothing else.
+pub(crate) struct CoroutineIter {
+    coroutine: Slot,
+}
+
+/// `coro.__await__()`
+pub(super) fn over(coroutine: &Object) -> Res<Obj> {
+    Instance::alloc(CoroutineIter { coroutine: Slot::new(Some(coroutine.to_obj())) }).map(Own::into_obj)
+}
+
+/// `yield from coro` asks for this. Like a coroutine of Python's, one of ours can be iterated over by nobody but a
+/// generator that `types.coroutine` has marked.
+pub(super) fn check_iterable() -> Res<()> {
+    const GENERATOR: i64 = 0x20;
+    const ITERABLE_COROUTINE: i64 = 0x100;
+    let names = names();
+    let flags = names.get_frame.call0()?.attr(&names.f_code)?.attr(&names.co_flags)?.as_i64()?;
+    if flags & ITERABLE_COROUTINE != 0 {
+        return Ok(());
+    }
+    raise(
+        builtin::type_error(),
+        if flags & GENERATOR != 0 {
+            "cannot 'yield from' a coroutine object in a non-coroutine generator"
+        } else {
+            "'coroutine' object is not iterable"
+        },
+    )
+}
+
+impl CoroutineIter {
+    fn coroutine(&self) -> Res<Obj> {
+        match self.coroutine.get() {
+            Some(coroutine) => Ok(coroutine),
+            // The collector has emptied it.
+            None => raise(builtin::runtime_error(), "cannot reuse already awaited coroutine"),
+        }
+    }
+}
+
+static COROUTINE_ITER: TypeCell = TypeCell::new();
+
+impl Class for CoroutineIter {
+    type Base = CoroutineIter;
+    type Dict = ();
+    type Inherited = ();
+
+    const NAME: &'static CStr = c"saburo.CoroutineIter";
+    const DOC: &'static CStr = c"What coro.__await__() returns, of a coroutine of saburo's.";
+    const SUBCLASSABLE: bool = false;
+    const CONSTRUCTIBLE: bool = false;
+
+    fn cell() -> &'static TypeCell {
+        &COROUTINE_ITER
+    }
+
+    fn create() -> CoroutineIter {
+        CoroutineIter { coroutine: Slot::empty() }
+    }
+
+    fn base(&self) -> &CoroutineIter {
+        self
+    }
+
+    fn traverse(&self, visit: &mut Visit<'_>) {
+        self.coroutine.visit(visit);
+    }
+
+    fn clear(&self) {
+        drop(self.coroutine.take());
+    }
+
+    fn describe(builder: Builder<CoroutineIter>) -> Builder<CoroutineIter> {
+        builder
+            .iter(|this| Ok(this.as_object().to_obj()))
+            .step(|this| send(&*this.coroutine()?))
+            .one(
+                c"send",
+                |this, value| this.coroutine()?.method(&names().send, &[value]),
+                c"send(value): runs the coroutine to the next suspension.",
+            )
+            .many(
+                c"throw",
+                |this, args: Args<'_>| this.coroutine()?.method(&names().throw, args.positional()),
+                c"throw(typ, val=None, tb=None, /): raises an exception where the coroutine waits.",
+            )
+            .noargs(
+                c"close",
+                |this| this.coroutine()?.method(&names().close, &[]).map(drop),
+                c"Raises GeneratorExit where the coroutine waits.",
+            )
+    }
+}
