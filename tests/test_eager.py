@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 import gc
 import sys
+import threading
 from typing import Any
 
 import pytest
-from both_loops import turn
+from both_loops import Kind, turn
 
 pytestmark = [
     pytest.mark.every_task_kind,
@@ -219,3 +220,158 @@ def test_eager_start_decides_for_one_task(loop: Loop) -> None:
         assert await lazy == "value"
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.as_since(3, 15)
+@pytest.mark.parametrize("how", ["factory", "argument"])
+def test_a_task_that_cannot_enter_its_context_is_in_nobodys_list(
+    eager: Loop, reports: list[dict[str, Any]], how: str
+) -> None:
+    async def child() -> None:
+        pass
+
+    def create() -> None:
+        coro = child()
+        with pytest.raises(RuntimeError, match="cannot enter context"):
+            if how == "factory":
+                eager.create_task(coro, context=context)
+            else:
+                eager.create_task(coro, context=context, eager_start=True)  # type: ignore[call-arg]
+        coro.close()
+
+    async def main() -> None:
+        current = asyncio.current_task()
+        context.run(create)
+        assert asyncio.current_task() is current
+        assert asyncio.all_tasks() == {current}
+        await asyncio.sleep(0)
+
+    context = contextvars.copy_context()
+    eager.run_until_complete(main())
+    gc.collect()
+    assert reports == []
+
+
+@pytest.mark.as_since(3, 14)
+@pytest.mark.parametrize("how", ["factory", "class"])
+def test_a_task_does_not_begin_on_a_thread_that_does_not_run_its_loop(
+    eager: Loop, reports: list[dict[str, Any]], how: str
+) -> None:
+    seen: list[Any] = []
+
+    async def child() -> None:
+        seen.append("begun")
+
+    def create() -> None:
+        coro = child()
+        try:
+            if how == "factory":
+                eager.create_task(coro)
+            else:
+                kind(coro, loop=eager, eager_start=True)
+        except RuntimeError as error:
+            seen.append(str(error))
+        coro.close()
+        seen.append(asyncio._get_running_loop())
+
+    async def main() -> None:
+        nonlocal kind
+        current = asyncio.current_task()
+        kind = type(current)
+        thread = threading.Thread(target=create)
+        thread.start()
+        thread.join()
+        assert asyncio.current_task() is current
+        assert asyncio.all_tasks() == {current}
+
+    kind: Any = None
+    eager.run_until_complete(main())
+    assert seen == [
+        f"loop {eager!r} is not the running loop".replace("running=False", "running=True"),
+        None,
+    ]
+    gc.collect()
+    assert [report["message"] for report in reports] == ["Task was destroyed but it is pending!"]
+
+
+@pytest.mark.as_since(3, 14)
+def test_nor_on_one_that_runs_another_loop(eager: Loop, kind: Kind) -> None:
+    seen: list[Any] = []
+
+    async def child() -> None:
+        seen.append("begun")
+
+    async def elsewhere() -> None:
+        current = asyncio.current_task()
+        coro = child()
+        try:
+            eager.create_task(coro)
+        except RuntimeError as error:
+            seen.append(type(error))
+        coro.close()
+        seen.append(asyncio.current_task() is current)
+
+    async def main() -> None:
+        eager.set_exception_handler(lambda *_: None)
+        other = kind.new_loop()
+        thread = threading.Thread(target=other.run_until_complete, args=(elsewhere(),))
+        thread.start()
+        thread.join()
+        other.close()
+
+    eager.run_until_complete(main())
+    assert seen == [RuntimeError, True]
+
+
+def test_what_ends_the_run_comes_out_of_the_creator_too(eager: Loop) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        current = asyncio.current_task()
+        with pytest.raises(SystemExit):
+            asyncio.create_task(leave())
+        assert asyncio.current_task() is current
+        assert asyncio.all_tasks() == {current}
+
+    eager.run_until_complete(main())
+
+
+def test_tasks_that_begin_inside_each_other_take_turns_as_the_current_one(eager: Loop) -> None:
+    seen: list[str] = []
+
+    def note() -> None:
+        task: Any = asyncio.current_task()
+        seen.append(task.get_name())
+
+    async def nest(depth: int) -> None:
+        note()
+        if depth:
+            await asyncio.create_task(nest(depth - 1), name=f"{depth - 1}")
+        else:
+            with pytest.raises(KeyError):
+                await asyncio.create_task(fail(), name="failing")
+            await asyncio.sleep(0)
+        note()
+
+    async def fail() -> None:
+        note()
+        raise KeyError
+
+    async def main() -> None:
+        await asyncio.create_task(nest(3), name="3")
+
+    eager.run_until_complete(main())
+    assert seen == ["3", "2", "1", "0", "failing", "0", "1", "2", "3"]
+
+
+def test_a_loop_that_does_not_run_begins_nothing(eager: Loop) -> None:
+    seen: list[str] = []
+
+    async def child() -> None:
+        seen.append("begun")
+
+    task = eager.create_task(child())
+    assert seen == []
+    eager.run_until_complete(task)
+    assert seen == ["begun"]

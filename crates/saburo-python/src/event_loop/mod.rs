@@ -152,9 +152,21 @@ impl Loop {
         self.core(|core| core.registration(fd)).flatten()
     }
 
-    /// Queues something to run in the next turn, and wakes the loop if it sleeps.
+    /// Queues something to run in the next turn. In debug mode it is refused on any thread but the loop's: this is
+    /// what asyncio's call_soon() is to its other parts.
     #[inline]
     pub(crate) fn push(&self, ready: Ready) -> Res<()> {
+        if self.debug() {
+            // A closed loop says that first.
+            self.check_usable()?;
+            self.check_thread()?;
+        }
+        self.push_from_any_thread(ready)
+    }
+
+    /// Queues something to run in the next turn, and wakes the loop if it sleeps.
+    #[inline]
+    fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
         // A refused item is let go of only after the borrow.
         let refused = match self.core.borrow_mut().as_mut() {
             Some(core) if self.phase.get() != Phase::Inherited => {
@@ -236,15 +248,20 @@ impl Loop {
         }
     }
 
+    pub(crate) fn runs_on_this_thread(&self) -> bool {
+        self.thread.get() == Some(attached_thread())
+    }
+
     /// In debug mode, RuntimeError on any thread but the loop's.
-    pub(crate) fn check_thread(this: &Instance<Loop>) -> Res<()> {
-        match this.thread.get() {
-            Some(thread) if thread != attached_thread() => raise(
-                builtin::runtime_error(),
-                "Non-thread-safe operation invoked on an event loop other than the current one",
-            ),
-            _ => Ok(()),
+    #[cold]
+    pub(crate) fn check_thread(&self) -> Res<()> {
+        if self.thread.get().is_none() || self.runs_on_this_thread() {
+            return Ok(());
         }
+        raise(
+            builtin::runtime_error(),
+            "Non-thread-safe operation invoked on an event loop other than the current one",
+        )
     }
 }
 
@@ -522,7 +539,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .noargs(c"_check_closed", |this| this.check_usable(), c"RuntimeError if the loop is closed.")
         .noargs(c"_check_running", check_running, c"RuntimeError if a loop is running on this thread.")
-        .noargs(c"_check_thread", Loop::check_thread, c"RuntimeError on any thread but the loop's.")
+        .noargs(c"_check_thread", |this| this.check_thread(), c"RuntimeError on any thread but the loop's.")
         .noargs(c"_run", run::run, c"Runs turns until stop() is called.")
         .noargs(c"_close", close, c"Lets go of everything queued and closes the descriptors.")
         .noargs(

@@ -19,7 +19,7 @@ pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     }
     if this.debug() {
         this.check_usable()?;
-        Loop::check_thread(this)?;
+        this.check_thread()?;
         check_callback("call_soon", callback)?;
     }
     soon(this, callback, rest, args.only_keyword("call_soon", "context")?)
@@ -35,16 +35,16 @@ pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res
         this.check_usable()?;
         check_callback("call_soon_threadsafe", callback)?;
     }
-    let handle = soon(this, callback, rest, args.only_keyword("call_soon_threadsafe", "context")?)?;
-    if let Some(handle) = handle.cast_exact::<Handle>() {
-        // In time: the loop cannot have called it, as the interpreter is ours since it was queued.
-        handle.share();
-    }
+    let context = args.only_keyword("call_soon_threadsafe", "context")?;
+    let handle =
+        Loop::queue(this, handle(this, callback, rest, context)?, |ready| this.push_from_any_thread(ready))?;
+    // In time: the loop cannot have called it, as the interpreter is ours since it was queued.
+    handle.share();
     let queued = this.core(|core| core.ready_len()).unwrap_or(0);
     if queued > FLOOD {
         Loop::let_in(this, queued);
     }
-    Ok(handle)
+    Ok(handle.into_obj())
 }
 
 /// Behind so many, another thread's call lets the loop's thread run first. Bursts are shorter. As much is a few
@@ -60,13 +60,18 @@ impl Loop {
     /// Queues a call for the next turn.
     #[inline]
     pub(crate) fn soon(this: &Instance<Loop>, handle: Handle) -> Res<Own<Handle>> {
+        Loop::queue(this, handle, |ready| this.push(ready))
+    }
+
+    #[inline]
+    fn queue(this: &Instance<Loop>, handle: Handle, push: impl FnOnce(Ready) -> Res<()>) -> Res<Own<Handle>> {
         // In the queue of a running loop, which is itself in use, nothing is garbage: the collector need
         // not look at it there. What is left in the queue when the run ends is revealed then.
         let handle = Instance::alloc_hidden(handle)?;
         if this.debug() {
             handle.set_source_traceback(names().extract_stack.call0()?);
         }
-        this.push(Ready::Handle(handle.clone()))?;
+        push(Ready::Handle(handle.clone()))?;
         // Asked only now that it is in the queue: on another thread than the loop's, the run may have
         // ended while the handle was made.
         if !this.is_running() {
@@ -137,7 +142,7 @@ fn at(
     this.check_usable()?;
     let debug = this.debug();
     if debug {
-        Loop::check_thread(this)?;
+        this.check_thread()?;
         // The name also of what call_later() refuses, as in asyncio.
         check_callback("call_at", callback)?;
     }

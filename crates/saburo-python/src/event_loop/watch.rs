@@ -51,9 +51,6 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     let handle = Instance::alloc(handle)?;
     // Asked last: Python has run, and the number may be another file's by now.
     let fd = kernel_number(free_descriptor(this, object)?)?;
-    if this.debug() {
-        Loop::check_thread(this)?;
-    }
     set(this, direction, fd, Ready::Handle(handle))?;
     if !object.is_int()
         && let Some(registration) = this.registration(fd)

@@ -261,9 +261,6 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
                 return event_loop.push(Ready::Wake(task));
             }
             let args = Arguments::One(this.as_object().to_obj());
-            if event_loop.debug() {
-                Loop::check_thread(&event_loop)?;
-            }
             Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone())).map(drop)
         }
     }

@@ -107,7 +107,7 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
         this.future.set_source_traceback(names().extract_stack.call0()?);
     }
     let begun = begin(Some(event_loop), &this, coro, wishes);
-    if this.is_done() || !event_loop.is_running() {
+    if begun.is_err() || this.is_done() || !event_loop.is_running() {
         this.reveal();
     }
     begun.map(|()| this)

@@ -111,26 +111,49 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
 }
 
 /// The first step of an eager task, run by whoever creates it. While it runs the task is listed like any
-/// other, and stays so if it goes on.
+/// other, and stays so if it goes on. One that cannot begin is in nobody's list.
 pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
     let event_loop = match home {
         Some(native) => native.as_object().to_obj(),
         None => this.future.event_loop().unwrap_or_else(none),
     };
+    check_runs_here(home, &event_loop)?;
     let outer = home.map(|native| native.current().set_aside());
-    let before = current::swap(&event_loop, Some(this.as_object()))?;
-    registry::enlist(home, this)?;
-    let done = inside(context.as_object(), || step(home, this, None));
-    aside(|| current::swap(&event_loop, before.as_deref()))?;
+    let mut begun = false;
+    let done = current::swap(&event_loop, Some(this.as_object())).and_then(|before| {
+        let done = inside(context.as_object(), || {
+            registry::enlist(home, this)?;
+            begun = true;
+            step(home, this, None)
+        });
+        aside(|| current::swap(&event_loop, before.as_deref()))?;
+        done
+    });
     if let (Some(native), Some(outer)) = (home, outer) {
         native.current().restore(outer);
+    }
+    if !begun {
+        // Whoever creates it is told; there is nothing to complain about later.
+        this.log_destroy_pending.set(false);
     }
     if this.is_done() {
         // It holds nothing any more, and must not keep its coroutine's frame alive.
         this.coro.set(None);
     }
     done
+}
+
+/// An eager task runs where its loop does. On another thread it would take the place of the task that runs there.
+fn check_runs_here(home: Option<&Instance<Loop>>, event_loop: &Object) -> Res<()> {
+    let runs_here = match home {
+        Some(native) => native.runs_on_this_thread(),
+        None => names().asyncio.method(&names().get_running_loop, &[])?.is(event_loop),
+    };
+    if runs_here {
+        return Ok(());
+    }
+    raise(builtin::runtime_error(), &format!("loop {} is not the running loop", event_loop.repr()?))
 }
 
 /// Resumes the coroutine once. `home` is the task's loop, if it is one of ours.
