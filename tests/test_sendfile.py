@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -280,8 +281,7 @@ def test_a_peer_that_is_gone_already(run: Run, size: int, gone: str) -> None:
         if gone == "closed, and written to before":
             here.transport.write(b"x")
             expected = RuntimeError("Transport is closing")
-        elif size <= 16_384:
-            # The only piece was written, and nobody asks what has become of it.
+        elif size <= 16_384 and not asks_after_the_last_piece(loop):
             expected = size
         with tempfile.TemporaryFile() as file:
             file.write(CONTENT[:size])
@@ -292,10 +292,9 @@ def test_a_peer_that_is_gone_already(run: Run, size: int, gone: str) -> None:
             except Exception as error:
                 outcome = error
             assert repr(outcome) == repr(expected)
-        if isinstance(outcome, ConnectionError):
-            assert here.calls == ["made", "lost"]
         here.transport.abort()
         await here.lost
+        assert here.calls == ["made", "lost"]
 
     run(main())
 
@@ -315,6 +314,11 @@ def test_a_socket_whose_peer_is_gone(run: Run, file: IO[bytes], fallback: bool) 
         ours.close()
 
     run(main())
+
+
+def asks_after_the_last_piece(loop: Any) -> bool:
+    """asyncio's older versions ask before each piece what has become of the ones before."""
+    return not isinstance(loop, asyncio.SelectorEventLoop) or sys.version_info >= (3, 14)
 
 
 async def connected_over_tcp() -> tuple[Recorder, socket.socket, socket.socket]:

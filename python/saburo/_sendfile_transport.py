@@ -129,11 +129,10 @@ class SendingThroughTransports(SendingFiles, Transports):
                 read = await self.run_in_executor(None, _read_into, file, chunk)
                 if not read:
                     break
-                await takeover.drain()
                 transport.write(chunk[:read])
-                # It leaves now, and not when the turn is over: else a lost connection would show
-                # only after the next piece.
+                # It leaves now, and not when the turn is over: a lost connection shows by that.
                 transport.get_write_buffer_size()
+                await takeover.drain()
                 sent += read
             return sent
         finally:
@@ -170,6 +169,8 @@ class _Takeover(asyncio.Protocol):
 
     async def drain(self) -> None:
         if self._transport.is_closing():
+            # The protocol hears of it first.
+            await asyncio.sleep(0)
             raise ConnectionError("Connection closed by peer")
         if self._resumed is not None:
             await self._resumed
