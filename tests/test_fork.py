@@ -395,8 +395,10 @@ ENDS = {
 
 @pytest.mark.saburo_only
 @pytest.mark.every_task_kind
-@pytest.mark.parametrize("runner", [False, True])
-@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize(
+    ("leave", "runner"),
+    [*((leave, True) for leave in LEAVES), ("return", False), ("raise", False), ("wait", False)],
+)
 def test_whatever_the_child_does_in_the_coroutine_its_run_ends(
     kind: Kind, leave: str, runner: bool
 ) -> None:
@@ -540,6 +542,28 @@ def test_a_child_does_not_end_its_parents_tls(kind: Kind) -> None:
     assert lines == ["0", "b'hello\\n'", "b'again\\n'"]
 
 
+@pytest.mark.saburo_only  # asyncio's child removes it
+def test_a_child_does_not_remove_its_parents_socket(kind: Kind, tmp_path: Path) -> None:
+    lines = run(
+        kind,
+        f"""
+        path = {os.fspath(tmp_path / "socket")!r}
+        async def main():
+            server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), path)
+            assert in_child(server.close) == 0
+            reader, writer = await asyncio.open_unix_connection(path)
+            print(await reader.read())
+            writer.close()
+            server.close()
+            await asyncio.sleep(0.01)
+            print(os.path.exists(path))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
+        """,
+    )
+    assert lines == ["b''", "False"]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize("where", ["coroutine", "thread", "executor"])
 def test_multiprocessing_from_inside_a_run(
@@ -606,6 +630,7 @@ def test_multiprocessing_from_inside_a_run(
     assert done.stdout.splitlines() == ["3", "exit code 0", "b'once'"], done.stderr
 
 
+@pytest.mark.saburo_only  # asyncio's child does not always end (3.14)
 @pytest.mark.parametrize("how", ["os.forkpty", "pty.fork"])
 def test_a_child_with_a_terminal_of_its_own(kind: Kind, how: str) -> None:
     lines = run(

@@ -19,7 +19,7 @@ from ._datagram import Datagrams
 from ._generators import AsyncGenerators
 from ._names import take_names
 from ._pipes import Pipes
-from ._registry import remember
+from ._registry import leave_tasks_to_parent, remember
 from ._report import logger
 from ._sendfile_transport import SendingThroughTransports
 from ._serve import Serving
@@ -111,11 +111,14 @@ class Loop(
         self._track_origins(self.get_debug())
         generator_hooks = self._adopt_asyncgens()
         self._claim_signals_if_possible()
+        forks = self._forks
         try:
             asyncio._set_running_loop(self)
             self._run()
         finally:
             asyncio._set_running_loop(None)
+            if self._forks != forks:
+                leave_tasks_to_parent(self)
             self._release_signals()
             sys.set_asyncgen_hooks(*generator_hooks)
             self._track_origins(False)

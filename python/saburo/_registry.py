@@ -41,6 +41,17 @@ def remember(loop: Loop) -> None:
     _loops.add(loop)
 
 
+def leave_tasks_to_parent(loop: Loop) -> None:
+    """For a forked child that has left the run of its parent's loop.
+
+    Whoever cleans up then cancels and awaits what is listed, and none of that goes on. asyncio knows
+    its own tasks in a child only once no loop is running (3.14).
+    """
+    for task in asyncio.all_tasks(loop):
+        _left_to_parents.append(task)
+        asyncio.tasks._unregister_task(task)
+
+
 class _AllTasks(weakref.WeakSet):  # type: ignore[type-arg]
     """asyncio's set of tasks, and ours."""
 
@@ -78,13 +89,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_child() -> None:
     for loop in list(_loops):
-        is_run_by_parent = loop.is_running()
         loop._after_fork()
-        if is_run_by_parent:
-            # Whoever cleans up cancels and awaits what is listed, and nothing of this goes on.
-            for task in asyncio.all_tasks(loop):
-                _left_to_parents.append(task)
-                asyncio.tasks._unregister_task(task)
 
 
 if hasattr(os, "register_at_fork"):

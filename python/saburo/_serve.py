@@ -170,7 +170,7 @@ class Serving(Resolving, Transports):
             )
             if cleanup_socket and is_in_file_system(name := bound.getsockname()):
                 with contextlib.suppress(FileNotFoundError):
-                    server._socket_file = SocketFile(name)
+                    server._socket_file = SocketFile(name, self)
             if start_serving:
                 await self._start(server, is_given=sock is not None)
             made_here.pop_all()

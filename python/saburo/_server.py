@@ -196,13 +196,18 @@ class Server(asyncio.Server):
 class SocketFile:
     """The file that a Unix socket was bound to, to be removed if it is still the same."""
 
-    def __init__(self, path: str | bytes) -> None:
+    def __init__(self, path: str | bytes, loop: Any) -> None:
         """Raises FileNotFoundError if it is gone already."""
+        self._loop = loop
+        self._forks = loop._forks
         # The program may be in another folder when the time comes.
         self._path = _os_calls.absolute(path)
         self._identity = _identity(self._path)
 
     def remove(self) -> None:
+        if self._loop._forks != self._forks:
+            # A child that was forked while the loop ran has a copy; the server is its parent's.
+            return
         try:
             with contextlib.suppress(FileNotFoundError):
                 if _identity(self._path) == self._identity:
