@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import PATIENCE
+from both_loops import PATIENCE, Kind
+from descriptor_stress import FAULTS, stress
 from network import Recorder
 
 Run = Callable[..., Any]
@@ -314,6 +315,25 @@ def test_a_datagram_is_not_sent_by_a_socket_that_was_closed_behind_its_transport
                 await asyncio.sleep(0)
                 assert recycled.fileno() == number
                 os.fstat(number)
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+@pytest.mark.parametrize("seed", [1, 2])
+def test_everything_done_to_descriptors_at_once_brings_no_byte_to_the_wrong_place(
+    kind: Kind, run: Run, seed: int
+) -> None:
+    """For minutes: `python tests/descriptor_stress.py --seconds 300`. asyncio goes by the numbers
+    of pipes, and takes others out of the selector."""
+
+    async def main() -> None:
+        done = await stress(1.5, seed, kind.streams)
+        assert done.counts["descriptors lost"]
+        assert done.counts["conversations heard out"]
+        assert not {fault: done.counts[fault] for fault in FAULTS if done.counts[fault]}, (
+            done.places
+        )
 
     run(main())
 
