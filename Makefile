@@ -15,7 +15,7 @@ PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo bench soak test test-rust test-python test-behaviour test-stdlib test-downstream \
+.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib test-downstream \
 	lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
+	@echo "make count          instructions, system calls and allocations per operation, against the record in benches/count"
 	@echo "make soak           a server is after long work what it was before; SOAK='--seconds 10' for options"
 	@echo "make wheel          a wheel in dist/"
 	@echo "make install-check  pip install of the checkout and of the wheel, into environments of their own"
@@ -54,6 +55,24 @@ SOAK ?=
 
 soak: $(BUILT) $(BIN)/saburo-load
 	$(BIN)/python -m benches.soak $(SOAK)
+
+# Options of `python -m benches.count`, which are those of its --help.
+COUNT ?=
+COUNTED := count-$(notdir $(PYTHON))
+
+# What is counted is what is shipped, whatever Cargo is told for quicker builds: hence an environment and a build
+# folder of its own.
+count:
+	env -u CARGO_PROFILE_RELEASE_LTO -u CARGO_PROFILE_RELEASE_CODEGEN_UNITS -u CARGO_INCREMENTAL -u RUSTFLAGS \
+		CARGO_TARGET_DIR=$(CURDIR)/target/$(COUNTED) \
+		$(MAKE) --no-print-directory count-built VENV=.venvs/$(COUNTED) GROUP=test
+
+count-built: $(BUILT)
+	$(BIN)/python -m benches.count $(COUNT)
+
+# The parent commit's source, for the sid folder, where there is no git: it is counted if the record is of other builds.
+count-base:
+	$(PYTHON) -m benches.count.base
 
 # The other end of the network benchmarks, beside the interpreter. It is linked to the C library of whoever
 # builds it: hence a folder for each environment.
