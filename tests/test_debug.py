@@ -156,7 +156,8 @@ def test_non_callable_callbacks_are_refused(debug: Loop) -> None:
         "call_at": lambda what: debug.call_at(1, what),
         "call_soon_threadsafe": lambda what: debug.call_soon_threadsafe(what),
     }.items():
-        shown = "call_at" if name == "call_later" else name
+        # asyncio says call_at() of both; where saburo adds what to write, it names the right one.
+        shown = "call_(later|at)" if name == "call_later" else name
         for wrong in (coroutine_function, coroutine):
             with pytest.raises(TypeError, match=rf"coroutines cannot be used with {shown}\(\)"):
                 call(wrong)  # type: ignore[no-untyped-call]

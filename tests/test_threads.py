@@ -589,9 +589,10 @@ def test_jobs_run_in_debug_mode(loop: Loop, reports: list[Any]) -> None:
     assert reports == []
 
 
-def test_what_is_not_callable_fails_in_the_future(loop: Loop) -> None:
+def test_what_is_not_callable_is_a_type_error(loop: Loop) -> None:
     job: Any = 42
-    with pytest.raises(TypeError, match="not callable"):
+    # saburo says so where it is given.
+    with pytest.raises(TypeError, match=r"not callable|a callable object was expected"):
         loop.run_until_complete(loop.run_in_executor(None, job))
 
 

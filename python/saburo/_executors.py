@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor, ThreadPoolExecutor
-    from typing import Any, Protocol, TypeVar, TypeVarTuple
+    from typing import Protocol, TypeVar, TypeVarTuple
 
     _T = TypeVar("_T")
     _Ts = TypeVarTuple("_Ts")
@@ -56,8 +56,9 @@ class Executing(_saburo.Loop):
     ) -> asyncio.Future[_T]:
         """`run_in_executor`, once it is more than a job for the loop's own threads."""
         self._check_closed()
-        if self.get_debug():
-            _check_function(func, "run_in_executor")
+        if self.get_debug() and is_coroutine_function(func):
+            raise TypeError("coroutines cannot be used with run_in_executor()")
+        _saburo.check_callable("run_in_executor", func)
         if executor is not None:
             job = executor.submit(func, *args)
         else:
@@ -189,11 +190,3 @@ def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
-
-
-def _check_function(function: Any, method: str) -> None:
-    """For debug mode: refuses what a thread could not call to any effect."""
-    if asyncio.iscoroutine(function) or is_coroutine_function(function):
-        raise TypeError(f"coroutines cannot be used with {method}()")
-    if not callable(function):
-        raise TypeError(f"a callable object was expected by {method}(), got {function!r}")

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterable
 
+from . import _saburo
 from ._connect import _check_stream, _check_tls_times, _check_unix_stream
 from ._report import logger
 from ._resolve import Resolving
@@ -97,6 +98,7 @@ class Serving(Resolving, Transports):
                 sockets = [sock]
             for each in sockets:
                 each.setblocking(False)
+            _saburo.check_callable("create_server", protocol_factory)
             server = Server(
                 self,
                 sockets,
@@ -159,6 +161,7 @@ class Serving(Resolving, Transports):
                 _check_unix_stream(sock)
                 bound = sock
             bound.setblocking(False)
+            _saburo.check_callable("create_unix_server", protocol_factory)
             server = Server(
                 self,
                 [bound],

@@ -65,6 +65,7 @@ class Signals(_saburo.Loop):
         """
         if asyncio.iscoroutine(callback) or is_coroutine_function(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
+        _saburo.check_callable("add_signal_handler", callback)
         _check_signal(sig)
         self._check_closed()
         try:

@@ -100,6 +100,9 @@ async def start_server(
     loop = _running_loop()
     if loop is None:
         return await _start_server(client_connected_cb, host, port, limit=limit, **options)
+    if client_connected_cb is not None:
+        # None makes a server that calls nothing, as in asyncio.
+        _saburo.check_callable("start_server", client_connected_cb)
     factory = _factory(loop, limit, client_connected_cb)
     server: asyncio.Server = await loop.create_server(factory, host, port, **options)
     return server
@@ -166,6 +169,8 @@ async def start_unix_server(
     loop = _running_loop()
     if loop is None:
         return await _start_unix_server(client_connected_cb, path, limit=limit, **options)
+    if client_connected_cb is not None:
+        _saburo.check_callable("start_unix_server", client_connected_cb)
     factory = _factory(loop, limit, client_connected_cb)
     server: asyncio.Server = await loop.create_unix_server(factory, path, **options)
     return server

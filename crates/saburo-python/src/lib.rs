@@ -9,6 +9,7 @@
 #[allow(unsafe_code)]
 mod ffi;
 
+mod callable;
 mod coroutine;
 mod event_loop;
 mod future;
@@ -55,6 +56,11 @@ True",
         c"bequeath_methods",
         event_loop::bequeath_methods,
         c"Give a class that derives from Loop the native methods it inherits as its own.",
+    )?;
+    module.function(
+        c"check_callable",
+        callable::check_callable,
+        c"Raise TypeError, with advice, if `method` was given a `function` that cannot be called.",
     )?;
     module.function(
         c"run_file",

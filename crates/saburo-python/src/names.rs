@@ -106,6 +106,7 @@ table! {
         any_sock_recv_into = c"_any_sock_recv_into",
         any_sock_sendall = c"_any_sock_sendall",
         args,
+        func,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         buffer_updated,
         call_exception_handler,
@@ -144,6 +145,7 @@ table! {
         dunder_init = c"__init__",
         dunder_name = c"__name__",
         dunder_new = c"__new__",
+        dunder_self = c"__self__",
         eager_start,
         end_if_over = c"_end_if_over",
         eof_received,
@@ -280,6 +282,7 @@ table! {
         logger = c"asyncio.log", c"logger";
         origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         register_task = c"asyncio.tasks", c"_register_task";
+        partial = c"functools", c"partial";
         resource_warning = c"builtins", c"ResourceWarning";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";

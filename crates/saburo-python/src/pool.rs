@@ -12,6 +12,7 @@ use std::ffi::CStr;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::callable;
 use crate::event_loop::{Loop, Outstanding, Ready, hand_over, new_future};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Res, TypeCell, Visit, aside, builtin, detach,
@@ -65,6 +66,7 @@ pub(crate) fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
         && pool.phase.get() == Phase::Open
     {
         this.check_usable()?;
+        callable::check_job(function)?;
         return submit(&pool, this, function, rest).map(Own::into_obj);
     }
     this.as_object().method_with_names(&names().run_in_any_executor, args.all(), args.names())

@@ -2,6 +2,7 @@
 
 use saburo_core::Clock;
 
+use crate::callable;
 use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Res, builtin, float, none, raise, tuple};
 use crate::handle::{Arguments, Handle, TimerHandle};
 use crate::names::names;
@@ -20,7 +21,11 @@ pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if this.debug() {
         this.check_usable()?;
         this.check_thread()?;
-        check_callback("call_soon", callback)?;
+        refuse_coroutine("call_soon", callback)?;
+    }
+    if !callback.is_callable() {
+        this.check_usable()?;
+        return callable::refuse("call_soon", callback);
     }
     soon(this, callback, rest, args.only_keyword("call_soon", "context")?)
 }
@@ -33,7 +38,11 @@ pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res
     };
     if this.debug() {
         this.check_usable()?;
-        check_callback("call_soon_threadsafe", callback)?;
+        refuse_coroutine("call_soon_threadsafe", callback)?;
+    }
+    if !callback.is_callable() {
+        this.check_usable()?;
+        return callable::refuse("call_soon_threadsafe", callback);
     }
     let context = args.only_keyword("call_soon_threadsafe", "context")?;
     let handle =
@@ -113,11 +122,11 @@ pub(super) fn call_later(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     }
     let context = args.only_keyword("call_later", "context")?;
     if delay.is_exact_float() || delay.is_int() {
-        return at(this, now(this) + delay.as_f64()?, None, callback, rest, context);
+        return at(this, "call_later", now(this) + delay.as_f64()?, None, callback, rest, context);
     }
     // What can be added to a float is a delay: a Fraction, a NumPy scalar.
     let when = float(now(this))?.plus(delay)?;
-    at(this, when.as_f64()?, Some(&when), callback, rest, context)
+    at(this, "call_later", when.as_f64()?, Some(&when), callback, rest, context)
 }
 
 pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -127,12 +136,13 @@ pub(super) fn call_at(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if when.is_none() {
         return raise(builtin::type_error(), "when cannot be None");
     }
-    at(this, when.as_f64()?, Some(when), callback, rest, args.only_keyword("call_at", "context")?)
+    at(this, "call_at", when.as_f64()?, Some(when), callback, rest, args.only_keyword("call_at", "context")?)
 }
 
 /// Schedules a call for `when`; `given` is how the caller wrote it, for `TimerHandle.when()`.
 fn at(
     this: &Instance<Loop>,
+    method: &'static str,
     when: f64,
     given: Option<&Object>,
     callback: &Object,
@@ -143,9 +153,10 @@ fn at(
     let debug = this.debug();
     if debug {
         this.check_thread()?;
-        // The name also of what call_later() refuses, as in asyncio.
-        check_callback("call_at", callback)?;
+        // The name also of a coroutine function that call_later() refuses, as in asyncio.
+        refuse_coroutine("call_at", callback)?;
     }
+    callable::check(method, callback)?;
     let timer = TimerHandle::with(handle(this, callback, args, context)?, when);
     // As in `soon`.
     let timer = Instance::alloc_hidden(timer)?;
@@ -282,21 +293,11 @@ fn create_task_unusually(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     }
 }
 
-/// In debug mode: what cannot be called is refused where it is scheduled.
+/// In debug mode: a function that would only make a coroutine is refused where it is scheduled.
 #[cold]
-fn check_callback(method: &str, callback: &Object) -> Res<()> {
-    let names = names();
-    if names.is_coroutine.call(&[callback])?.truth()?
-        || names.is_coroutine_function.call(&[callback])?.truth()?
-    {
+fn refuse_coroutine(method: &str, callback: &Object) -> Res<()> {
+    if callback.is_callable() && names().is_coroutine_function.call(&[callback])?.truth()? {
         return raise(builtin::type_error(), &format!("coroutines cannot be used with {method}()"));
-    }
-    if !callback.is_callable() {
-        let callback = callback.repr()?;
-        return raise(
-            builtin::type_error(),
-            &format!("a callable object was expected by {method}(), got {callback}"),
-        );
     }
     Ok(())
 }

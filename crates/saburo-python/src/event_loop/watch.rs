@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use crate::callable;
 use crate::ffi::{Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
@@ -38,6 +39,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
         return args.placed(&function, &["fd", "callback"], |args| add(this, method, direction, args));
     };
     this.check_usable()?;
+    callable::check(method, callback)?;
     let object = fd;
     let handle = Handle::with(
         callback.to_obj(),

@@ -25,8 +25,7 @@ impl Context {
 
     /// Takes an object that must be a context.
     pub(crate) fn checked(object: Obj) -> Res<Context> {
-        // SAFETY: compares the type of a live object.
-        if unsafe { ffi::PyContext_CheckExact(object.as_ptr()) } == 0 {
+        if !object.is_context() {
             let class = object.type_of().attr(&*intern(c"__name__")?)?.display()?;
             return raise(builtin::type_error(), &format!("a contextvars.Context was expected, got {class}"));
         }

@@ -10,6 +10,7 @@ mod callbacks;
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use crate::callable;
 use crate::event_loop::Loop;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
@@ -437,6 +438,7 @@ fn add_done_callback(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
         );
     };
     this.check_initialized()?;
+    callable::check("add_done_callback", callback)?;
     let context = match args.only_keyword("add_done_callback", "context")? {
         Some(context) if !context.is_none() => Context::from_obj(context.to_obj()),
         _ => match this.native_loop() {
