@@ -8,6 +8,7 @@ use std::cell::{Cell, OnceCell};
 use saburo_core::{Time, TimerId};
 
 use crate::event_loop::Loop;
+use crate::face::class_told;
 use crate::ffi::{
     Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, aside,
     boolean, builtin, float, inside, mapping, none, raise, string, tuple,
@@ -439,9 +440,9 @@ True
                 |this| {
                     let names = names();
                     let shared = names.class_shared_handle.as_ref().filter(|_| this.running.is_shared());
-                    shared.unwrap_or(&names.class_handle).clone()
+                    class_told(this, shared.unwrap_or(&names.class_handle))
                 },
-                c"asyncio.Handle, for isinstance.",
+                c"asyncio.Handle, for isinstance; of a derived class that class.",
             )
             .getter(c"_callback", |this| this.callback.get(), c"The callback, None once cancelled.")
             .getter(
@@ -686,8 +687,8 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .hash(|this| this.when()?.hash())
             .getter(
                 c"__class__",
-                |_| names().class_timer_handle.clone(),
-                c"asyncio.TimerHandle, for isinstance.",
+                |this| class_told(this, &names().class_timer_handle),
+                c"asyncio.TimerHandle, for isinstance; of a derived class that class.",
             )
             .getter(c"_when", |this| this.when(), c"The deadline.")
             .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")

@@ -12,6 +12,7 @@ mod ffi;
 mod callable;
 mod coroutine;
 mod event_loop;
+mod face;
 mod future;
 mod handle;
 mod names;

@@ -140,7 +140,6 @@ table! {
         drain_helper = c"_drain_helper",
         dunder_await = c"__await__",
         dunder_cause = c"__cause__",
-        dunder_class = c"__class__",
         dunder_context = c"__context__",
         dunder_init = c"__init__",
         dunder_name = c"__name__",
@@ -304,6 +303,16 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
+}
+
+static FACE_OF: Global<Obj> = Global::new();
+
+/// `saburo._face.face_of`; imported when the first instance of a derived class is asked for its class.
+pub(crate) fn face_of() -> Res<&'static Obj> {
+    if FACE_OF.get().is_none() {
+        FACE_OF.set(import(c"saburo._face", c"face_of")?);
+    }
+    Ok(FACE_OF.get().expect("set just now"))
 }
 
 /// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters

@@ -12,6 +12,7 @@ use std::ffi::CStr;
 
 use crate::callable;
 use crate::event_loop::Loop;
+use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
     Visit, builtin, mapping, none, raise, string,
@@ -580,7 +581,7 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
             )
             .awaits(awaiter::await_)
             .iter(awaiter::await_)
-            .repr(|this| repr_by(&names().future_repr, this.as_object()));
+            .repr(|this| names().future_repr.call(&[this.as_object()]));
         describe_internals(builder)
     }
 }
@@ -592,28 +593,14 @@ pub(crate) fn cancel_argument(args: Args<'_>) -> Res<Option<Obj>> {
     Ok(message.filter(|message| !message.is_none()).map(Object::to_obj))
 }
 
-/// What asyncio's `_future_repr` or `_task_repr` says, under the class's own name: those two ask for
-/// `__class__`, which is asyncio's for subclasses of ours, too.
-pub(crate) fn repr_by(asyncio_repr: &Object, this: &Object) -> Res<Obj> {
-    let text = asyncio_repr.call(&[this])?;
-    let names = names();
-    let said = this.attr(&names.dunder_class)?.attr(&names.dunder_name)?.display()?;
-    let own = this.type_of().attr(&names.dunder_name)?.display()?;
-    if own == said {
-        return Ok(text);
-    }
-    let whole = text.display()?;
-    match whole.strip_prefix('<').and_then(|rest| rest.strip_prefix(&*said)) {
-        Some(rest) => string(&format!("<{own}{rest}")),
-        // The "..." of a repr inside of itself.
-        None => Ok(text),
-    }
-}
-
 /// What asyncio's own modules, debuggers and reprs look at.
 fn describe_internals(builder: Builder<Future>) -> Builder<Future> {
     builder
-        .getter(c"__class__", |_| names().class_future.clone(), c"asyncio.Future, for isinstance.")
+        .getter(
+            c"__class__",
+            |this| class_told(this, &names().class_future),
+            c"asyncio.Future, for isinstance; of a derived class that class.",
+        )
         .getter(c"_loop", |this| this.event_loop(), c"The event loop.")
         .getter(
             c"_state",

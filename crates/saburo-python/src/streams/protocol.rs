@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::coroutine;
+use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, Weak, builtin,
     list, mapping, raise, string,
@@ -484,8 +485,8 @@ fn describe_internals(builder: Builder<StreamReaderProtocol>) -> Builder<StreamR
     builder
         .getter(
             c"__class__",
-            |_| names().class_stream_reader_protocol.clone(),
-            c"asyncio.StreamReaderProtocol, for isinstance.",
+            |this| class_told(this, &names().class_stream_reader_protocol),
+            c"asyncio.StreamReaderProtocol, for isinstance; of a derived class that class.",
         )
         .noargs(
             c"_drain_helper",

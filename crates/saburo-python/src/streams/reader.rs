@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, builtin, bytes,
     int, lend, none, raise, string,
@@ -423,8 +424,8 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
     builder
         .getter(
             c"__class__",
-            |_| names().class_stream_reader.clone(),
-            c"asyncio.StreamReader, for isinstance.",
+            |this| class_told(this, &names().class_stream_reader),
+            c"asyncio.StreamReader, for isinstance; of a derived class that class.",
         )
         .one(
             c"_wait_for_data",

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use crate::event_loop::Loop;
+use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, import, none,
     string,
@@ -92,7 +93,7 @@ fn get_extra_info(this: &Instance<StreamWriter>, args: Args<'_>) -> Res<Obj> {
 }
 
 fn repr(this: &Instance<StreamWriter>) -> Res<Obj> {
-    let class = this.as_object().attr(&names().dunder_class)?.attr(&names().dunder_name)?.display()?;
+    let class = this.as_object().type_of().attr(&names().dunder_name)?.display()?;
     let mut text = format!("<{class} transport={}", this.transport().repr()?);
     if let Some(reader) = this.reader.get() {
         text += &format!(" reader={}", reader.repr()?);
@@ -257,8 +258,8 @@ fn describe_internals(builder: Builder<StreamWriter>) -> Builder<StreamWriter> {
     builder
         .getter(
             c"__class__",
-            |_| names().class_stream_writer.clone(),
-            c"asyncio.StreamWriter, for isinstance.",
+            |this| class_told(this, &names().class_stream_writer),
+            c"asyncio.StreamWriter, for isinstance; of a derived class that class.",
         )
         .getter(c"_transport", |this| this.transport.get(), c"The transport.")
         .setter(|this, transport| {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::coroutine;
 use crate::event_loop::{Loop, Ready};
+use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
     Visit, builtin, deeper, int, mapping, none, raise, string,
@@ -438,7 +439,7 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
                 },
                 c"print_stack(*, limit=None, file=None): prints get_stack() to `file`, sys.stderr by default.",
             )
-            .repr(|this| future::repr_by(&names().task_repr, this.as_object()));
+            .repr(|this| names().task_repr.call(&[this.as_object()]));
         describe_internals(builder)
     }
 }
@@ -446,7 +447,11 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
 /// What asyncio's own modules, debuggers and reprs look at.
 fn describe_internals(builder: Builder<Task>) -> Builder<Task> {
     builder
-        .getter(c"__class__", |_| names().class_task.clone(), c"asyncio.Task, for isinstance.")
+        .getter(
+            c"__class__",
+            |this| class_told(this, &names().class_task),
+            c"asyncio.Task, for isinstance; of a derived class that class.",
+        )
         .getter(c"_coro", |this| this.coro.get(), c"The coroutine.")
         .getter(c"_fut_waiter", |this| this.waits_for.get(), c"What the task is waiting for.")
         .getter(c"_must_cancel", |this| this.must_cancel.get(), c"Will the next step throw CancelledError?")

@@ -1,0 +1,73 @@
+"""`__class__` of an instance of a class that a program derives from a native one.
+
+`isinstance(task, asyncio.Task)` asks for `task.__class__`, which of a native task is asyncio's. To
+a class of the program's that would be wrong: `self.__class__.LIMIT` and `self.__class__()` mean the
+class itself. Both cannot be had of one class, as the memory of asyncio's is laid out otherwise. So
+the answer is a face: a class that derives from asyncio's and has no instances, and in all else is
+the class behind it. Its attributes are that one's, it makes that one's instances, and equals it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+# Where a class keeps its face, so that they go together.
+_FACE = "_saburo_face"
+
+
+def face_of(behind: type, theirs: type) -> type:
+    """The face of a class that derives from a native one, which `isinstance` takes for `theirs`."""
+    face: type | None = type.__getattribute__(behind, "__dict__").get(_FACE)
+    if face is None:
+        face = _Face("face", (theirs,), {"__slots__": (), "_behind": behind})
+        type.__setattr__(behind, _FACE, face)
+    return face
+
+
+class _Face(type):
+    def __getattribute__(cls, name: str) -> Any:
+        return getattr(_behind(cls), name)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        setattr(_behind(cls), name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        delattr(_behind(cls), name)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _behind(cls)(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, _behind(cls))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(_behind(subclass), _behind(cls))
+
+    def __eq__(cls, other: object) -> bool:
+        return _behind(cls) is (_behind(other) if type(other) is _Face else other)
+
+    def __hash__(cls) -> int:
+        return hash(_behind(cls))
+
+    def __repr__(cls) -> str:
+        return repr(_behind(cls))
+
+    def __dir__(cls) -> Iterable[str]:
+        return dir(_behind(cls))
+
+
+def _behind(cls: Any) -> Any:
+    """The class that a face stands for; any other class stands for itself."""
+    return type.__getattribute__(cls, "_behind") if type(cls) is _Face else cls
+
+
+def _pickled(cls: type) -> tuple[Any, ...]:
+    return _behind, (_behind(cls),)
+
+
+copyreg.pickle(_Face, _pickled)
