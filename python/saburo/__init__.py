@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import sys
 
+# First of all: it refuses interpreters other than the main one, before asyncio is imported there,
+# whose native half is one for all interpreters up to Python 3.11.
+from . import _saburo as _saburo
 from ._install import install, uninstall
 from ._loop import Loop
 from ._run import new_event_loop, run

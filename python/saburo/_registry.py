@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._loop import Loop
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
-_set_is_shared = False
+_is_in_force = False
 # asyncio's own tasks that this process has left to the one it was forked from. They are kept:
 # letting go of one would run its `finally` here.
 _left_to_parents: list[asyncio.Task[Any]] = []
@@ -30,9 +30,9 @@ _left_to_parents: list[asyncio.Task[Any]] = []
 
 def remember(loop: Loop) -> None:
     """Lists a loop that has just been made, for as long as it lives."""
-    global _set_is_shared
-    if not _set_is_shared:
-        _set_is_shared = True
+    global _is_in_force
+    if not _is_in_force:
+        _is_in_force = True
         _share_set()
         if sys.version_info >= (3, 14):
             from ._graph import keep_waiters
@@ -44,8 +44,8 @@ def remember(loop: Loop) -> None:
 def leave_tasks_to_parent(loop: Loop) -> None:
     """For a forked child that has left the run of its parent's loop.
 
-    Whoever cleans up then cancels and awaits what is listed, and none of that goes on. asyncio knows
-    its own tasks in a child only once no loop is running (3.14).
+    Whoever cleans up then cancels and awaits what is listed, and none of that goes on. asyncio
+    knows its own tasks in a child only once no loop is running (3.14).
     """
     for task in asyncio.all_tasks(loop):
         _left_to_parents.append(task)
@@ -55,6 +55,9 @@ def leave_tasks_to_parent(loop: Loop) -> None:
 class _AllTasks(weakref.WeakSet):  # type: ignore[type-arg]
     """asyncio's set of tasks, and ours."""
 
+    # Found there by a saburo that is imported once more, as tools do that keep tests apart.
+    saburo_loops = _loops
+
     def __iter__(self) -> Iterator[Any]:
         yield from super().__iter__()
         for loop in list(_loops):
@@ -62,10 +65,17 @@ class _AllTasks(weakref.WeakSet):  # type: ignore[type-arg]
 
 
 def _share_set() -> None:
+    global _loops
     for tasks in _asyncio_sets():
         if type(tasks) is weakref.WeakSet:
             tasks.__class__ = _AllTasks
-            return
+            break
+        listed = getattr(type(tasks), "saburo_loops", None)
+        if listed is not None:
+            _loops = listed
+            return  # the children of a fork are told of these
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 def _asyncio_sets() -> list[Any]:
@@ -90,7 +100,3 @@ def _before_fork() -> None:
 def _after_fork_in_child() -> None:
     for loop in list(_loops):
         loop._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -13,9 +13,11 @@ pub(crate) fn names() -> &'static Names {
     NAMES.get().expect("the module fills the table of names when it is imported")
 }
 
-/// Fills the table.
+/// Fills the table, if it is empty.
 pub(crate) fn load() -> Res<()> {
-    NAMES.set(Names::load()?);
+    if NAMES.get().is_none() {
+        NAMES.set(Names::load()?);
+    }
     Ok(())
 }
 

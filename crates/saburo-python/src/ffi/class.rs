@@ -296,6 +296,13 @@ impl TypeCell {
         TypeCell { class: Cell::new(ptr::null_mut()), free: UnsafeCell::new(Vec::new()) }
     }
 
+    /// The class, once it is made.
+    pub(super) fn made(&self) -> Option<Obj> {
+        let class = self.class.get();
+        // SAFETY: a class once made is kept for good.
+        (!class.is_null()).then(|| unsafe { Object::from_ptr(class.cast()) }.to_obj())
+    }
+
     #[inline]
     pub(super) fn class(&self) -> *mut ffi::PyTypeObject {
         debug_assert!(!self.class.get().is_null(), "a class is used before the module made it");

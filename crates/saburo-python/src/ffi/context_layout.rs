@@ -83,9 +83,11 @@ impl Context {
     }
 }
 
-/// To be called once, when the module is imported, on any thread.
+/// To be called when the module is imported, on any thread.
 pub(crate) fn find_layout() -> Res<()> {
-    LAYOUT.set(find()?);
+    if LAYOUT.get().is_none() {
+        LAYOUT.set(find()?);
+    }
     Ok(())
 }
 

@@ -151,6 +151,7 @@ pub(crate) mod builtin {
         connection_reset_error = PyExc_ConnectionResetError;
         exception = PyExc_Exception;
         generator_exit = PyExc_GeneratorExit;
+        import_error = PyExc_ImportError;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
         not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;

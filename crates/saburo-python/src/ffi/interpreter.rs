@@ -25,6 +25,12 @@ pub(crate) fn detach<R>(blocking: impl FnOnce() -> R + Send) -> R {
     blocking()
 }
 
+/// Is this the interpreter that the process began with?
+pub(super) fn in_main_interpreter() -> bool {
+    // SAFETY: attached thread; the addresses are compared and not followed.
+    unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() }
+}
+
 /// Runs Python's handlers of signals that have arrived; Ctrl-C shows up here as an exception.
 #[inline]
 pub(crate) fn check_signals() -> Res<()> {

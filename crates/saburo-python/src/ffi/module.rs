@@ -2,22 +2,32 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::python as ffi;
 
 use super::args::Args;
 use super::class::{Answer, Builder, Class, answer, conjure};
-use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception};
+use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception, raise};
+use super::interpreter::in_main_interpreter;
 use super::methods::bequeath;
 use super::object::{Obj, Object, string};
 
 /// The module `saburo._saburo` while it is being filled.
+///
+/// That happens again where a program forgets the module and imports it anew, as tools do that keep tests apart, or
+/// reloads it. There is one set of classes per process, which stays as it is: each module gets the same.
 pub(crate) struct Module(Obj);
 
 impl Module {
-    /// Makes class `T` and adds it under the last part of its name. What it inherits it also has as its own.
+    /// Makes class `T`, if it is not there yet, and adds it under the last part of its name. What it inherits it
+    /// also has as its own.
     pub(crate) fn class<T: Class>(&self) -> Res<()> {
-        let class = Builder::<T>::build(self.0.as_ptr())?;
+        let class = match T::cell().made() {
+            Some(class) => class,
+            None => Builder::<T>::build(self.0.as_ptr())?,
+        };
         bequeath::<T::Base>(&class)?;
         let name = T::NAME.to_bytes_with_nul();
         let last = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
@@ -27,9 +37,10 @@ impl Module {
 
     /// Adds `saburo.InternalError`, and makes it what panics turn into.
     pub(crate) fn internal_error(&self, doc: &CStr) -> Res<()> {
-        let class = new_exception(c"saburo.InternalError", doc, builtin::runtime_error())?;
-        INTERNAL_ERROR.set(class.clone());
-        self.add(c"InternalError", &class)
+        if INTERNAL_ERROR.get().is_none() {
+            INTERNAL_ERROR.set(new_exception(c"saburo.InternalError", doc, builtin::runtime_error())?);
+        }
+        self.add(c"InternalError", INTERNAL_ERROR.get().expect("set just now"))
     }
 
     /// Adds a function: a plain `fn` item or a closure without captures.
@@ -77,12 +88,38 @@ impl Module {
     }
 }
 
+/// ImportError in any interpreter but the one that has the classes: the process's first, until it ends.
+fn check_interpreter() -> Res<()> {
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    static LISTENS: Once = Once::new();
+
+    extern "C" fn ended() {
+        ENDED.store(true, Ordering::Relaxed);
+    }
+    if ENDED.load(Ordering::Relaxed) {
+        // A program that embeds Python has ended it and begun anew.
+        let words = "saburo cannot be imported again after the interpreter has been finalized";
+        return raise(builtin::import_error(), words);
+    }
+    if !in_main_interpreter() {
+        // CPython's own words, where it knows: from 3.12 on, and of isolated interpreters only.
+        let words = "module saburo._saburo does not support loading in subinterpreters";
+        return raise(builtin::import_error(), words);
+    }
+    LISTENS.call_once(|| {
+        // SAFETY: a function that may be called at any time. There is no harm if there is no room for one more.
+        let _ = unsafe { ffi::Py_AtExit(Some(ended)) };
+    });
+    Ok(())
+}
+
 /// Called by `import saburo._saburo`.
 #[allow(non_snake_case, unreachable_pub)] // The import machinery looks for this very symbol.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInit__saburo() -> *mut ffi::PyObject {
     unsafe extern "C" fn exec(module: *mut ffi::PyObject) -> c_int {
         guarded(-1, || {
+            check_interpreter()?;
             // SAFETY: the import machinery hands us the live module.
             let module = Module(unsafe { Object::from_ptr(module) }.to_obj());
             crate::populate(&module).map(|()| 0)

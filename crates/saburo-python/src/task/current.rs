@@ -60,7 +60,7 @@ pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj
     entry::swap(event_loop, task)
 }
 
-/// To be called once, when the module is imported.
+/// To be called when the module is imported.
 pub(crate) fn load() -> Res<()> {
     entry::load()
 }
@@ -110,6 +110,9 @@ mod entry {
 
     /// Looks for the field, on the main thread while no loop runs there.
     pub(super) fn load() -> Res<()> {
+        if FIELD.get().is_some() {
+            return Ok(());
+        }
         let main_thread = import(c"threading", c"main_thread")?.call0()?.attr(&*intern(c"ident")?)?;
         let this_thread = import(c"threading", c"get_ident")?.call0()?;
         if !main_thread.equals(&this_thread)?
