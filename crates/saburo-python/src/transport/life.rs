@@ -183,15 +183,16 @@ impl Life {
         }
     }
 
-    /// Tells the transport when there is room, and in the caller's context.
+    /// Tells the transport when there is room, and in the caller's context. `descriptor` asks for it, last: the context
+    /// before may have been the last to hold something.
     pub(super) fn wait_for_room(
         &self,
         event_loop: &Instance<Loop>,
-        fd: RawFd,
         transport: &Object,
+        descriptor: impl FnOnce() -> RawFd,
     ) -> Res<()> {
         self.writer_context.set(Some(event_loop.contexts().copy_current()?));
-        event_loop.watch_transport(fd, Direction::Write, transport)
+        event_loop.watch_transport(descriptor(), Direction::Write, transport)
     }
 
     /// The same for the last event, after which nobody needs the context.

@@ -115,9 +115,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             // It is about to be closed: nobody would send it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full if !this.waiting_for_room.get() => {
-                // Asked again: a socket of somebody's own has run Python.
-                let fd = this.descriptor(&event_loop);
-                this.wait_for_room(&event_loop, fd, this.as_object())?;
+                this.wait_for_room(&event_loop, this.as_object(), || this.descriptor(&event_loop))?;
                 this.waiting_for_room.set(true);
             }
             Outcome::Full => {}

@@ -139,7 +139,7 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
         return Ok(());
     }
     if !this.waiting_for_room.get() {
-        this.wait_for_room(&event_loop, this.descriptor(&event_loop), this.as_object())?;
+        this.wait_for_room(&event_loop, this.as_object(), || this.descriptor(&event_loop))?;
         this.waiting_for_room.set(true);
     }
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
