@@ -101,3 +101,30 @@ def test_a_file_is_sent(run: Run, kind: Kind) -> None:
         file.write(b"green tea")
         file.flush()
         assert run(main()) == b"green tea" * 2
+
+
+def test_what_is_imported_late_is_not_the_detectors() -> None:
+    source = """
+        import os, sys, tempfile
+        assert "saburo" not in sys.modules
+        for name in ("stat", "unlink", "getcwd"):
+            def refuse(*args, _name=name, _genuine=getattr(os, name), **options):
+                if asyncio._get_running_loop() is not None:
+                    raise AssertionError(_name)
+                return _genuine(*args, **options)
+            setattr(os, name, refuse)
+        async def main(loop):
+            server = await loop.create_unix_server(asyncio.Protocol, "socket")
+            server.close()
+            await server.wait_closed()
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            import saburo
+            loop = saburo.new_event_loop()
+            loop.run_until_complete(main(loop))
+            loop.close()
+        print("done")
+    """
+    asyncios = Kind("asyncio", "asyncio.new_event_loop()")  # whose scripts import nothing else
+    done = asyncios.run_script(source)
+    assert done.stdout == "done\n", done.stderr

@@ -1,22 +1,22 @@
-"""System calls that the loop makes on its own thread, bound when saburo is imported.
+"""System calls that the loop makes on its own thread, taken from where `os` has them from.
 
 Programs find their blocking calls with tools that replace such functions of `os`. These let
 asyncio's own uses pass, by the names of its files; they cannot know ours, which do the same work.
-What stands here they never see.
+What stands here they never see, also where saburo is imported after they have begun.
 """
 
 from __future__ import annotations
 
-import os
 import os.path
-from os import stat as stat
-from os import unlink as unlink
+import posix
+from posix import stat as stat
+from posix import unlink as unlink
 
 # None where there is none.
-sendfile = getattr(os, "sendfile", None)
+sendfile = getattr(posix, "sendfile", None)
 
-_getcwd = os.getcwd
-_getcwdb = os.getcwdb
+_getcwd = posix.getcwd
+_getcwdb = posix.getcwdb
 
 
 def absolute(path: str | bytes) -> str | bytes:
