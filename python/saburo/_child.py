@@ -6,7 +6,9 @@ signal goes to a number that the kernel may have given to another process since.
 
 from __future__ import annotations
 
+import operator
 import os
+import sys
 
 from . import _pidfd
 from ._report import logger
@@ -42,6 +44,8 @@ class Child:
             return
         try:
             if self.pidfd is not None:
+                # What audit hooks are told of `os.kill`, of which this is a safer one.
+                sys.audit("os.kill", self.process.pid, operator.index(sig))
                 _pidfd.send_signal(self.pidfd, sig)
             else:
                 os.kill(self.process.pid, sig)

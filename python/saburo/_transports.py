@@ -63,12 +63,11 @@ class Transports(TransportLayerSecurity):
         self,
         protocol_factory: _ProtocolFactory,
         make_transport: Callable[..., asyncio.Transport],
-        fd: int,
+        sock: socket.socket,
         peer: Any,
         context: Context,
     ) -> None:
         """A connection has come in whose first bytes are to be a handshake."""
-        sock = socket.socket(fileno=fd)
         self.call_soon(
             self._begin_tls, protocol_factory, make_transport, sock, peer, context, context=context
         )

@@ -13,6 +13,7 @@
 //!    access and every decref can run code that changes the field underneath.
 
 mod args;
+mod audit;
 mod buffer;
 mod call;
 mod class;
@@ -36,6 +37,7 @@ mod weak;
 mod window;
 
 pub(crate) use args::{Args, Params};
+pub(crate) use audit::is_audited;
 pub(crate) use buffer::{Bytes, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_ready, lend_text};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};

@@ -240,6 +240,11 @@ calls! {
     fn PyEval_RestoreThread(state: *mut PyThreadState) -> ();
 }
 
+unsafe extern "C-unwind" {
+    /// Of any number of arguments, so not in the list of calls: asked by `is_audited` only, in a way that runs no hook.
+    pub(super) fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+}
+
 /// Lets go of a reference. Written here, because that of pyo3-ffi frees an object by a call that never unwinds.
 ///
 /// # Safety

@@ -14,7 +14,7 @@ use saburo_core::net::{self, Dialed};
 use crate::event_loop::{Loop, os_error};
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, TypeCell, Visit, builtin, int,
-    none, string,
+    is_audited, none, string,
 };
 
 use super::address::{Family, from_python};
@@ -29,13 +29,14 @@ pub(crate) struct Dial {
     pending: Cell<bool>,
 }
 
-/// `_dial(v6, address)`: None for an address that is not written as plainly as `getaddrinfo()` writes it.
+/// `_dial(v6, address)`: None for an address that is not written as plainly as `getaddrinfo()` writes it, and where
+/// audit hooks are to be told of a `socket`.
 pub(crate) fn dial(_event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     const PARAMS: Params<2> =
         Params { function: "_dial", names: ["v6", "address"], required: 2, positional: 2 };
     let [Some(v6), Some(shown)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
     let family = if v6.truth()? { Family::V6 } else { Family::V4 };
-    let Some(peer) = from_python(family, shown) else { return Ok(none()) };
+    let Some(peer) = from_python(family, shown).filter(|_| !is_audited()) else { return Ok(none()) };
     let (descriptor, pending) = match net::dial(&peer) {
         Ok(Dialed::Connected(descriptor)) => (descriptor, false),
         Ok(Dialed::Pending(descriptor)) => (descriptor, true),

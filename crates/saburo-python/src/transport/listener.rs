@@ -5,17 +5,18 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::{self, ErrorKind};
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, TypeCell, Visit,
-    aside, inside, int, mapping, none, string,
+    aside, import, inside, int, is_audited, mapping, none, string,
 };
 use crate::names::names;
 
+use super::endpoint::Endpoint;
 use super::{failure, stream};
 
 /// A socket that listens.
@@ -115,11 +116,17 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
                 Some(peer) => super::address::to_python(peer)?,
                 None => none(),
             };
-            let fd = int(i64::from(descriptor.into_raw_fd()))?;
-            accept_tls.call(&[&fd, &peer, context.as_object()])?;
+            let sock = this.python_socket(descriptor)?;
+            accept_tls.call(&[&sock, &peer, context.as_object()])?;
             continue;
         }
-        let transport = stream::accepted(event_loop, this, descriptor, peer, context)?;
+        let transport = if is_audited() {
+            let sock = this.python_socket(descriptor)?;
+            stream::accepted(event_loop, this, |endpoint| endpoint.take_over(event_loop, &sock), context)?
+        } else {
+            let take_over = |endpoint: &Endpoint| Ok(endpoint.take_over_descriptor(descriptor, peer));
+            stream::accepted(event_loop, this, take_over, context)?
+        };
         event_loop.accept_later(transport)?;
     }
     Ok(())
@@ -198,6 +205,23 @@ impl Listener {
     /// Does it listen on this very socket?
     pub(crate) fn is_on(&self, socket: &Object) -> bool {
         self.socket.holds(socket)
+    }
+
+    /// A connection's `socket`, as this one's `accept()` would make it. If that fails, as an audit hook may have it,
+    /// the connection is closed.
+    fn python_socket(&self, descriptor: OwnedFd) -> Res<Obj> {
+        let names = names();
+        let Some(listening) = self.socket.get() else { return Ok(none()) };
+        let [family, kind, proto] = [&names.family, &names.type_, &names.proto];
+        let listening = listening.object();
+        let (family, kind, proto) = (listening.attr(family)?, listening.attr(kind)?, listening.attr(proto)?);
+        let fd = int(i64::from(descriptor.as_raw_fd()))?;
+        // Asked for by name, as others put a class of their own there.
+        let class = import(c"socket", c"socket")?;
+        let sock = class.call_with_names(&[&family, &kind, &proto, &fd], Some(&names.kw_fileno))?;
+        // It has a new owner.
+        let _ = descriptor.into_raw_fd();
+        Ok(sock)
     }
 
     /// For what is called in nobody's connection: what is set there must not reach those to come.

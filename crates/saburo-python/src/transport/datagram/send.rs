@@ -7,8 +7,8 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, lend, lend_ready, none,
-    raise,
+    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, is_audited, lend,
+    lend_ready, none, raise,
 };
 use crate::names::names;
 
@@ -157,7 +157,7 @@ fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
         _ => {}
     }
     let native =
-        this.family.get().zip(addr).and_then(|(family, addr)| {
+        this.family.get().zip(addr).filter(|_| !is_audited()).and_then(|(family, addr)| {
             this.sender.meant_by(addr).or_else(|| address::from_python(family, addr))
         });
     match native {

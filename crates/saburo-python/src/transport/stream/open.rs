@@ -1,14 +1,15 @@
 //! The beginning of a connection: the transport is made, the protocol is told, reading starts.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 
-use saburo_core::{Address, net};
+use saburo_core::net;
 
 use crate::event_loop::{Loop, ensure_free, keep_memory};
 use crate::ffi::{
     Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
 };
 
+use super::super::endpoint::Endpoint;
 use super::super::{Dial, Listener, clients, listener};
 use super::{Event, StreamTransport, end, failure, set_protocol};
 
@@ -59,12 +60,11 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
 pub(in crate::transport) fn accepted(
     event_loop: &Instance<Loop>,
     listener: &Instance<Listener>,
-    descriptor: OwnedFd,
-    peer: Option<Address>,
+    take_over: impl FnOnce(&Endpoint) -> Res<RawFd>,
     context: Context,
 ) -> Res<Own<StreamTransport>> {
     let transport = made(event_loop)?;
-    transport.number.set(transport.endpoint.take_over_descriptor(descriptor, peer));
+    transport.number.set(take_over(&transport.endpoint)?);
     transport.context_given.set(true);
     transport.context.set(Some(context));
     transport.waiter.set(Some(listener.as_object().to_obj()));
