@@ -11,13 +11,12 @@ import fnmatch
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import benches.count.workloads  # noqa: F401  (fills WORKLOADS)
 from benches.count import base, builds, record
 from benches.count.compare import Row, compare
 from benches.count.counts import Counts
-from benches.count.measure import CannotCount, measure
+from benches.count.measure import CannotCount, Subject, measure
 from benches.count.record import Record
 from benches.count.workload import WORKLOADS
 
@@ -29,12 +28,15 @@ OTHER_LAYOUTS = (1, 3)
 class Side:
     """One of two saburos: the least that was counted of it, in all layouts so far."""
 
-    package: Path | None = None
+    # None where the counts are those of the record.
+    subject: Subject | None
     counts: dict[str, Counts] = field(default_factory=dict)
 
-    def count(self, names: Sequence[str], layouts: Sequence[int]) -> None:
+    def count(self, names: Sequence[str], *layouts: int) -> None:
+        if self.subject is None:
+            return
         for layout in layouts:
-            for name, counts in measure(names, self.package, layout).items():
+            for name, counts in measure(names, self.subject, layout).items():
                 self.counts[name] = counts.least(self.counts.get(name, counts))
 
 
@@ -56,30 +58,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for difference in differences:
         print(f"count: {difference}")
     judged = [name for name in names if WORKLOADS[name].judged]
+    before = Side(None, recorded.counts)
     try:
+        now = Side(base.here())
         if options.record:
-            now = Side()
-            now.count(names, (FIRST_LAYOUT, *OTHER_LAYOUTS))
-            before = Side(counts=recorded.counts)
+            now.count(names, FIRST_LAYOUT, *OTHER_LAYOUTS)
         else:
             if options.base or differences:
-                name, package = base.build(options.base)
-                print(f"count: compared with {name}")
-                before = Side(package)
-                before.count(names, (FIRST_LAYOUT,))
-            else:
-                before = Side(counts=recorded.counts)
-            now = Side()
-            now.count(names, (FIRST_LAYOUT,))
+                commit, subject = base.build(options.base)
+                print(f"count: compared with {commit}")
+                before = Side(subject)
+            now.count(names, FIRST_LAYOUT)
+            before.count(names, FIRST_LAYOUT)
             for layout in OTHER_LAYOUTS:
                 moved = [
                     row.name for row in compare(before.counts, now.counts, judged) if row.moved()
                 ]
                 if moved:
                     print(f"count: once more, with other addresses: {' '.join(moved)}")
-                    now.count(moved, (layout,))
-                    if before.package is not None:
-                        before.count(moved, (layout,))
+                    now.count(moved, layout)
+                    before.count(moved, layout)
     except CannotCount as reason:
         print(f"count: {reason}", file=sys.stderr)
         return 1
@@ -91,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record.write(Record(here, {name: both[name] for name in WORKLOADS if name in both}))
         print(f"count: recorded in {record.path()}")
         return 0
-    failed = [row.name for row in rows if row.failed()]
+    # What a commit lacks is new; what the record lacks was forgotten.
+    failed = [
+        row.name for row in rows if row.moved() or (row.before is None and not before.subject)
+    ]
     if failed:
         print(f"count: changed: {' '.join(failed)}")
         print("count: if that is meant, `make count COUNT=--record`, and say why in the commit")

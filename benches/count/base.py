@@ -1,4 +1,4 @@
-"""Another commit's saburo, built to be counted beside this one's."""
+"""What is counted: this checkout's saburo, and another commit's, built to stand beside it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,45 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from benches.count.measure import ROOT, CannotCount
+from benches.count.measure import ROOT, CannotCount, Subject
 
 # What was taken from the history. Where there is no git, as in the sid folder, it must have been
 # taken before.
 EXPORTED = ROOT / "target" / "count-base"
 
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target" / "count"))
 
-def build(commit: str | None) -> tuple[str, Path]:
-    """The name of the commit, the parent's if None, and the folder to import its saburo from."""
+
+def here() -> Subject:
+    """This checkout's saburo, of which the environment has the package already."""
+    return Subject(None, _cargo(ROOT, TARGET, "saburo-count") / "saburo-count")
+
+
+def build(commit: str | None) -> tuple[str, Subject]:
+    """The name of the commit, the parent's if None, and its saburo."""
     name, source = _source(commit)
-    package = source / "python"
     place = Path(sys.prefix, "count-base", name)
+    engine = place / "saburo-count"
     if not place.exists():
         print(f"count: building {name}")
-        target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target" / "count"), "base")
-        options = ["--release", "--locked", "--quiet", "--target-dir", str(target)]
-        _run("cargo", "build", "-p", "saburo-python", *options, folder=source)
+        has_engine = (source / "benches" / "count" / "engine").exists()
+        crates = ["saburo-python", *(["saburo-count"] if has_engine else [])]
+        built = _cargo(source, TARGET / "base", *crates)
         # The last one only: whoever wants another has it built.
         shutil.rmtree(place.parent, ignore_errors=True)
-        shutil.copytree(package, place)
+        shutil.copytree(source / "python", place)
         library = f"_saburo{sysconfig.get_config_var('EXT_SUFFIX')}"
-        shutil.copy(target / "release" / "lib_saburo.so", place / "saburo" / library)
-    return name, place
+        shutil.copy(built / "lib_saburo.so", place / "saburo" / library)
+        if has_engine:
+            shutil.copy(built / engine.name, engine)
+    return name, Subject(place, engine if engine.exists() else None)
+
+
+def _cargo(source: Path, target: Path, *crates: str) -> Path:
+    options = ["--release", "--locked", "--quiet", "--target-dir", str(target)]
+    for crate in crates:
+        _run("cargo", "build", "-p", crate, *options, folder=source)
+    return target / "release"
 
 
 def _source(commit: str | None) -> tuple[str, Path]:

@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     SAME = ""
     MORE = "MORE"
     LESS = "LESS"
-    NEW = "not in the record"
+    NEW = "new"
     SHOWN = "threads: not judged"
 
 
@@ -37,9 +37,6 @@ class Row:
 
     def moved(self) -> bool:
         return self.verdict in (Verdict.MORE, Verdict.LESS)
-
-    def failed(self) -> bool:
-        return self.moved() or self.verdict is Verdict.NEW
 
 
 def compare(

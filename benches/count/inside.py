@@ -16,7 +16,7 @@ import sys
 import saburo
 
 import benches.count.workloads  # noqa: F401  (fills WORKLOADS)
-from benches.count.workload import WORKLOADS, Workload
+from benches.count.workload import WORKLOADS, PythonWorkload
 
 
 def main(names: list[str]) -> None:
@@ -26,6 +26,7 @@ def main(names: list[str]) -> None:
     gc.disable()
     meter.shims.count_start()
     for workload in (WORKLOADS[name] for name in names):
+        assert isinstance(workload, PythonWorkload)
         # Threads wait by the kernel's clock.
         meter.shims.count_steady(workload.judged)
         # Fills free lists and caches, and lets the interpreter specialise.
@@ -36,10 +37,10 @@ def main(names: list[str]) -> None:
 
 class Meter:
     def __init__(self) -> None:
-        self.shims = ctypes.CDLL(os.environ["COUNT_STEADY"])
+        self.shims = ctypes.CDLL(os.environ["COUNT_SHIMS"])
         self.shims.count_requests.restype = ctypes.c_longlong
 
-    def count(self, workload: Workload, what: str, operations: int) -> None:
+    def count(self, workload: PythonWorkload, what: str, operations: int) -> None:
         gc.collect()
         before = self.shims.count_requests()
         self.shims.count_begin()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benches.case import CASES, CoroutineCase, FactoryCase, WrongResult
@@ -20,22 +20,15 @@ Body = Callable[[int], Coroutine[Any, Any, int]]
 
 @dataclass(frozen=True)
 class Workload:
-    """`run` does so many operations and returns how many it saw finish."""
+    """Does few operations, or many. This class itself is one of the engine's, without Python."""
 
     name: str
     about: str
-    run: Callable[[int, LoopFactory], int]
     few: int
     many: int
     # With threads the figures depend on who is faster: they are shown, and nothing is concluded.
     judged: bool = True
     since: tuple[int, int] = (3, 11)
-
-    def do(self, operations: int, factory: LoopFactory) -> None:
-        """Run, and raise WrongResult if the work was not done."""
-        seen = self.run(operations, factory)
-        if seen != operations:
-            raise WrongResult(f"{self.name}: {seen} operations were seen, not {operations}")
 
     def lacks(self) -> str | None:
         """What this interpreter is too old for."""
@@ -44,7 +37,27 @@ class Workload:
         return None
 
 
+@dataclass(frozen=True)
+class PythonWorkload(Workload):
+    """`run` does so many operations and returns how many it saw finish."""
+
+    run: Callable[[int, LoopFactory], int] = field(kw_only=True)
+
+    def do(self, operations: int, factory: LoopFactory) -> None:
+        """Run, and raise WrongResult if the work was not done."""
+        seen = self.run(operations, factory)
+        if seen != operations:
+            raise WrongResult(f"{self.name}: {seen} operations were seen, not {operations}")
+
+
 WORKLOADS: dict[str, Workload] = {}
+
+
+def register(new: Workload) -> None:
+    assert new.about, f"{new.name} must say what it counts"
+    assert new.name not in WORKLOADS, f"two workloads are called {new.name}"
+    assert new.few < new.many, new.name
+    WORKLOADS[new.name] = new
 
 
 def workload(few: int, many: int, **options: Any) -> Callable[[Body], Body]:
@@ -52,7 +65,7 @@ def workload(few: int, many: int, **options: Any) -> Callable[[Body], Body]:
 
     def decorate(body: Body) -> Body:
         about = " ".join((body.__doc__ or "").split())
-        _register(Workload(body.__name__, about, _in_a_loop(body), few, many, **options))
+        register(PythonWorkload(body.__name__, about, few, many, run=_in_a_loop(body), **options))
         return body
 
     return decorate
@@ -68,7 +81,7 @@ def from_case(name: str, few: int, many: int, **options: Any) -> None:
     else:
         assert isinstance(case, FactoryCase), f"{name} needs processes of its own"
         run = case.body
-    _register(Workload(name, case.about, run, few, many, since=case.since, **options))
+    register(PythonWorkload(name, case.about, few, many, since=case.since, run=run, **options))
 
 
 def _in_a_loop(body: Body) -> Callable[[int, LoopFactory], int]:
@@ -77,10 +90,3 @@ def _in_a_loop(body: Body) -> Callable[[int, LoopFactory], int]:
             return runner.run(body(operations))
 
     return run
-
-
-def _register(new: Workload) -> None:
-    assert new.about, f"{new.name} must say what it counts"
-    assert new.name not in WORKLOADS, f"two workloads are called {new.name}"
-    assert new.few < new.many, new.name
-    WORKLOADS[new.name] = new
