@@ -4,6 +4,8 @@
 //! as many as were read since the last time. A buffer that is read empty gives its memory back: ten
 //! thousand idle connections hold none.
 
+use std::collections::TryReserveError;
+
 /// A growable run of bytes that is filled at its end and read from its start.
 ///
 /// ```
@@ -47,13 +49,24 @@ impl ReadBuffer {
         &self.bytes[self.start..]
     }
 
-    /// Puts `data` behind what is unread.
+    /// Puts `data` behind what is unread; aborts where memory is out.
     #[inline]
     pub fn extend(&mut self, data: &[u8]) {
-        if self.start > 0 && self.bytes.capacity() - self.bytes.len() < data.len() {
-            self.make_room(data.len());
+        self.try_extend(data).expect("there is memory for what has been received");
+    }
+
+    /// Puts `data` behind what is unread.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it. Nothing has changed then.
+    #[inline]
+    pub fn try_extend(&mut self, data: &[u8]) -> Result<(), TryReserveError> {
+        if self.bytes.capacity() - self.bytes.len() < data.len() {
+            self.make_room(data.len())?;
         }
         self.bytes.extend_from_slice(data);
+        Ok(())
     }
 
     /// Takes `count` bytes off the start; panics if fewer are unread.
@@ -85,24 +98,33 @@ impl ReadBuffer {
 
     /// What was read leaves; more memory is taken only where that is not enough.
     #[cold]
-    fn make_room(&mut self, wanted: usize) {
+    fn make_room(&mut self, wanted: usize) -> Result<(), TryReserveError> {
+        if self.start == 0 {
+            return self.bytes.try_reserve(wanted);
+        }
         let unread = self.len();
         if unread <= self.start && self.bytes.capacity() - unread >= wanted {
             self.bytes.copy_within(self.start.., 0);
             self.bytes.truncate(unread);
         } else {
-            let mut larger = Vec::with_capacity((unread + wanted).max(2 * unread));
+            let mut larger = Vec::new();
+            larger.try_reserve_exact((unread + wanted).max(2 * unread))?;
             larger.extend_from_slice(self.unread());
             self.bytes = larger;
         }
         self.start = 0;
+        Ok(())
     }
 
     /// Little is left in much: what is left moves to a place of its size.
     #[cold]
     fn shrink(&mut self) {
-        self.bytes = self.unread().to_vec();
-        self.start = 0;
+        let mut smaller = Vec::new();
+        if smaller.try_reserve_exact(self.len()).is_ok() {
+            smaller.extend_from_slice(self.unread());
+            self.bytes = smaller;
+            self.start = 0;
+        }
     }
 }
 

@@ -23,6 +23,16 @@ impl<H> Ready<H> {
         self.queue.push_back(handle);
     }
 
+    /// The same, or the handle again if there is no memory for one more.
+    #[inline]
+    pub(crate) fn try_push(&mut self, handle: H) -> Result<(), H> {
+        if self.queue.len() == self.queue.capacity() && self.queue.try_reserve(1).is_err() {
+            return Err(handle);
+        }
+        self.queue.push_back(handle);
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn push_front(&mut self, handle: H) {
         self.queue.push_front(handle);

@@ -5,6 +5,8 @@
 //! and immediate, it hands the handle back and leaves nothing behind, and an entry is small:
 //! sixteen bytes, so that the four children of a node fill one cache line.
 
+use std::collections::TryReserveError;
+
 use crate::clock::Time;
 
 /// Which timer: the answer of [`Core::insert_timer`](crate::Core::insert_timer), good for one
@@ -75,6 +77,25 @@ impl<H> Timers<H> {
         TimerId { index, generation: self.places[index as usize].generation }
     }
 
+    /// The same, or the handle again if there is no memory for one more.
+    #[inline]
+    pub(crate) fn try_insert(&mut self, when: Time, handle: H) -> Result<TimerId, H> {
+        let is_full = self.heap.len() == self.heap.capacity()
+            || (self.vacant == NONE
+                && self.places.len() == self.places.capacity().min(self.handles.capacity()));
+        if is_full && self.try_grow().is_err() {
+            return Err(handle);
+        }
+        Ok(self.insert(when, handle))
+    }
+
+    #[cold]
+    fn try_grow(&mut self) -> Result<(), TryReserveError> {
+        self.heap.try_reserve(1)?;
+        self.places.try_reserve(1)?;
+        self.handles.try_reserve(1)
+    }
+
     #[inline]
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<H> {
         let place = self.places.get(id.index as usize)?;
@@ -125,13 +146,20 @@ impl<H> Timers<H> {
     /// As `take_due`, by looking at every timer once.
     #[cold]
     fn take_many(&mut self, now: Time, mut fire: impl FnMut(H)) {
-        let (mut due, left): (Vec<Entry>, Vec<Entry>) =
-            self.heap.drain(..).partition(|entry| entry.is_due(now));
-        due.sort_unstable_by_key(Entry::key);
-        for entry in due {
-            fire(self.vacate(entry.slot));
+        // Those that are due come first, without memory for a second list.
+        let mut count = 0;
+        for position in 0..self.heap.len() {
+            if self.heap[position].is_due(now) {
+                self.heap.swap(count, position);
+                count += 1;
+            }
         }
-        self.heap = left;
+        self.heap[..count].sort_unstable_by_key(Entry::key);
+        for position in 0..count {
+            let slot = self.heap[position].slot;
+            fire(self.vacate(slot));
+        }
+        self.heap.drain(..count);
         // A heap from the leaves up: each parent sinks among its descendants, which are heaps already.
         for position in (0..self.heap.len()).rev() {
             let entry = self.heap[position];

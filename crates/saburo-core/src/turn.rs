@@ -148,6 +148,23 @@ impl<H> Core<H> {
         self.ready.push(handle);
     }
 
+    /// Queue a handle behind all others, or hand it back if there is no memory for one more.
+    ///
+    /// # Errors
+    ///
+    /// Where memory is out. [`push`](Self::push) aborts then.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// assert_eq!(core.try_push('a'), Ok(()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_push(&mut self, handle: H) -> Result<(), H> {
+        self.ready.try_push(handle)
+    }
+
     /// Queue a handle before all others.
     ///
     /// ```
@@ -245,6 +262,23 @@ impl<H> Core<H> {
     #[inline]
     pub fn insert_timer(&mut self, when: Time, handle: H) -> TimerId {
         self.timers.insert(when, handle)
+    }
+
+    /// The same, or the handle again if there is no memory for one more.
+    ///
+    /// # Errors
+    ///
+    /// Where memory is out. [`insert_timer`](Self::insert_timer) aborts then.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core, Time};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// assert!(core.try_insert_timer(Time::NEVER, "much later").is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_insert_timer(&mut self, when: Time, handle: H) -> Result<TimerId, H> {
+        self.timers.try_insert(when, handle)
     }
 
     /// Take a timer's handle back. `None` if it has fired or was cancelled before.

@@ -4,7 +4,7 @@
 //! piece that has left is handed back and not dropped here: dropping it may be more than freeing
 //! memory to the host.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
@@ -83,11 +83,38 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
     /// ```
     #[inline]
     pub fn push(&mut self, piece: P) {
+        if self.reserve().is_err() {
+            panic!("there is memory for one more piece to send");
+        }
+        self.push_reserved(piece);
+    }
+
+    /// The same, or the piece again if there is no memory for one more.
+    ///
+    /// # Errors
+    ///
+    /// Where memory is out.
+    #[inline]
+    pub fn try_push(&mut self, piece: P) -> Result<(), P> {
+        if self.reserve().is_err() {
+            return Err(piece);
+        }
+        self.push_reserved(piece);
+        Ok(())
+    }
+
+    #[inline]
+    fn push_reserved(&mut self, piece: P) {
         let len = piece.as_ref().len();
         if len > 0 {
             self.len += len;
             self.pieces.push_back(piece);
         }
+    }
+
+    #[inline]
+    fn reserve(&mut self) -> Result<(), TryReserveError> {
+        if self.pieces.len() == self.pieces.capacity() { self.pieces.try_reserve(1) } else { Ok(()) }
     }
 
     /// The last piece, for a host that can make it longer, together with the count to add to.

@@ -101,6 +101,7 @@ fn submit(
     if this.phase.get() != Phase::Open {
         return raise(builtin::runtime_error(), "cannot schedule new futures after shutdown");
     }
+    this.jobs.borrow_mut().try_reserve(1)?;
     this.jobs.borrow_mut().push_back(job);
     if this.idle.get() > 0 {
         this.idle.set(this.idle.get() - 1);

@@ -179,7 +179,7 @@ fn receive(event_loop: &Instance<Loop>, sock: &Object, count: &Object) -> Res<Op
         return bytes(b"").map(Some);
     }
     let fd = descriptor(sock)?;
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = event_loop.take_buffer()?;
     let room = count.min(buffer.len());
     let received = net::recv_now(fd, &mut buffer[..room]);
     let data = received.map(|count| bytes(&buffer[..count]));

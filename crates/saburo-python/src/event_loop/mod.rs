@@ -19,7 +19,7 @@ use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, bequeath,
-    builtin, float, int, list, raise,
+    builtin, float, int, list, no_memory, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
@@ -169,14 +169,11 @@ impl Loop {
     fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
         // A refused item is let go of only after the borrow.
         let refused = match self.core.borrow_mut().as_mut() {
-            Some(core) if self.phase.get() != Phase::Inherited => {
-                core.push(ready);
-                None
-            }
+            Some(core) if self.phase.get() != Phase::Inherited => core.try_push(ready).err(),
             _ => Some(ready),
         };
         if refused.is_some() {
-            return self.check_usable();
+            return self.check_usable().and_then(|()| no_memory());
         }
         self.rouse();
         Ok(())

@@ -125,8 +125,13 @@ impl Loop {
 
     /// Lets a transport send at the end of the turn.
     #[inline]
-    pub(crate) fn flush_later(&self, transport: Obj) {
-        self.gathering.borrow_mut().push(transport);
+    pub(crate) fn flush_later(&self, transport: Obj) -> Res<()> {
+        let mut gathering = self.gathering.borrow_mut();
+        if gathering.len() == gathering.capacity() {
+            gathering.try_reserve(1)?;
+        }
+        gathering.push(transport);
+        Ok(())
     }
 
     /// How many clients that begin with TLS are answered in this turn.
@@ -137,8 +142,11 @@ impl Loop {
 
     /// Room for what the kernel brings. It comes back by [`put_buffer`](Loop::put_buffer).
     #[inline]
-    pub(crate) fn take_buffer(&self) -> Box<[u8]> {
-        self.buffer.take().unwrap_or_else(new_buffer)
+    pub(crate) fn take_buffer(&self) -> Res<Box<[u8]>> {
+        match self.buffer.take() {
+            Some(buffer) => Ok(buffer),
+            None => new_buffer(),
+        }
     }
 
     #[inline]
@@ -158,9 +166,12 @@ impl Loop {
 }
 
 #[cold]
-fn new_buffer() -> Box<[u8]> {
+fn new_buffer() -> Res<Box<[u8]>> {
     keep_memory();
-    vec![0; BUFFER].into_boxed_slice()
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(BUFFER)?;
+    buffer.resize(BUFFER, 0);
+    Ok(buffer.into_boxed_slice())
 }
 
 /// Has the allocator keep the memory of messages for the next ones. Called before the first.

@@ -3,7 +3,9 @@
 use saburo_core::Clock;
 
 use crate::callable;
-use crate::ffi::{Args, Context, Instance, Obj, Object, Own, Res, builtin, float, none, raise, tuple};
+use crate::ffi::{
+    Args, Context, Instance, Obj, Object, Own, Res, builtin, float, no_memory, none, raise, tuple,
+};
 use crate::handle::{Arguments, Handle, TimerHandle};
 use crate::names::names;
 use crate::task::{self, TaskWakeup, Wishes};
@@ -171,10 +173,16 @@ fn at(
     let mut sooner = false;
     let id = this.core(|core| {
         sooner = core.next_deadline().is_none_or(|next| deadline < next);
-        core.insert_timer(deadline, queued)
+        core.try_insert_timer(deadline, queued)
     });
-    if let Some(id) = id {
-        timer.set_timer(id);
+    match id {
+        Some(Ok(id)) => timer.set_timer(id),
+        Some(Err(refused)) => {
+            timer.reveal();
+            drop(refused);
+            return no_memory();
+        }
+        None => {}
     }
     if this.is_running() {
         this.hidden_timers.set(this.hidden_timers.get() + 1);

@@ -27,15 +27,27 @@ impl Loop {
     /// Queues what a worker thread has got for the next turn; drops it if there will be none. The caller
     /// must see to it that the loop wakes up: [`alarm_if_sleeping`](Loop::alarm_if_sleeping).
     pub(crate) fn post(&self, ready: Ready) {
-        // A refused item is let go of only after the borrow.
-        let refused = match self.core.borrow_mut().as_mut() {
-            Some(core) if self.phase.get() != Phase::Inherited => {
-                core.push(ready);
-                None
-            }
-            _ => Some(ready),
-        };
-        drop(refused);
+        let mut ready = ready;
+        loop {
+            // A refused item is let go of only after the borrow.
+            let refused = match self.core.borrow_mut().as_mut() {
+                Some(core) if self.phase.get() != Phase::Inherited => match core.try_push(ready) {
+                    Ok(()) => return,
+                    Err(refused) => refused,
+                },
+                _ => {
+                    return drop(ready);
+                }
+            };
+            // There is no memory for one more: when the loop has had a turn, there is room.
+            ready = refused;
+            let alarm = self.alarm();
+            detach(move || {
+                if let Some(alarm) = alarm {
+                    hand_over(&alarm);
+                }
+            });
+        }
     }
 
     /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it waits

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::RawFd;
 
 use crate::callable;
-use crate::ffi::{Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
+use crate::ffi::{
+    Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, no_memory, none, raise, string,
+};
 use crate::future::{self, Callback, Future};
 use crate::handle::{self, Arguments, Handle};
 use crate::names::names;
@@ -151,7 +153,8 @@ pub(crate) fn wait_on(
     let future = new_future(this)?;
     let fd = descriptor()?;
     set(this, direction, fd, Ready::Arrived(future.clone()))?;
-    future.callbacks().push(Callback::Unwatch(Watch { fd, direction }));
+    // The first of a new future, which has room for it.
+    future.callbacks().push(Callback::Unwatch(Watch { fd, direction }))?;
     Ok(future)
 }
 
@@ -269,6 +272,10 @@ fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<i64>> {
 #[cold]
 pub(crate) fn os_error<T>(error: &io::Error) -> Res<T> {
     let Some(number) = error.raw_os_error() else {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            // Ours, not the kernel's.
+            return no_memory();
+        }
         return raise(builtin::os_error(), &error.to_string());
     };
     let number: Obj = int(i64::from(number))?;

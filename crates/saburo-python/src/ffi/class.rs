@@ -1077,7 +1077,11 @@ unsafe fn free<T: Class>(op: *mut ffi::PyObject) {
 
         let class = ffi::Py_TYPE(op);
         let free = &mut *T::cell().free.get();
-        if class == T::cell().class.get() && free.len() < Instance::<T>::KEPT_AT_MOST && !was_finalized {
+        if class == T::cell().class.get()
+            && free.len() < Instance::<T>::KEPT_AT_MOST
+            && !was_finalized
+            && (free.len() < free.capacity() || free.try_reserve(1).is_ok())
+        {
             free.push(op);
         } else {
             let tp_free = (*class).tp_free.expect("a class with a collector has tp_free");

@@ -1,6 +1,7 @@
 //! Exceptions: [`Raised`] says that one is set in the interpreter, the way its C API tells it.
 
 use std::any::Any;
+use std::collections::TryReserveError;
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -108,6 +109,25 @@ pub(crate) fn raise<T>(class: &Object, message: &str) -> Res<T> {
     Err(Raised)
 }
 
+/// Raises MemoryError.
+#[cold]
+pub(crate) fn no_memory<T>() -> Res<T> {
+    // SAFETY: attached thread; sets the exception and answers null.
+    unsafe { ffi::PyErr_NoMemory() };
+    Err(Raised)
+}
+
+/// There is no memory for a list of ours to grow: `try_reserve(…)?` raises MemoryError.
+impl From<TryReserveError> for Raised {
+    #[cold]
+    fn from(_: TryReserveError) -> Raised {
+        match no_memory() {
+            Err(raised) => raised,
+            Ok(never) => never,
+        }
+    }
+}
+
 /// What `raise given` does: with an exception, with a class of them, and with what is neither.
 #[cold]
 pub(crate) fn raise_given<T>(given: &Object) -> Res<T> {
@@ -153,6 +173,7 @@ pub(crate) mod builtin {
         generator_exit = PyExc_GeneratorExit;
         import_error = PyExc_ImportError;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
+        memory_error = PyExc_MemoryError;
         not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;

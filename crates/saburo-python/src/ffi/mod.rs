@@ -44,7 +44,9 @@ pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, V
 pub(crate) use context::{Context, inside};
 pub(crate) use context_layout::{Vars, current_vars, find_layout};
 pub(crate) use coroutine::{Sent, send, throw};
-pub(crate) use error::{Raised, Res, aside, builtin, raise, raise_given, warn_deprecated, warn_resource};
+pub(crate) use error::{
+    Raised, Res, aside, builtin, no_memory, raise, raise_given, warn_deprecated, warn_resource,
+};
 pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
 pub(crate) use methods::bequeath;
 pub(crate) use module::Module;

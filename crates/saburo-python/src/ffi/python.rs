@@ -36,15 +36,16 @@ pub(super) use pyo3_ffi::{
     PyBytes_CheckExact, PyBytes_Size, PyContext_CheckExact, PyCoro_CheckExact, PyDict_CheckExact,
     PyErr_Occurred, PyEval_SaveThread, PyExc_AssertionError, PyExc_AttributeError,
     PyExc_ConnectionAbortedError, PyExc_ConnectionResetError, PyExc_DeprecationWarning, PyExc_Exception,
-    PyExc_GeneratorExit, PyExc_ImportError, PyExc_KeyboardInterrupt, PyExc_NotImplementedError,
-    PyExc_OSError, PyExc_OverflowError, PyExc_RecursionError, PyExc_ResourceWarning, PyExc_RuntimeError,
-    PyExc_StopAsyncIteration, PyExc_StopIteration, PyExc_SystemExit, PyExc_TimeoutError, PyExc_TypeError,
-    PyExc_ValueError, PyException_GetTraceback, PyExceptionClass_Check, PyExceptionInstance_Check,
-    PyFloat_AS_DOUBLE, PyFloat_CheckExact, PyGen_CheckExact, PyGetSetDef, PyInterpreterState_Get,
-    PyInterpreterState_Main, PyList_Check, PyList_GET_ITEM, PyList_GET_SIZE, PyList_SET_ITEM, PyLong_Check,
-    PyLong_CheckExact, PyMemberDef, PyMemoryView_Check, PyMethodDef, PyMethodDefPointer, PyModuleDef,
-    PyModuleDef_HEAD_INIT, PyModuleDef_Init, PyModuleDef_Slot, PyObject, PyObject_CheckBuffer,
-    PyObject_GC_Del, PyObject_GC_IsTracked, PyObject_GC_Track, PyObject_GC_UnTrack, PyObject_GenericGetDict,
+    PyExc_GeneratorExit, PyExc_ImportError, PyExc_KeyboardInterrupt, PyExc_MemoryError,
+    PyExc_NotImplementedError, PyExc_OSError, PyExc_OverflowError, PyExc_RecursionError,
+    PyExc_ResourceWarning, PyExc_RuntimeError, PyExc_StopAsyncIteration, PyExc_StopIteration,
+    PyExc_SystemExit, PyExc_TimeoutError, PyExc_TypeError, PyExc_ValueError, PyException_GetTraceback,
+    PyExceptionClass_Check, PyExceptionInstance_Check, PyFloat_AS_DOUBLE, PyFloat_CheckExact,
+    PyGen_CheckExact, PyGetSetDef, PyInterpreterState_Get, PyInterpreterState_Main, PyList_Check,
+    PyList_GET_ITEM, PyList_GET_SIZE, PyList_SET_ITEM, PyLong_Check, PyLong_CheckExact, PyMemberDef,
+    PyMemoryView_Check, PyMethodDef, PyMethodDefPointer, PyModuleDef, PyModuleDef_HEAD_INIT,
+    PyModuleDef_Init, PyModuleDef_Slot, PyObject, PyObject_CheckBuffer, PyObject_GC_Del,
+    PyObject_GC_IsTracked, PyObject_GC_Track, PyObject_GC_UnTrack, PyObject_GenericGetDict,
     PyObject_GenericSetDict, PyObject_Init, PySendResult, PySet_CheckExact, PyThread_get_thread_ident,
     PyThreadState, PyThreadState_Get, PyTuple_Check, PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE,
     PyTuple_SET_ITEM, PyType_Check, PyType_IsSubtype, PyType_Slot, PyType_Spec, PyTypeObject,
@@ -191,6 +192,7 @@ calls! {
     fn PyErr_ExceptionMatches(class: *mut PyObject) -> c_int;
     #[cfg(not(Py_3_12))]
     fn PyErr_Fetch(class: *mut *mut PyObject, value: *mut *mut PyObject, traceback: *mut *mut PyObject) -> ();
+    fn PyErr_NoMemory() -> *mut PyObject;
     #[cfg(Py_3_12)]
     fn PyErr_GetRaisedException() -> *mut PyObject;
     fn PyErr_NewExceptionWithDoc(

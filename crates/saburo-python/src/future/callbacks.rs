@@ -40,23 +40,35 @@ impl Callbacks {
     }
 
     #[inline]
-    pub(crate) fn push(&self, callback: Callback) {
+    pub(crate) fn push(&self, callback: Callback) -> Res<()> {
         // The two fields are one queue: `first` is only free when `more` is empty.
         match self.first.take() {
             None => match self.more.take() {
                 None => self.first.set(Some(callback)),
-                Some(mut more) => {
-                    more.push(callback);
-                    self.more.set(Some(more));
-                }
+                Some(more) => return self.push_more(more, callback),
             },
             Some(first) => {
                 self.first.set(Some(first));
-                let mut more = self.more.take().unwrap_or_default();
-                more.push(callback);
-                self.more.set(Some(more));
+                return self.push_more(self.more.take().unwrap_or_default(), callback);
             }
         }
+        Ok(())
+    }
+
+    #[inline]
+    #[expect(clippy::box_collection, reason = "as the field")]
+    fn push_more(&self, mut more: Box<Vec<Callback>>, callback: Callback) -> Res<()> {
+        if more.len() == more.capacity()
+            && let Err(full) = more.try_reserve(1)
+        {
+            self.more.set(Some(more).filter(|more| !more.is_empty()));
+            // Let go of only now that the list is whole again.
+            drop(callback);
+            return Err(full.into());
+        }
+        more.push(callback);
+        self.more.set(Some(more));
+        Ok(())
     }
 
     pub(crate) fn clear(&self) {
@@ -148,8 +160,7 @@ fn enter(this: &Instance<Future>, callback: Callback) -> Res<()> {
     if this.is_done() {
         return tell(this, callback);
     }
-    this.callbacks.push(callback);
-    Ok(())
+    this.callbacks.push(callback)
 }
 
 /// Takes back every function equal to this one.

@@ -6,6 +6,7 @@
 //! something else is asked. Nothing of Python is called while the buffer is borrowed.
 
 use std::cell::RefCell;
+use std::collections::TryReserveError;
 
 use saburo_core::ReadBuffer;
 
@@ -61,8 +62,7 @@ impl Received {
         if self.object.is_set() {
             return self.extend_elsewhere(data);
         }
-        self.buffer.borrow_mut().extend(data);
-        Ok(())
+        Ok(self.buffer.borrow_mut().try_extend(data)?)
     }
 
     #[cold]
@@ -70,7 +70,7 @@ impl Received {
         if self.object.get().is_some_and(|object| object.is_bytearray()) {
             self.settle()?;
         }
-        self.buffer.borrow_mut().extend(data);
+        self.buffer.borrow_mut().try_extend(data)?;
         self.publish()
     }
 
@@ -105,6 +105,7 @@ impl Received {
         {
             let mut buffer = self.buffer.borrow_mut();
             let count = count.min(buffer.len());
+            into.try_reserve(count)?;
             into.extend_from_slice(&buffer.unread()[..count]);
             buffer.consume(count);
         }
@@ -171,18 +172,20 @@ impl Received {
         let Some(object) = self.object.get() else { return Ok(()) };
         if let Some(kept) = object.as_bytes() {
             let mut buffer = self.buffer.borrow_mut();
-            let behind = std::mem::take(&mut *buffer);
-            buffer.extend(kept);
-            buffer.extend(behind.unread());
+            let mut whole = ReadBuffer::new();
+            whole.try_extend(kept)?;
+            whole.try_extend(buffer.unread())?;
+            *buffer = whole;
             drop(buffer);
             self.object.set(None);
             return Ok(());
         }
         lend(&object, |lent| {
-            let mut buffer = self.buffer.borrow_mut();
-            buffer.clear();
-            buffer.extend(lent);
-        })?;
+            let mut whole = ReadBuffer::new();
+            whole.try_extend(lent)?;
+            *self.buffer.borrow_mut() = whole;
+            Ok::<(), TryReserveError>(())
+        })??;
         if object.references() == 2 {
             // Ours and the slot's: nobody else has it any more.
             self.object.set(None);

@@ -73,7 +73,13 @@ pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
     match home {
         Some(event_loop) => {
             let registry = event_loop.registry();
-            let place = registry.tasks.borrow_mut().insert(this.to_own());
+            let place = {
+                let mut tasks = registry.tasks.borrow_mut();
+                if tasks.len() == tasks.capacity() {
+                    reserve(&tasks)?;
+                }
+                tasks.insert(this.to_own())
+            };
             this.place.set(Some(place as u32));
             if this.is_hidden() {
                 registry.hidden.set(registry.hidden.get() + 1);
@@ -82,6 +88,14 @@ pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
         }
         None => names().register_task.call(&[this.as_object()]).map(drop),
     }
+}
+
+/// Sees to it that the table can grow, which it does by itself: MemoryError if it cannot.
+#[cold]
+fn reserve(tasks: &Slab<Own<Task>>) -> Res<()> {
+    // A slab has no way to ask; an entry has a tag beside the task.
+    let size = 2 * size_of::<Own<Task>>() * (2 * tasks.capacity()).max(4);
+    Ok(Vec::<u8>::new().try_reserve_exact(size)?)
 }
 
 /// Strikes a task off that has ended.

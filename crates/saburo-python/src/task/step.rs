@@ -261,7 +261,7 @@ fn wait_for_ours(event_loop: &Instance<Loop>, this: &Instance<Task>, future: &In
     if future.is_done() {
         event_loop.push(Ready::Wake(this.to_own()))?;
     } else {
-        future.callbacks().push(Callback::Wake(this.to_own()));
+        future.callbacks().push(Callback::Wake(this.to_own()))?;
     }
     this.waits_for.set(Some(future.as_object().to_obj()));
     cancel_if_asked(this, future.as_object())

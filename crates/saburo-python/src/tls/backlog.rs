@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use crate::ffi::{Bytes, Stretch};
+use crate::ffi::{Bytes, Res, Stretch};
 
 /// What the application has written, in order.
 pub(super) struct Backlog {
@@ -40,12 +40,17 @@ impl Backlog {
     }
 
     #[inline]
-    pub(super) fn push(&self, piece: Bytes) {
+    pub(super) fn push(&self, piece: Bytes) -> Res<()> {
         let length = piece.as_ref().len();
         if length > 0 {
+            let mut pieces = self.pieces.borrow_mut();
+            if pieces.len() == pieces.capacity() {
+                pieces.try_reserve(1)?;
+            }
+            pieces.push_back(piece);
             self.size.set(self.size.get() + length);
-            self.pieces.borrow_mut().push_back(piece);
         }
+        Ok(())
     }
 
     /// What waits, in bytes.

@@ -20,7 +20,7 @@ pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     }
     match Bytes::exact(data) {
         Some(piece) => {
-            this.backlog.push(piece);
+            this.backlog.push(piece)?;
             written(this)
         }
         None => {
@@ -40,9 +40,9 @@ pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<(
     while let Some(line) = lines.tuple_item(index) {
         index += 1;
         match Bytes::exact(&line) {
-            Some(piece) => this.backlog.push(piece),
+            Some(piece) => this.backlog.push(piece)?,
             None => match copied(&line) {
-                Ok(piece) => this.backlog.push(piece),
+                Ok(piece) => this.backlog.push(piece)?,
                 done => return report::settle(this, done.map(drop)),
             },
         }
@@ -65,8 +65,8 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
         if event_loop.gathers()
             && !this.lower.get().map_or(Ok(false), |below| lower::sends_at_once(&below))?
         {
+            event_loop.flush_later(this.as_object().to_obj())?;
             this.gathering.set(Gathering::Listed);
-            event_loop.flush_later(this.as_object().to_obj());
             return Ok(());
         }
     }
@@ -141,12 +141,12 @@ fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
             let encrypted = encrypt_now(this, &view)?;
             let rest = view.stretch().behind(encrypted);
             if rest.len() > 0 {
-                this.backlog.push(rest.to_bytes()?);
+                this.backlog.push(rest.to_bytes()?)?;
             }
             return finish_flush(this);
         }
     }
-    this.backlog.push(copied(data)?);
+    this.backlog.push(copied(data)?)?;
     written(this)
 }
 
@@ -192,7 +192,7 @@ const UNNOTICED: u32 = 5;
 
 /// Puts something into the backlog and leaves it there, for tests.
 pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
-    this.backlog.push(copied(data)?);
+    this.backlog.push(copied(data)?)?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What waits to be written, piece by piece.
 
+use std::io::{self, ErrorKind};
+
 use saburo_core::WriteQueue;
 
 use crate::ffi::Bytes;
@@ -27,21 +29,40 @@ pub(super) const SMALL: usize = 512;
 /// Copies go into blocks of up to this size.
 const BLOCK: usize = 4096;
 
-/// Appends to the queue, copying what is small.
+/// Appends to the queue, copying what is small. `OutOfMemory` with the queue as it was, here as below.
 #[inline]
-pub(super) fn push(queue: &mut WriteQueue<Piece>, bytes: Bytes) {
+pub(super) fn push(queue: &mut WriteQueue<Piece>, bytes: Bytes) -> io::Result<()> {
     if queue.is_empty() || bytes.as_ref().len() > SMALL {
-        queue.push(Piece::Bytes(bytes));
-        return;
+        return append(queue, Piece::Bytes(bytes));
     }
-    copy(queue, bytes.as_ref());
+    copy(queue, bytes.as_ref())
+}
+
+/// Appends a piece as it is.
+#[inline]
+pub(super) fn append(queue: &mut WriteQueue<Piece>, piece: Piece) -> io::Result<()> {
+    // Letting go of a piece runs no code.
+    queue.try_push(piece).map_err(|_| ErrorKind::OutOfMemory.into())
+}
+
+/// A copy of its own.
+pub(super) fn copied(data: &[u8]) -> io::Result<Piece> {
+    block(data, 0).map(Piece::Copied)
+}
+
+/// A copy in a block with room for so many bytes.
+fn block(data: &[u8], room: usize) -> io::Result<Vec<u8>> {
+    let mut block = Vec::new();
+    block.try_reserve_exact(room.max(data.len()))?;
+    block.extend_from_slice(data);
+    Ok(block)
 }
 
 /// Appends a copy to the queue.
-pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) {
+pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) -> io::Result<()> {
     // The first copy takes what it needs: as a rule it is the only one.
     let room = if queue.is_empty() { 0 } else { BLOCK };
-    let mut copied = false;
+    let mut copied = Ok(false);
     queue.extend_last(|last| {
         let whole = last.as_ref().len() + data.len();
         match last {
@@ -49,25 +70,30 @@ pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) {
             Piece::Copied(block) => {
                 if whole > block.capacity() {
                     // Whoever has written this often goes on.
-                    block.reserve_exact(if whole <= SMALL { SMALL } else { BLOCK } - block.len());
+                    let more = if whole <= SMALL { SMALL } else { BLOCK } - block.len();
+                    if let Err(full) = block.try_reserve_exact(more) {
+                        copied = Err(full.into());
+                        return 0;
+                    }
                 }
                 block.extend_from_slice(data);
             }
             // A head and a body, say: both in one are sent by a simpler call.
             Piece::Bytes(first) if first.as_ref().len() <= SMALL => {
-                let mut both = Vec::with_capacity(whole.max(SMALL));
-                both.extend_from_slice(first.as_ref());
+                let mut both = match block(first.as_ref(), whole.max(SMALL)) {
+                    Ok(both) => both,
+                    Err(full) => {
+                        copied = Err(full);
+                        return 0;
+                    }
+                };
                 both.extend_from_slice(data);
                 *last = Piece::Copied(both);
             }
             Piece::Bytes(_) => return 0,
         }
-        copied = true;
+        copied = Ok(true);
         data.len()
     });
-    if !copied {
-        let mut block = Vec::with_capacity(room.max(data.len()));
-        block.extend_from_slice(data);
-        queue.push(Piece::Copied(block));
-    }
+    if copied? { Ok(()) } else { append(queue, Piece::Copied(block(data, room)?)) }
 }

@@ -52,7 +52,13 @@ fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     if this.family.get().is_none() {
         return receive_by_python(event_loop, this);
     }
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = match event_loop.take_buffer() {
+        Ok(buffer) => buffer,
+        Err(raised) => {
+            return end::fatal(event_loop, this, raised, "Fatal read error on datagram transport")
+                .map(|()| false);
+        }
+    };
     let received = net::recv_from(this.descriptor(event_loop), &mut buffer);
     let datagram = received.map(|(count, sender)| (bytes(&buffer[..count]), sender));
     event_loop.put_buffer(buffer);

@@ -127,6 +127,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
         None => copied(data)?,
     };
     let datagram = Datagram { data, to };
+    this.queue.borrow_mut().try_reserve(1)?;
     this.queued.set(this.queued.get() + datagram.counts());
     this.queue.borrow_mut().push_back(datagram);
     pause_if_full(&event_loop, this)

@@ -90,7 +90,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
         return Ok(());
     }
     let Some(target) = this.protocol.get() else { return Ok(()) };
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = event_loop.take_buffer()?;
     let read = pipe::read(this.descriptor(event_loop), &mut buffer);
     let data = read.map(|count| (count, bytes(&buffer[..count])));
     event_loop.put_buffer(buffer);

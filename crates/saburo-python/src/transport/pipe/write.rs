@@ -151,9 +151,10 @@ fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: By
     let fd = this.descriptor(event_loop);
     let mut queue = this.queue.borrow_mut();
     let is_first = queue.is_empty();
-    piece::push(&mut queue, bytes);
-    if !is_first {
-        return Ok(());
+    let queued = piece::push(&mut queue, bytes);
+    if !is_first || queued.is_err() {
+        drop(queue);
+        return queued.or_else(|error| os_error(&error));
     }
     // Bytes are let go of in there, which runs no code.
     queue.flush_pipe(fd, drop).or_else(|error| os_error(&error))
@@ -170,7 +171,7 @@ fn write_copy(event_loop: &Loop, this: &Instance<WritePipeTransport>, data: &Obj
             result => result?,
         };
         if written < bytes.len() {
-            piece::copy(&mut queue, &bytes[written..]);
+            piece::copy(&mut queue, &bytes[written..])?;
         }
         Ok(())
     })?;

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use saburo_core::net;
 
 use crate::event_loop::{BUFFER, Direction, Loop, os_error};
-use crate::ffi::{Instance, Obj, Res, builtin, bytes, bytes_made, int, lend_mut, raise};
+use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, bytes_made, int, lend_mut, raise};
 use crate::names::names;
 use crate::sock::RECV_INTO;
 use crate::streams::{self, StreamReaderProtocol};
@@ -39,7 +39,10 @@ fn streamed(
     this: &Instance<StreamTransport>,
     target: &Instance<StreamReaderProtocol>,
 ) -> Res<()> {
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = match event_loop.take_buffer() {
+        Ok(buffer) => buffer,
+        Err(raised) => return no_room(event_loop, this, raised),
+    };
     let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = match received {
         Ok(count) if count > 0 => streams::feed(target, &buffer[..count]),
@@ -58,7 +61,11 @@ fn streamed(
 
 #[inline]
 fn plain(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: &Obj) -> Res<()> {
-    let data = match receive(event_loop, this)? {
+    let received = match receive(event_loop, this) {
+        Ok(received) => received,
+        Err(raised) => return no_room(event_loop, this, raised),
+    };
+    let data = match received {
         Ok(data) if data.as_bytes().is_none_or(<[u8]>::is_empty) => {
             return ended(event_loop, this, target);
         }
@@ -70,13 +77,19 @@ fn plain(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, target: 
     })
 }
 
+/// There is no memory for what has come.
+#[cold]
+fn no_room(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, raised: Raised) -> Res<()> {
+    end::fatal(event_loop, this, raised, "Fatal read error on socket transport")
+}
+
 /// What has come, as a `bytes`; an empty one at the end.
 #[inline]
 fn receive(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
     if this.in_flood.get() {
         return receive_in_place(event_loop, this);
     }
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = event_loop.take_buffer()?;
     let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let data = received.map(|count| {
         this.in_flood.set(count >= FLOOD);
@@ -109,7 +122,10 @@ fn encrypted(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, targ
     if !tls::may_read(protocol, event_loop) {
         return Ok(());
     }
-    let mut buffer = event_loop.take_buffer();
+    let mut buffer = match event_loop.take_buffer() {
+        Ok(buffer) => buffer,
+        Err(raised) => return no_room(event_loop, this, raised),
+    };
     let received = net::recv(this.descriptor(event_loop), &mut buffer);
     let fed = received.map(|count| match count {
         0 => None,

@@ -30,11 +30,13 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     let written = match exact {
         Some(bytes) => {
             let written = bytes.as_ref().len();
-            piece::push(&mut this.queue.borrow_mut(), bytes);
+            piece::push(&mut this.queue.borrow_mut(), bytes).or_else(|error| os_error(&error))?;
             written
         }
         None => match push_copy(&event_loop, this, data) {
             Ok(written) => written,
+            // None of it was queued or sent.
+            Err(raised) if raised.matches(builtin::memory_error()) => return Err(raised),
             Err(raised) => {
                 return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
             }
@@ -53,10 +55,11 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     if this.phase.get() >= Phase::Ending {
         return in_vain(this);
     }
-    let written = match joined(&pieces) {
+    let written = match joined(&pieces)? {
         Some(whole) => {
             let written = whole.len();
-            this.queue.borrow_mut().push(Piece::Copied(whole));
+            let queued = piece::append(&mut this.queue.borrow_mut(), Piece::Copied(whole));
+            queued.or_else(|error| os_error(&error))?;
             Some(written)
         }
         None => push_each(this, &pieces)?,
@@ -71,20 +74,24 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
 
 /// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the last
 /// has been sent.
-fn joined(pieces: &Object) -> Option<Vec<u8>> {
+fn joined(pieces: &Object) -> Res<Option<Vec<u8>>> {
     let (mut count, mut length) = (0, 0);
     while let Some(data) = pieces.list_item(count) {
-        length += data.as_bytes()?.len();
+        let Some(bytes) = data.as_bytes() else { return Ok(None) };
+        length += bytes.len();
         count += 1;
     }
     if length > JOINED.min(count * piece::SMALL) {
-        return None;
+        return Ok(None);
     }
-    let mut whole = Vec::with_capacity(length);
+    let mut whole = Vec::new();
+    whole.try_reserve_exact(length)?;
     for index in 0..count {
-        whole.extend_from_slice(pieces.list_item(index)?.as_bytes()?);
+        if let Some(data) = pieces.list_item(index) {
+            whole.extend_from_slice(data.as_bytes().unwrap_or_default());
+        }
     }
-    Some(whole)
+    Ok(Some(whole))
 }
 
 /// As many bytes become one piece.
@@ -96,13 +103,15 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     let mut whole = Vec::new();
     for index in 0.. {
         let Some(data) = pieces.list_item(index) else { break };
-        whole.push(match Bytes::exact(&data) {
+        let piece = match Bytes::exact(&data) {
             Some(bytes) => Piece::Bytes(bytes),
-            None if data.has_buffer() => Piece::Copied(lend(&data, <[u8]>::to_vec)?),
+            None if data.has_buffer() => lend(&data, piece::copied)?.or_else(|error| os_error(&error))?,
             // asyncio sends what is true.
             None if !data.truth()? => continue,
             None => return no_bytes(&data),
-        });
+        };
+        whole.try_reserve(1)?;
+        whole.push(piece);
     }
     // So may an object that is asked for its bytes.
     if this.phase.get() >= Phase::Ending {
@@ -112,10 +121,12 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     for piece in whole {
         written += piece.as_ref().len();
         let mut queue = this.queue.borrow_mut();
-        match piece {
+        let queued = match piece {
             Piece::Bytes(bytes) => piece::push(&mut queue, bytes),
-            copied => queue.push(copied),
-        }
+            copied => piece::append(&mut queue, copied),
+        };
+        drop(queue);
+        queued.or_else(|error| os_error(&error))?;
     }
     Ok(Some(written))
 }
@@ -147,14 +158,11 @@ fn in_vain(this: &StreamTransport) -> Res<()> {
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
     let high = this.flow.high.get();
     let (written, copied) = lend(data, |bytes| {
-        let copied = bytes.len() <= high;
-        if copied {
-            piece::copy(&mut this.queue.borrow_mut(), bytes);
-        }
-        (bytes.len(), copied)
+        let small = bytes.len() <= high;
+        (bytes.len(), small.then(|| piece::copy(&mut this.queue.borrow_mut(), bytes)))
     })?;
-    if copied {
-        return Ok(written);
+    if let Some(copied) = copied {
+        return copied.map(|()| written).or_else(|error| os_error(&error));
     }
     if !this.waiting_for_room.get() {
         flush(event_loop, this)?;
@@ -162,6 +170,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
             return Ok(written);
         }
     }
+    let mut begun = false;
     let failed = lend_ready(
         data,
         || this.descriptor(event_loop),
@@ -170,17 +179,29 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
             let mut rest = bytes;
             if queue.is_empty() {
                 match net::send(fd, bytes) {
-                    Ok(sent) => rest = &bytes[sent..],
+                    Ok(sent) => {
+                        begun = sent > 0;
+                        rest = &bytes[sent..];
+                    }
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                     Err(error) => return Some(error),
                 }
             }
-            piece::copy(&mut queue, rest);
-            None
+            piece::copy(&mut queue, rest).err()
         },
     )?;
     match failed {
-        Some(error) => Err(os_error::<()>(&error).unwrap_err()),
+        Some(error) => {
+            let raised = os_error::<()>(&error).unwrap_err();
+            if begun && raised.matches(builtin::memory_error()) {
+                // The rest of what has begun to leave is lost, and with it the connection.
+                let lost = raised.take();
+                let told = Raised::with(lost.clone());
+                end::fatal(event_loop, this, told, "Fatal write error on socket transport")?;
+                return Err(Raised::with(lost));
+            }
+            Err(raised)
+        }
         None => Ok(written),
     }
 }
@@ -199,8 +220,8 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
     }
     match this.gathering.get() {
         Gathering::Unlisted => {
+            event_loop.flush_later(this.as_object().to_obj())?;
             this.gathering.set(Gathering::Listed);
-            event_loop.flush_later(this.as_object().to_obj());
             Ok(())
         }
         Gathering::Listed | Gathering::Drained => Ok(()),
