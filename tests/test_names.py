@@ -74,6 +74,14 @@ def test_wrong_arguments_are_told_with_asyncios_names(loop: asyncio.AbstractEven
             getattr(loop, name)(*given(theirs), no=1)
 
 
+@pytest.mark.saburo_only
+def test_wrong_arguments_of_a_loop_are_told_with_its_own_name(kind: Kind) -> None:
+    import saburo
+
+    with pytest.raises(TypeError, match=r"^Loop\.__init__\(\) got an unexpected keyword"):
+        saburo.Loop(selector=None)  # type: ignore[call-arg]
+
+
 def test_coroutines_of_servers_streams_and_processes_are_called_as_in_asyncio(
     run: Run, streams: Any
 ) -> None:
@@ -184,7 +192,7 @@ def test_what_things_are_called_in_reprs(kind: Kind) -> None:
         process.close()
         note(process)
 
-        for handle in (loop.call_soon(print, 1), loop.call_later(900, loop.stop, 2)):
+        for handle in (loop.call_soon(print, 1), loop.call_later(900, print, 2)):
             handle.cancel()
             said.append(re.sub(r"when=\S+", "when", plain(repr(handle))))
         future = loop.create_future()

@@ -254,7 +254,9 @@ def test_a_loop_that_init_has_not_seen_refuses_to_work(kind: Kind) -> None:
         lambda: loop.add_reader(0, print),
         lambda: loop.create_task(coroutine),
     ):
-        with pytest.raises(RuntimeError, match=r"^Loop.__init__\(\) was not called$"):
+        with pytest.raises(
+            RuntimeError, match=r"^Loop.__init__\(\) was not called: a class .* must call super"
+        ):
             call()
     coroutine.close()
     loop.close()

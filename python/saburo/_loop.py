@@ -223,7 +223,8 @@ class Loop(
         """For handles of asyncio's own class, made by hand; the engine's own cancel themselves."""
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if self.is_closed():
+        if self.is_closed() or "_children" not in vars(self):
+            # Closed, or never begun: __init__ was refused its arguments, or not called.
             return
         _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
         if not self.is_running():

@@ -18,6 +18,9 @@ def take_names(ours: type, theirs: type) -> None:
         for name, function in vars(base).items():
             if not isinstance(function, FunctionType) or function.__module__.startswith("asyncio."):
                 continue
+            if name == "__init__":
+                # Its arguments are ours, and so is the name in "got an unexpected keyword".
+                continue
             named = getattr(theirs, name.removeprefix(_HALF), None)
             if isinstance(named, FunctionType):
                 function.__name__ = named.__name__

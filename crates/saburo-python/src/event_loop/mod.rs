@@ -236,7 +236,11 @@ impl Loop {
         match self.phase.get() {
             Phase::Running => Ok(()),
             Phase::Idle if self.core.borrow().is_some() => Ok(()),
-            Phase::Idle => raise(builtin::runtime_error(), "Loop.__init__() was not called"),
+            Phase::Idle => raise(
+                builtin::runtime_error(),
+                "Loop.__init__() was not called: a class derived from saburo.Loop that has an __init__() must call \
+                 super().__init__()",
+            ),
             Phase::Closed => raise(builtin::runtime_error(), "Event loop is closed"),
             Phase::Inherited => raise(
                 builtin::runtime_error(),

@@ -918,7 +918,10 @@ impl<T: Class> Builder<T> {
                 // SAFETY: a live class; reads its size.
                 let size = unsafe { (*base.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
                 if size as usize != fields {
-                    let what = format!("saburo does not know the layout of {}", base.repr()?);
+                    let what = format!(
+                        "saburo does not know the layout of {} in this Python, please report it",
+                        base.repr()?
+                    );
                     return raise(builtin::runtime_error(), &what);
                 }
                 match T::python_mixin() {

@@ -177,7 +177,7 @@ impl TlsProtocol {
 
 #[cold]
 fn not_begun<T>() -> Res<T> {
-    raise(builtin::runtime_error(), "TlsProtocol.__init__() was not called")
+    raise(builtin::runtime_error(), "SSLProtocol.__init__() was not called")
 }
 
 /// Has the loop call the method `name` of the protocol after `seconds`, in place of an earlier timer.
@@ -383,7 +383,7 @@ fn init(this: &Instance<TlsProtocol>, bound: [Option<&Object>; 9]) -> Res<()> {
         return raise(builtin::type_error(), "a saburo.Loop was expected");
     };
     if this.engine.get().is_some() {
-        return raise(builtin::runtime_error(), "TlsProtocol.__init__() was called twice");
+        return raise(builtin::runtime_error(), "SSLProtocol.__init__() was called twice");
     }
     let server_side = server_side.truth()?;
     let engine = Engine::new(context, server_side, server_hostname)?;
@@ -398,7 +398,7 @@ fn init(this: &Instance<TlsProtocol>, bound: [Option<&Object>; 9]) -> Res<()> {
     this.handshake_timeout.set(Some(handshake_timeout.to_obj()));
     this.shutdown_timeout.set(Some(shutdown_timeout.to_obj()));
     if this.engine.set(engine).is_err() {
-        return raise(builtin::runtime_error(), "TlsProtocol.__init__() was called twice");
+        return raise(builtin::runtime_error(), "SSLProtocol.__init__() was called twice");
     }
     this.transport.set(Some(TlsTransport::over(this)?));
     Ok(())
