@@ -53,8 +53,6 @@ pub(crate) struct StreamTransport {
     queue: RefCell<WriteQueue<Piece>>,
     flow: Flow,
     gathering: Cell<Gathering>,
-    /// The program gave the socket, and may use it beside the transport: a drain leaves nothing unsent.
-    socket_given: Cell<bool>,
     /// The kernel has room for all that may be gathered.
     has_room: Cell<bool>,
     /// The kernel has no room: the loop tells when it has.
@@ -225,7 +223,6 @@ True";
             queue: RefCell::new(WriteQueue::new()),
             flow: Flow::new(),
             gathering: Cell::new(Gathering::Unlisted),
-            socket_given: Cell::new(false),
             has_room: Cell::new(false),
             waiting_for_room: Cell::new(false),
             eof: Cell::new(Eof::None),

@@ -34,10 +34,7 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     let (fd, is_inet) = match sock.cast_exact::<Dial>().map(|dial| dial.take()) {
         Some(Some((descriptor, peer))) => (transport.endpoint.take_over_descriptor(descriptor, peer), true),
         Some(None) => return raise(builtin::value_error(), "Invalid file descriptor: -1"),
-        None => {
-            transport.socket_given.set(true);
-            (transport.endpoint.take_over(event_loop, sock)?, transport.endpoint.is_inet())
-        }
+        None => (transport.endpoint.take_over(event_loop, sock)?, transport.endpoint.is_inet()),
     };
     transport.number.set(fd);
     if is_inet {

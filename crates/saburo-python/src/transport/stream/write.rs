@@ -251,7 +251,7 @@ pub(crate) fn drain(this: &Instance<StreamTransport>, has_unread: impl FnOnce() 
 #[inline]
 pub(crate) fn may_wait(this: &StreamTransport, has_unread: impl FnOnce() -> Res<bool>) -> Res<bool> {
     match this.gathering.get() {
-        Gathering::Drained if !this.socket_given.get() => has_unread(),
+        Gathering::Drained => has_unread(),
         _ => Ok(false),
     }
 }
