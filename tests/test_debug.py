@@ -300,3 +300,30 @@ def test_run_in_debug_mode(run: Any) -> None:
     enabled, depth = run(main(), debug=True)
     assert enabled
     assert depth > 0
+
+
+def test_a_servers_new_connections_are_logged(
+    debug: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> tuple[object, str]:
+        taken = debug.create_future()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                taken.set_result(transport)
+
+        server = await debug.create_server(Protocol, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            address = client.getsockname()
+            (await taken).abort()
+        shown = repr(server)
+        server.close()
+        await server.wait_closed()
+        return address, shown
+
+    caplog.set_level(logging.DEBUG, "asyncio")
+    address, server = debug.run_until_complete(main())
+    # As it was logged: what it shows has been closed since.
+    (line,) = [record.message for record in caplog.records if " got a new " in record.msg]
+    assert line.startswith(f"{server} got a new connection from {address!r}: <socket.socket ")
+    assert f"raddr={address!r}" in line

@@ -372,3 +372,98 @@ def test_an_exception_that_refuses_attributes_arrives_like_any_other(loop: Loop)
     assert future.exception() == Frozen(2)
     with pytest.raises(Frozen):
         future.result()
+
+
+def with_contexts(error: BaseException | None) -> list[str]:
+    names = []
+    while error is not None:
+        names.append(type(error).__name__)
+        error = error.__context__
+    return names
+
+
+def test_what_is_raised_while_another_exception_is_handled_has_it_for_its_context(
+    new_loop: Any, streams: Any
+) -> None:
+    """As of what a function in Python raises."""
+
+    def step(coroutine: Any) -> None:
+        try:
+            coroutine.send(None)
+        finally:
+            coroutine.close()
+
+    async def main() -> dict[str, list[str]]:
+        loop = asyncio.get_running_loop()
+        told: list[Exception | None] = []
+
+        class Datagrams(asyncio.DatagramProtocol):
+            def error_received(self, exc: Exception) -> None:
+                told.append(exc)
+
+        ours, theirs = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        endpoint, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
+        done, failed = loop.create_future(), loop.create_future()
+        done.set_result(1)
+        failed.set_exception(KeyError())
+        broken, long, short = (streams.StreamReader(loop=loop, limit=4) for _ in range(3))
+        broken.set_exception(KeyError())
+        long.feed_data(b"more than four")
+        short.feed_eof()
+        calls: dict[str, Any] = {
+            "write": lambda: transport.write("text"),  # type: ignore[arg-type]
+            "writelines": lambda: transport.writelines([1]),  # type: ignore[list-item]
+            "limits": lambda: transport.set_write_buffer_limits(1, 2),
+            "sendto": lambda: endpoint.sendto("text"),  # type: ignore[arg-type]
+            "sendto what is too long": lambda: endpoint.sendto(bytes(99_999), ("127.0.0.1", 9)),
+            "set_result": lambda: done.set_result(2),
+            "result": failed.result,
+            "call_later": lambda: loop.call_later(None, int),  # type: ignore[arg-type]
+            "add_reader": lambda: loop.add_reader(-1, int),
+            "create_task": lambda: loop.create_task(1),  # type: ignore[arg-type]
+            "run_forever": loop.run_forever,
+            "read": lambda: step(broken.read(1)),
+            "readline": lambda: step(long.readline()),
+            "readexactly": lambda: step(short.readexactly(3)),
+            "anext": lambda: step(short.__anext__()),
+            "feed_data": lambda: short.feed_data(b"late"),
+        }
+        seen = {}
+        for name, call in calls.items():
+            try:
+                try:
+                    raise ZeroDivisionError
+                except ZeroDivisionError:
+                    call()
+            except Exception as error:
+                seen[name] = with_contexts(error)
+            else:
+                seen[name] = with_contexts(told.pop())
+        transport.abort()
+        endpoint.abort()
+        theirs.close()
+        await asyncio.sleep(0)
+        return seen
+
+    loop = new_loop()
+    seen = loop.run_until_complete(main())
+    loop.close()
+    assert seen == {
+        "write": ["TypeError", "ZeroDivisionError"],
+        "writelines": ["TypeError", "ZeroDivisionError"],
+        "limits": ["ValueError", "ZeroDivisionError"],
+        "sendto": ["TypeError", "ZeroDivisionError"],
+        "sendto what is too long": ["OSError", "ZeroDivisionError"],
+        "set_result": ["InvalidStateError", "ZeroDivisionError"],
+        "result": ["KeyError", "ZeroDivisionError"],
+        "call_later": ["TypeError", "ZeroDivisionError"],
+        "add_reader": ["ValueError", "ZeroDivisionError"],
+        "create_task": ["TypeError", "ZeroDivisionError"],
+        "run_forever": ["RuntimeError", "ZeroDivisionError"],
+        "read": ["KeyError", "ZeroDivisionError"],
+        "readline": ["ValueError", "LimitOverrunError", "ZeroDivisionError"],
+        "readexactly": ["IncompleteReadError", "ZeroDivisionError"],
+        "anext": ["StopAsyncIteration", "ZeroDivisionError"],
+        "feed_data": ["AssertionError", "ZeroDivisionError"],
+    }

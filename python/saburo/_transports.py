@@ -175,6 +175,9 @@ class Transports(TransportLayerSecurity):
             }
         )
 
+    def _log_accepted(self, server: object, peer: object, sock: object) -> None:
+        logger.debug("%r got a new connection from %r: %r", server, peer, sock)
+
     def _log_closed_by_peer(self, transport: object) -> None:
         logger.info("%r was closed by peer", transport)
 

@@ -183,6 +183,7 @@ table! {
         is_running,
         lineno,
         loop_ = c"loop",
+        log_accepted = c"_log_accepted",
         log_closed_by_peer = c"_log_closed_by_peer",
         message,
         name,

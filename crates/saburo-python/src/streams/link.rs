@@ -81,7 +81,7 @@ pub(super) fn is_encrypted(transport: &Object) -> Res<bool> {
 /// A bare `assert` of asyncio's that does not hold.
 #[cold]
 pub(super) fn refuse<T>() -> Res<T> {
-    Err(Raised::with(builtin::assertion_error().call0()?))
+    Err(Raised::raising(&*builtin::assertion_error().call0()?))
 }
 
 /// The loop that was given, or else the thread's current one.

@@ -420,6 +420,8 @@ fn within_limit(
 #[cold]
 fn line_too_long(reader: &Instance<StreamReader>, too_far: &Sought) -> Res<Look> {
     let (error, consumed) = overrun(too_far)?;
+    // As if raised: it has a context of its own.
+    let error = Raised::raising(&error).take();
     let ends_there = reader.received.look(|unread| unread.get(consumed) == Some(&b'\n'))?;
     reader.received.skip(if ends_there { consumed + 1 } else { usize::MAX })?;
     reader::resume_if_little(reader)?;
@@ -449,7 +451,7 @@ fn incomplete(partial: &Object, expected: &Object) -> Res<Look> {
 
 #[cold]
 fn raise_stop_async_iteration() -> Res<Look> {
-    Err(Raised::with(builtin::stop_async_iteration().call0()?))
+    Err(Raised::raising(&*builtin::stop_async_iteration().call0()?))
 }
 
 /// How much a caller asks for.

@@ -91,7 +91,7 @@ fn hear(this: &Instance<Dial>, shown: &Object) -> Res<()> {
 fn refused<T>(error: &std::io::Error, shown: &Object) -> Res<T> {
     let number = int(error.raw_os_error().unwrap_or_default().into())?;
     let text = string(&format!("Connect call failed {}", shown.repr()?))?;
-    Err(Raised::with(builtin::os_error().call(&[&number, &text])?))
+    Err(Raised::raising(&*builtin::os_error().call(&[&number, &text])?))
 }
 
 static DIAL: TypeCell = TypeCell::new();

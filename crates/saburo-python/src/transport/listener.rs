@@ -111,17 +111,18 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
         this.starved.set(false);
         let Some(context) = this.context.get() else { return Ok(()) };
         let context = event_loop.contexts().copy_of(&context)?;
-        if let Some(accept_tls) = this.accept_tls.get() {
-            let peer = match &peer {
-                Some(peer) => super::address::to_python(peer)?,
-                None => none(),
-            };
+        let accept_tls = this.accept_tls.get();
+        let transport = if accept_tls.is_some() || is_audited() || event_loop.debug() {
             let sock = this.python_socket(descriptor)?;
-            accept_tls.call(&[&sock, &peer, context.as_object()])?;
-            continue;
-        }
-        let transport = if is_audited() {
-            let sock = this.python_socket(descriptor)?;
+            let peer = peer.as_ref().map_or_else(|| Ok(none()), super::address::to_python)?;
+            if event_loop.debug() {
+                let server = this.server.get().unwrap_or_else(none);
+                event_loop.as_object().method(&names().log_accepted, &[&server, &peer, &sock])?;
+            }
+            if let Some(accept_tls) = accept_tls {
+                accept_tls.call(&[&sock, &peer, context.as_object()])?;
+                continue;
+            }
             stream::accepted(event_loop, this, |endpoint| endpoint.take_over(event_loop, &sock), context)?
         } else {
             let take_over = |endpoint: &Endpoint| Ok(endpoint.take_over_descriptor(descriptor, peer));
