@@ -152,16 +152,16 @@ def test_what_await_gives_is_an_iterator(made: Made, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_coroutine_itself_is_none(made: Made, name: str) -> None:
-    coroutine = made.coroutines()[name][0]()
+    coroutine: Any = made.coroutines()[name][0]()
     assert isinstance(coroutine, collections.abc.Coroutine)
     assert not isinstance(coroutine, collections.abc.Iterable)
     assert not hasattr(coroutine, "__iter__")
     assert not hasattr(coroutine, "__next__")
     with pytest.raises(TypeError, match="'coroutine' object is not iterable"):
-        list(coroutine)
+        list(coroutine)  # type: ignore[call-overload]
 
     def unmarked() -> Any:
-        yield from coroutine
+        yield from coroutine  # type: ignore[misc]
 
     with pytest.raises(TypeError, match="cannot 'yield from' a coroutine object"):
         next(unmarked())

@@ -257,6 +257,7 @@ def test_a_task_that_cannot_enter_its_context_is_in_nobodys_list(
 def test_a_task_does_not_begin_on_a_thread_that_does_not_run_its_loop(
     eager: Loop, reports: list[dict[str, Any]], how: str
 ) -> None:
+    kind: Any = None
     seen: list[Any] = []
 
     async def child() -> None:
@@ -284,7 +285,6 @@ def test_a_task_does_not_begin_on_a_thread_that_does_not_run_its_loop(
         assert asyncio.current_task() is current
         assert asyncio.all_tasks() == {current}
 
-    kind: Any = None
     eager.run_until_complete(main())
     assert seen == [
         f"loop {eager!r} is not the running loop".replace("running=False", "running=True"),

@@ -73,7 +73,7 @@ class Table:
         if done:
             future.set_result(1)
         else:
-            future.add_done_callback(self.stack.callback)
+            future.add_done_callback(repr)
         return future
 
     def scheduling(self) -> None:
@@ -125,7 +125,7 @@ class Table:
             lambda: repr(two.exception()),
         )
         self.add("cancel with a callback", three.cancel, three.cancelled)
-        four.remove_done_callback(self.stack.callback)
+        four.remove_done_callback(repr)
         self.add("result without a callback", lambda: four.set_result(1), four.result)
         self.add("callback of one that is done", lambda: done.add_done_callback(repr))
 
