@@ -61,11 +61,12 @@ class SendingThroughTransports(SendingFiles, Transports):
         >>> saburo.run(main())
         (3, b'tea')
         """
-        # Asked for because it sends what was written: a peer that is gone shows by that.
-        transport.get_write_buffer_size()
+        mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
+        if mode is not _Mode.UNSUPPORTED:
+            # Asked for because it sends what was written: a peer that is gone shows by that.
+            transport.get_write_buffer_size()
         if transport.is_closing():
             raise RuntimeError("Transport is closing")
-        mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
         if mode is _Mode.UNSUPPORTED:
             raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
         if mode is _Mode.TRY_NATIVE:
