@@ -66,36 +66,10 @@ RAISING = {
     "callbacks of a future": """
         future = loop.create_future()
         without_end(lambda: future.add_done_callback(print))""",
-    "small pieces to be sent": """
-        async def main():
-            transport, there = await connected()
-            data = bytes(1000)
-            without_end(lambda: transport.write(data))
-        loop.run_until_complete(main())""",
-    "small pieces that may change": """
-        async def main():
-            transport, there = await connected()
-            data = bytearray(1000)
-            without_end(lambda: transport.write(data))
-        loop.run_until_complete(main())""",
     "large pieces that are kept": """
         async def main():
             transport, there = await connected()
             without_end(lambda: transport.write(bytes(10_000)))
-        loop.run_until_complete(main())""",
-    "a large piece that may change": """
-        async def main():
-            transport, there = await connected()
-            data = bytearray(100 << 20)
-            limit(50)
-            raises(lambda: transport.write(data))
-        loop.run_until_complete(main())""",
-    "many pieces": """
-        async def main():
-            transport, there = await connected()
-            data = bytearray(100 << 20)
-            limit(50)
-            raises(lambda: transport.writelines([data, b"x"]))
         loop.run_until_complete(main())""",
     "bytes for a reader": """
         reader = streams.StreamReader(limit=2**40, loop=loop)
@@ -127,35 +101,64 @@ def test_a_call_for_which_there_is_no_memory_raises(
     assert (finished.returncode, finished.stdout) == (0, "MemoryError"), finished.stderr
 
 
+OWN = {
+    "small pieces to be sent": """
+        async def main():
+            transport, there = await connected()
+            data = bytes(1000)
+            without_end(lambda: transport.write(data))
+        loop.run_until_complete(main())""",
+    "small pieces that may change": """
+        async def main():
+            transport, there = await connected()
+            data = bytearray(1000)
+            without_end(lambda: transport.write(data))
+        loop.run_until_complete(main())""",
+    "a large piece that may change": """
+        async def main():
+            transport, there = await connected()
+            data = bytearray(100 << 20)
+            limit(50)
+            raises(lambda: transport.write(data))
+        loop.run_until_complete(main())""",
+    "many pieces": """
+        async def main():
+            transport, there = await connected()
+            data = bytearray(100 << 20)
+            limit(50)
+            raises(lambda: transport.writelines([data, b"x"]))
+        loop.run_until_complete(main())""",
+    "tasks": """
+        async def main(): await asyncio.sleep(100)
+        async def start():
+            without_end(lambda: loop.create_task(main()))
+        loop.run_until_complete(start())""",
+    "datagrams to be sent": """
+        async def main():
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            here.setblocking(False)
+            transport, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, sock=here)
+            data = bytes(100)
+            without_end(lambda: transport.sendto(data))
+        loop.run_until_complete(main())""",
+    "jobs of the pool": """
+        import threading
+        stop = threading.Event()
+        for _ in range(40):
+            loop.run_in_executor(None, stop.wait)
+        without_end(lambda: loop.run_in_executor(None, print))""",
+}
+"""Where asyncio keeps what it was given, by its version, or meets other trouble."""
+
+
 @pytest.mark.saburo_only
-@pytest.mark.parametrize("what", ["tasks", "datagrams to be sent", "jobs of the pool"])
+@pytest.mark.parametrize("what", OWN)
 def test_a_call_that_asyncio_has_other_trouble_with_raises(
     kind: Kind, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bodies = {
-        "tasks": """
-            async def main(): await asyncio.sleep(100)
-            async def start():
-                without_end(lambda: loop.create_task(main()))
-            loop.run_until_complete(start())""",
-        "datagrams to be sent": """
-            async def main():
-                here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-                here.setblocking(False)
-                transport, _ = await loop.create_datagram_endpoint(
-                    asyncio.DatagramProtocol, sock=here)
-                data = bytes(100)
-                without_end(lambda: transport.sendto(data))
-            loop.run_until_complete(main())""",
-        "jobs of the pool": """
-            import threading
-            stop = threading.Event()
-            for _ in range(40):
-                loop.run_in_executor(None, stop.wait)
-            without_end(lambda: loop.run_in_executor(None, print))""",
-    }
     monkeypatch.setenv("STREAMS", "saburo")
-    finished = kind.run_script(textwrap.dedent(HEAD) + textwrap.dedent(bodies[what]))
+    finished = kind.run_script(textwrap.dedent(HEAD) + textwrap.dedent(OWN[what]))
     assert (finished.returncode, finished.stdout) == (0, "MemoryError"), finished.stderr
 
 
