@@ -15,7 +15,7 @@ PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib test-downstream \
+.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib test-debug test-downstream \
 	lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test-rust      the engine: on epoll, on the portable selector, and its inbox model-checked"
 	@echo "make test-behaviour the Python tests: saburo beside asyncio, and every example of the docs"
 	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo"
+	@echo "make test-debug     the Python tests of saburo on a debug build: PYTHON=python3.11d VENV=.venvs/3.11d"
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
@@ -92,6 +93,15 @@ test-python: test-behaviour test-stdlib
 # Debian's CPython comes without its tests: tests.stdlib says so and goes on.
 test-behaviour: $(BUILT)
 	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest
+
+# For a debug build of CPython, whose assertions look at what we do with its objects. asyncio's part is left out: it is
+# the same as ever. Then a part once more with a collection every few objects.
+COLLECTED := $(addprefix tests/test_,$(addsuffix .py,background_tasks cancel collector context current_task eager \
+	future gc handle import_again reentrancy sock stream_coroutines stream_reader task timers traceback))
+
+test-debug: $(BUILT)
+	SABURO_TESTS_ON=saburo $(BIN)/python -m pytest
+	SABURO_TESTS_ON=saburo SABURO_TESTS_COLLECT=often $(BIN)/python -m pytest $(COLLECTED)
 
 test-stdlib: $(BUILT)
 	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m tests.stdlib

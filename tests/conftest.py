@@ -31,6 +31,9 @@ collect_ignore = ["downstream"]
 
 STUCK_AFTER = 180.0
 
+COLLECTS_OFTEN = os.environ.get("SABURO_TESTS_COLLECT") == "often"
+"""Collect garbage every few objects, so that the collector sees whatever it can in every state."""
+
 _stderr = -1
 failed = pytest.StashKey[bool]()
 
@@ -94,6 +97,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     if report.failed:
         item.stash[failed] = True
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    thresholds = gc.get_threshold()
+    if COLLECTS_OFTEN:
+        gc.set_threshold(2, 3, 1000)
+    try:
+        return (yield)
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @pytest.fixture(autouse=True)

@@ -449,6 +449,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_saburo
 @pytest.mark.parametrize(("command", "typed"), COMMANDS)
 def test_it_is_what_python_does(programs: Path, command: str, typed: str) -> None:
+    if typed == "1 +\n" and hasattr(sys, "gettotalrefcount") and sys.version_info < (3, 12):
+        pytest.skip("a debug build asserts that what is called <stdin> is C's stdin itself")
     flags, arguments = (part.split() for part in command.split("--", 1))
     results = []
     for runner in (["-m", "saburo", "run"], []):
@@ -462,8 +464,9 @@ def test_it_is_what_python_does(programs: Path, command: str, typed: str) -> Non
 
 
 def told_by_python(text: str) -> str:
-    # Frames of runpy are there or not; the loop makes its reports in a place of its own.
-    text = re.sub(r'  File "<frozen runpy>".*\n', "", text)
+    # Frames of runpy are there or not, with their text on a debug build, where it is not frozen; the
+    # loop makes its reports in a place of its own.
+    text = re.sub(r'  File "(<frozen runpy>|\S+/runpy\.py)".*\n(    .*\n)*', "", text)
     text = re.sub(r"created at \S+/\w+\.py:\d+", "created", text)
     return traceback_of_the_program(text)
 
