@@ -464,8 +464,8 @@ def test_it_is_what_python_does(programs: Path, command: str, typed: str) -> Non
 
 
 def told_by_python(text: str) -> str:
-    # Frames of runpy are there or not, with their text on a debug build, where it is not frozen; the
-    # loop makes its reports in a place of its own.
+    # Frames of runpy are there or not, with their text on a debug build, where it is not frozen.
+    # The loop makes its reports in a place of its own.
     text = re.sub(r'  File "(<frozen runpy>|\S+/runpy\.py)".*\n(    .*\n)*', "", text)
     text = re.sub(r"created at \S+/\w+\.py:\d+", "created", text)
     return traceback_of_the_program(text)
