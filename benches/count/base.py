@@ -69,7 +69,8 @@ def _source(commit: str | None) -> tuple[str, Path]:
         source.mkdir(parents=True)
         archive = EXPORTED / "source.tar"
         _run("git", "archive", f"--output={archive}", name)
-        _run("tar", "-xf", str(archive), "-C", str(source))
+        # With the time of now: by those of the commits Cargo would take an older one for built.
+        _run("tar", "-xmf", str(archive), "-C", str(source))
         archive.unlink()
     return name, source
 
