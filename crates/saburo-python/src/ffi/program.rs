@@ -3,17 +3,12 @@
 //! By the interpreter's own function for a C file: it reads source differently from `compile()`, to which NUL bytes
 //! and bytes of another encoding come as something else, and says so in words that people know.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_int};
 
 use super::args::{Args, Params};
 use super::error::{Res, builtin, raise};
 use super::object::Obj;
 use super::python as ffi;
-
-unsafe extern "C" {
-    /// C's own: a stream that reads a descriptor, and owns it; null if there is no memory.
-    fn fdopen(fd: c_int, mode: *const c_char) -> *mut c_void;
-}
 
 /// What a module is compiled as; CPython's `Py_file_input`.
 const FILE_INPUT: c_int = 257;
@@ -34,7 +29,7 @@ pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
     }
     let fd = c_int::try_from(fd.as_i64()?).unwrap_or(-1);
     // SAFETY: a C string; the stream, if there is one, is closed by the next call, which owns it.
-    let stream = unsafe { fdopen(fd, c"rb".as_ptr()) };
+    let stream = unsafe { ffi::fdopen(fd, c"rb".as_ptr()) };
     if stream.is_null() {
         return raise(builtin::os_error(), "the program's file cannot be read");
     }

@@ -242,6 +242,12 @@ calls! {
     fn PyEval_RestoreThread(state: *mut PyThreadState) -> ();
 }
 
+unsafe extern "C" {
+    /// The C library's, which knows nothing of Python: a stream that reads a descriptor, and owns it; null if there is
+    /// no memory. `PyRun_FileExFlags` takes one.
+    pub(super) fn fdopen(fd: c_int, mode: *const c_char) -> *mut c_void;
+}
+
 unsafe extern "C-unwind" {
     /// Of any number of arguments, so not in the list of calls: asked by `is_audited` only, in a way that runs no hook.
     pub(super) fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
