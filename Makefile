@@ -10,13 +10,14 @@ GROUP ?= dev
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
-SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml)
+SOURCES := Cargo.toml Cargo.lock pyproject.toml \
+	$(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml)
 PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib test-debug test-downstream \
-	lint lint-rust lint-python lint-scripts wheel install-check clean
+.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib \
+	test-debug test-downstream lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
 	@echo "make demo           build, install into $(VENV), and digest this repository with examples/digest.py"
@@ -28,7 +29,7 @@ help:
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
-	@echo "make count          instructions, system calls and allocations per operation, against the record in benches/count"
+	@echo "make count          instructions, system calls and allocations per operation; COUNT='--only stream*' for options"
 	@echo "make soak           a server is after long work what it was before; SOAK='--seconds 10' for options"
 	@echo "make wheel          a wheel in dist/"
 	@echo "make install-check  pip install of the checkout and of the wheel, into environments of their own"
@@ -118,7 +119,8 @@ lint: lint-rust lint-python lint-scripts
 # The C API has one door, ffi/python.rs, which says why.
 lint-rust: $(READY)
 	cargo fmt --all --check
-	@if grep -rnE 'pyo3_ffi|extern "C[^"]*" \{' crates/saburo-python/src --include=*.rs | grep -v '/src/ffi/python\.rs:'; then \
+	@if grep -rnE 'pyo3_ffi|extern "C[^"]*" \{' crates/saburo-python/src --include=*.rs | \
+	grep -v '/src/ffi/python\.rs:'; then \
 	echo "lint: the C API is called by way of src/ffi/python.rs only"; exit 1; fi
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTFLAGS="--cfg saburo_polling" cargo clippy -p saburo-core --all-targets --target-dir target/polling -- -D warnings
