@@ -103,14 +103,15 @@ macro_rules! table {
 table! {
     strings {
         abort,
+        accept_connection = c"_accept_connection",
         add_done_callback,
         any_sock_recv = c"_any_sock_recv",
         any_sock_recv_into = c"_any_sock_recv_into",
         any_sock_sendall = c"_any_sock_sendall",
         args,
-        func,
         asyncio_future_blocking = c"_asyncio_future_blocking",
         buffer_updated,
+        call_connection_lost = c"_call_connection_lost",
         call_exception_handler,
         call_later,
         call_soon,
@@ -157,11 +158,13 @@ table! {
         f_back,
         f_code,
         f_lineno,
+        family,
         feed_data,
         feed_eof,
         filename,
         fileno,
         force_close = c"_force_close",
+        func,
         future,
         get,
         get_buffer,
@@ -182,9 +185,9 @@ table! {
         is_closing,
         is_running,
         lineno,
-        loop_ = c"loop",
         log_accepted = c"_log_accepted",
         log_closed_by_peer = c"_log_closed_by_peer",
+        loop_ = c"loop",
         message,
         name,
         pause_reading,
@@ -197,17 +200,12 @@ table! {
         private_loop = c"_loop",
         private_source_traceback = c"_source_traceback",
         private_stream_reader = c"_stream_reader",
+        proto,
         protocol,
         read,
+        read_ready = c"_read_ready",
         recvfrom,
         replace_transport = c"_replace_transport",
-        read_ready = c"_read_ready",
-        family,
-        proto,
-        type_ = c"type",
-        write_ready = c"_write_ready",
-        call_connection_lost = c"_call_connection_lost",
-        accept_connection = c"_accept_connection",
         report_read_pipe = c"_report_read_pipe",
         report_slow = c"_report_slow",
         report_throttle = c"_report_throttle",
@@ -235,12 +233,14 @@ table! {
         time,
         transport,
         try_native = c"TRY_NATIVE",
+        type_ = c"type",
         unwrap,
         update,
         warning,
         wrap_bio,
         write,
         write_eof,
+        write_ready = c"_write_ready",
         writelines,
     }
     imports {
@@ -249,12 +249,12 @@ table! {
         attribute_error = c"builtins", c"AttributeError";
         blocking_io_error = c"builtins", c"BlockingIOError";
         broken_pipe_error = c"builtins", c"BrokenPipeError";
-        bytes_class = c"builtins", c"bytes";
         bytearray_class = c"builtins", c"bytearray";
+        bytes_class = c"builtins", c"bytes";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
         class_buffered_protocol = c"asyncio.protocols", c"BufferedProtocol";
-        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_coroutine = c"types", c"CoroutineType";
+        class_datagram_transport = c"asyncio.transports", c"DatagramTransport";
         class_file = c"io", c"FileIO";
         class_flow_control_mixin = c"asyncio.streams", c"FlowControlMixin";
         class_future = c"asyncio.futures", c"Future";
@@ -286,8 +286,8 @@ table! {
         limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
         logger = c"asyncio.log", c"logger";
         origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
-        register_task = c"asyncio.tasks", c"_register_task";
         partial = c"functools", c"partial";
+        register_task = c"asyncio.tasks", c"_register_task";
         resource_warning = c"builtins", c"ResourceWarning";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";

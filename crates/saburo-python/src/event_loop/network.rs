@@ -47,7 +47,10 @@ impl Loop {
     /// Takes no more connections of a listening socket.
     fn unlisten(&self, socket: &Object) -> Res<()> {
         let fd = socket.method(&names().fileno, &[])?.as_i64()? as RawFd;
-        let is_ours = |ready: &Ready| matches!(ready, Ready::Transport(_, watched) if watched.cast_exact::<Listener>().is_some_and(|found| found.is_on(socket)));
+        let is_ours = |ready: &Ready| {
+            let Ready::Transport(_, watched) = ready else { return false };
+            watched.cast_exact::<Listener>().is_some_and(|listener| listener.is_on(socket))
+        };
         let mut found = None;
         self.core(|core| {
             found = core.reader(fd).filter(|ready| is_ours(ready)).cloned();
@@ -60,10 +63,10 @@ impl Loop {
                 });
             }
         });
-        if let Some(Ready::Transport(_, listener)) = &found
-            && let Some(found) = listener.cast_exact::<Listener>()
+        if let Some(Ready::Transport(_, watched)) = &found
+            && let Some(listener) = watched.cast_exact::<Listener>()
         {
-            found.stop(self);
+            listener.stop(self);
         }
         Ok(())
     }
