@@ -26,7 +26,7 @@ def test_what_a_loop_inherits_natively_stands_in_its_own_class() -> None:
         saburo.Loop.time(object())  # type: ignore[arg-type]
     for stranger in (asyncio.AbstractEventLoop, 1):
         with pytest.raises(TypeError, match="derives"):
-            saburo._saburo.bequeath_methods(stranger)  # type: ignore[arg-type]
+            saburo._saburo.copy_inherited_methods(stranger)  # type: ignore[arg-type]
 
 
 def test_tasks_and_timers_have_what_they_inherit_as_their_own() -> None:

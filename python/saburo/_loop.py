@@ -233,7 +233,7 @@ class Loop(
 
 # The interpreter calls directly only what stands in an object's very class. For what is inherited
 # it goes through all the bases each time: half of what a short call such as time() costs.
-_saburo.bequeath_methods(Loop)
+_saburo.copy_inherited_methods(Loop)
 take_names(Loop, asyncio.SelectorEventLoop)
 
 

@@ -46,7 +46,7 @@ pub struct Core<H> {
     /// Empty between turns: the inbox's second allocation.
     posts: Vec<H>,
     /// Waits in a row that brought an event for nobody. Reset by one that did not.
-    haunted: u32,
+    stale_waits: u32,
     /// `None` once closed.
     kernel: Option<Kernel>,
 }
@@ -97,7 +97,7 @@ impl<H> Core<H> {
             shared,
             signals: Vec::new(),
             posts: Vec::new(),
-            haunted: 0,
+            stale_waits: 0,
             kernel: Some(kernel),
         })
     }
@@ -612,7 +612,7 @@ impl<H> Core<H> {
             kernel.wait = Some(wait);
         }
         self.expire(now);
-        self.exorcise(stale);
+        self.renew_if_stale(stale);
         Ok(())
     }
 
@@ -836,27 +836,27 @@ impl<H> Core<H> {
         self.timers.take_due(now, |handle| self.ready.push(handle));
     }
 
-    /// Get rid of ghosts: events that come again and again for a registration we no longer have.
+    /// A new selector once events come again and again for a registration we no longer have.
     ///
     /// It takes a descriptor that was duplicated and then closed under the number we know: the
     /// kernel goes on watching the file behind it, and as it wants the number for an answer,
     /// nothing can take it out of the selector again. A loop would spin. So after some such
     /// waits in a row (a single one is an ordinary race) we ask a new selector.
     #[inline]
-    fn exorcise(&mut self, stale: bool) {
+    fn renew_if_stale(&mut self, stale: bool) {
         if !stale {
-            self.haunted = 0;
+            self.stale_waits = 0;
             return;
         }
-        self.haunted += 1;
-        if self.haunted < PATIENCE {
+        self.stale_waits += 1;
+        if self.stale_waits < PATIENCE {
             return;
         }
         if let Some(kernel) = &mut self.kernel {
             // Without a descriptor to spare we go on spinning, and try again at each turn.
             let old = kernel.selector.clone();
             if kernel.renew(&self.reactor, Some(&old)).is_ok() {
-                self.haunted = 0;
+                self.stale_waits = 0;
             }
         }
     }
@@ -1022,7 +1022,7 @@ pub(crate) fn closed() -> io::Error {
 
 /// A wait beyond a day ends after one: some systems take no more, and nobody will notice.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// Waits in a row with stale events before they count as ghosts.
+/// Waits in a row with stale events before the selector is replaced.
 const PATIENCE: u32 = 8;
 
 #[cfg(test)]
@@ -1041,21 +1041,21 @@ mod tests {
 
     /// A descriptor with a byte to read that the kernel watches and that nobody can name any
     /// more: the duplicate keeps the file behind it alive.
-    fn ghost(core: &mut Core<&'static str>) -> std::io::PipeReader {
+    fn closed_but_duplicated(core: &mut Core<&'static str>) -> std::io::PipeReader {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"!").unwrap();
         let duplicate = reader.try_clone().unwrap();
         let fd = reader.as_raw_fd();
-        core.set_reader(fd, "ghost").unwrap();
+        core.set_reader(fd, "stale").unwrap();
         drop(reader);
-        assert_eq!(core.remove_reader(fd), Some("ghost"));
+        assert_eq!(core.remove_reader(fd), Some("stale"));
         duplicate
     }
 
     #[test]
-    fn a_ghost_haunts_for_a_while_reaches_nobody_and_is_gone() {
+    fn stale_events_come_for_a_while_reach_nobody_and_end() {
         let mut core = Core::new(Clock::manual().0).unwrap();
-        let _duplicate = ghost(&mut core);
+        let _duplicate = closed_but_duplicated(&mut core);
         for _ in 0..PATIENCE {
             assert_eq!(turn(&mut core), 1, "the kernel has not forgotten it");
         }
@@ -1064,11 +1064,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_registered_stays_so_when_a_ghost_is_driven_out() {
+    fn what_is_registered_stays_so_in_the_new_selector() {
         let mut core = Core::new(Clock::manual().0).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
         core.set_reader(reader.as_raw_fd(), "honest").unwrap();
-        let _duplicate = ghost(&mut core);
+        let _duplicate = closed_but_duplicated(&mut core);
         for _ in 0..PATIENCE {
             turn(&mut core);
         }
@@ -1124,7 +1124,7 @@ mod tests {
         writer.write_all(b"!").unwrap();
         let mut old = core.lend_wait();
         old.wait(Timeout::Now).unwrap();
-        let _duplicate = ghost(&mut core);
+        let _duplicate = closed_but_duplicated(&mut core);
         for _ in 0..PATIENCE {
             turn(&mut core);
         }

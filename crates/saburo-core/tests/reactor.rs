@@ -81,7 +81,7 @@ enum Step {
     Receive(usize),
     /// … and the other end goes away.
     HangUp(usize),
-    /// More than the core has patience with ghosts, sometimes.
+    /// Sometimes more than the stale events that the core puts up with.
     Turns(usize),
 }
 
@@ -145,7 +145,8 @@ struct World {
     names: [Option<FileId>; COUNT],
     files: Vec<File>,
     table: BTreeMap<usize, Registration>,
-    /// What the kernel may be watching, ghosts included: it goes by number and file.
+    /// What the kernel may be watching, with closed files that a duplicate keeps alive: it goes by number
+    /// and file.
     watched: BTreeSet<(usize, FileId)>,
     handles: usize,
 }
@@ -278,7 +279,7 @@ impl World {
     }
 
     /// Not done here: a registered number that went from a watched file to another, or was
-    /// closed, and comes back to it, without a word to us. If a ghost was driven out in the
+    /// closed, and comes back to it, without a word to us. If the selector was replaced in the
     /// meantime the kernel no longer knows it, and otherwise cannot tell, see `reactor.rs`.
     fn comes_back(&self, n: usize, file: Option<FileId>) -> bool {
         let is_watched = file.is_some_and(|file| self.watched.contains(&(n, file)));
@@ -425,13 +426,13 @@ fn a_recycled_number_is_not_watched_for_the_file_that_had_it() {
     numbers.name(0, &other);
     other_far.write_all(b"not for us").unwrap();
 
-    // Ghosts make the core ask a new selector for all it knows, and it knows this number.
-    let (ghost, mut ghost_far) = pair();
-    numbers.name(1, &ghost);
-    core.set_reader(numbers.fd(1), "ghost").unwrap();
+    // Stale events make the core ask a new selector for all it knows, and it knows this number.
+    let (stale, mut stale_far) = pair();
+    numbers.name(1, &stale);
+    core.set_reader(numbers.fd(1), "stale").unwrap();
     numbers.close(1);
     core.remove_reader(numbers.fd(1));
-    ghost_far.write_all(b"boo").unwrap();
+    stale_far.write_all(b"boo").unwrap();
     for _ in 0..20 {
         assert_eq!(turn(&mut core), [""; 0]);
     }

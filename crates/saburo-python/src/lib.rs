@@ -54,8 +54,8 @@ True",
         c"Record that `fut` is no longer awaited on by `waiter`, also where `fut` is one of ours.",
     )?;
     module.function(
-        c"bequeath_methods",
-        event_loop::bequeath_methods,
+        c"copy_inherited_methods",
+        event_loop::copy_inherited_methods,
         c"Give a class that derives from Loop the native methods it inherits as its own.",
     )?;
     module.function(

@@ -18,8 +18,8 @@ use std::os::fd::RawFd;
 use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, bequeath,
-    builtin, float, int, list, no_memory, raise,
+    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
+    copy_inherited, float, int, list, no_memory, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
@@ -266,9 +266,9 @@ impl Loop {
     }
 }
 
-/// `bequeath_methods(heir)`
-pub(crate) fn bequeath_methods(args: Args<'_>) -> Res<()> {
-    bequeath::<Loop>(args.sole("bequeath_methods", "heir")?)
+/// `copy_inherited_methods(derived)`
+pub(crate) fn copy_inherited_methods(args: Args<'_>) -> Res<()> {
+    copy_inherited::<Loop>(args.sole("copy_inherited_methods", "derived")?)
 }
 
 fn check_running(this: &Instance<Loop>) -> Res<()> {

@@ -8,7 +8,7 @@ use crate::ffi::{
 };
 use crate::handle::{Arguments, Handle, TimerHandle};
 use crate::names::names;
-use crate::task::{self, TaskWakeup, Wishes};
+use crate::task::{self, TaskOptions, TaskWakeup};
 
 use super::{Loop, Ready, new_future};
 
@@ -227,16 +227,16 @@ pub(super) fn create_task(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         None if !this.native_tasks.get() => return by_asyncio(this, coro, args),
         _ => {}
     }
-    let mut wishes = Wishes { eager: eager_factory, ..Wishes::default() };
+    let mut options = TaskOptions { eager: eager_factory, ..TaskOptions::default() };
     for (keyword, value) in args.keywords() {
         if keyword.is(&names.name) {
-            wishes.name = (!value.is_none()).then_some(value);
+            options.name = (!value.is_none()).then_some(value);
         } else if keyword.is(&names.context) {
-            wishes.context = (!value.is_none()).then_some(value);
+            options.context = (!value.is_none()).then_some(value);
         } else if keyword.is(&names.eager_start) {
             // None means the default: what the factory says.
             if !value.is_none() {
-                wishes.eager = value.truth()?;
+                options.eager = value.truth()?;
             }
         } else {
             let keyword = keyword.display()?;
@@ -246,7 +246,7 @@ pub(super) fn create_task(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
             );
         }
     }
-    task::create(this, coro, &wishes).map(Own::into_obj)
+    task::create(this, coro, &options).map(Own::into_obj)
 }
 
 /// The factory gets every keyword, on every version: the newest asyncio's rule.

@@ -476,7 +476,7 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>) -> A + Copy + 'static,
             A: Answer,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: CPython checks that a method's self is of the method's class.
             answer(|| function(unsafe { this(op) }).answer())
         }
@@ -523,7 +523,7 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>, &Object) -> A + Copy + 'static,
             A: Answer,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: CPython checks self's class, and the caller keeps the argument alive.
             answer(|| unsafe { function(this(op), Object::from_ptr(arg)).answer() })
         }
@@ -552,7 +552,7 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>, Args<'_>) -> A + Copy + 'static,
             A: Answer,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: CPython checks self's class; the caller keeps the arguments alive, and they are
             // laid out as METH_FASTCALL with METH_KEYWORDS says.
             answer(|| unsafe { function(this(op), Args::new(args, count as usize, names)).answer() })
@@ -580,7 +580,7 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>) -> A + Copy + 'static,
             A: Answer,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: CPython checks that a property's owner is of its class.
             answer(|| function(unsafe { this(op) }).answer())
         }
@@ -607,7 +607,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>, &Object) -> Res<()> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             guarded(-1, || {
                 if value.is_null() {
                     // SAFETY: the exception types are static objects.
@@ -636,7 +636,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>, Args<'_>) -> Res<()> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             guarded(-1, || {
                 let mut all = Vec::new();
                 // SAFETY: a live tuple and a live dict or null. The names and values are copied out of
@@ -710,7 +710,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>) -> Res<isize> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class.
             guarded(-1, || function(unsafe { this(op) }).map(|hash| if hash == -1 { -2 } else { hash }))
         }
@@ -730,7 +730,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>, &Object, &'static str) -> Res<Option<bool>> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             answer(|| {
                 let operator = ["<", "<=", "==", "!=", ">", ">="][operator as usize];
                 // SAFETY: a slot is called with an instance of its class and a live operand, and
@@ -759,7 +759,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>, &Object) -> Res<Obj> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class and a live tuple.
             answer(|| unsafe { function(this(op), Object::from_ptr(args)) })
         }
@@ -777,7 +777,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class.
             answer(|| match function(unsafe { this(op) })? {
                 Sent::Yielded(value) => Ok(value),
@@ -792,7 +792,7 @@ impl<T: Class> Builder<T> {
         where
             F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             guarded(ffi::PySendResult::PYGEN_ERROR, || {
                 // SAFETY: a slot is called with an instance of its class; `result` is the caller's
                 // place for a new reference.
@@ -950,7 +950,7 @@ impl<T: Class> Builder<T> {
 
 /// The function that a zero-sized `F` stands for.
 #[inline]
-pub(super) fn conjure<F: Copy + 'static>() -> F {
+pub(super) fn zero_sized<F: Copy + 'static>() -> F {
     const { assert!(size_of::<F>() == 0, "a method is a plain function, without captures") };
     // SAFETY: F has no bytes, and a value of it was given to the builder, so F has a value.
     unsafe { std::mem::zeroed() }
@@ -973,7 +973,7 @@ unsafe extern "C" fn unary<T: Class, F>(op: *mut ffi::PyObject) -> *mut ffi::PyO
 where
     F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
 {
-    let function = conjure::<F>();
+    let function = zero_sized::<F>();
     // SAFETY: a slot is called with an instance of its class.
     answer(|| function(unsafe { this(op) }))
 }

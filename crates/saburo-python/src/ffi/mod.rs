@@ -48,7 +48,7 @@ pub(crate) use error::{
     Raised, Res, aside, builtin, no_memory, raise, raise_given, warn_deprecated, warn_resource,
 };
 pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
-pub(crate) use methods::bequeath;
+pub(crate) use methods::copy_inherited;
 pub(crate) use module::Module;
 pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,

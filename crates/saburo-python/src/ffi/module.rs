@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::python as ffi;
 
 use super::args::Args;
-use super::class::{Answer, Builder, Class, answer, conjure};
+use super::class::{Answer, Builder, Class, answer, zero_sized};
 use super::error::{INTERNAL_ERROR, Raised, Res, builtin, guarded, new_exception, raise};
 use super::interpreter::in_main_interpreter;
-use super::methods::bequeath;
+use super::methods::copy_inherited;
 use super::object::{Obj, Object, string};
 
 /// The module `saburo._saburo` while it is being filled.
@@ -28,7 +28,7 @@ impl Module {
             Some(class) => class,
             None => Builder::<T>::build(self.0.as_ptr())?,
         };
-        bequeath::<T::Base>(&class)?;
+        copy_inherited::<T::Base>(&class)?;
         let name = T::NAME.to_bytes_with_nul();
         let last = name.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
         let name = CStr::from_bytes_with_nul(&name[last..]).expect("the end of a C string is one");
@@ -59,7 +59,7 @@ impl Module {
             F: Fn(Args<'_>) -> A + Copy + 'static,
             A: Answer,
         {
-            let function = conjure::<F>();
+            let function = zero_sized::<F>();
             // SAFETY: the caller keeps the arguments alive, and they are laid out as METH_FASTCALL with
             // METH_KEYWORDS says.
             answer(|| function(unsafe { Args::new(args, count as usize, names) }).answer())

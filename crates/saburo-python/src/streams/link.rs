@@ -1,6 +1,6 @@
 //! What streams ask of their transport and their loop, whoever's these are.
 //!
-//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of his own;
+//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of its own;
 //! any other by its methods.
 
 use crate::event_loop::Loop;

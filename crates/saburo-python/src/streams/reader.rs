@@ -113,8 +113,8 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
         _ if !this.received.is_vacant()? => this.received.extend(data)?,
         most => {
             // Whoever waits gets this very object, unless more comes first.
-            let (his, rest) = data.split_at(data.len().min(most));
-            this.received.keep(bytes(his)?);
+            let (taken, rest) = data.split_at(data.len().min(most));
+            this.received.keep(bytes(taken)?);
             if !rest.is_empty() {
                 this.received.extend(rest)?;
             }

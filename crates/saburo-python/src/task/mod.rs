@@ -88,7 +88,7 @@ impl Task {
 
 /// What `create_task` was asked for besides the coroutine.
 #[derive(Default)]
-pub(crate) struct Wishes<'a> {
+pub(crate) struct TaskOptions<'a> {
     pub(crate) name: Option<&'a Object>,
     pub(crate) context: Option<&'a Object>,
     pub(crate) eager: bool,
@@ -96,7 +96,11 @@ pub(crate) struct Wishes<'a> {
 
 /// Makes a task of one of our loops and gets it going.
 #[inline]
-pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes<'_>) -> Res<Own<Task>> {
+pub(crate) fn create(
+    event_loop: &Instance<Loop>,
+    coro: &Object,
+    options: &TaskOptions<'_>,
+) -> Res<Own<Task>> {
     if !is_coroutine(coro)? {
         return not_a_coroutine(coro);
     }
@@ -107,7 +111,7 @@ pub(crate) fn create(event_loop: &Instance<Loop>, coro: &Object, wishes: &Wishes
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);
     }
-    let begun = begin(Some(event_loop), &this, coro, wishes);
+    let begun = begin(Some(event_loop), &this, coro, options);
     if begun.is_err() || this.is_done() || !event_loop.is_running() {
         this.reveal();
     }
@@ -119,9 +123,9 @@ fn begin(
     home: Option<&Instance<Loop>>,
     this: &Instance<Task>,
     coro: &Object,
-    wishes: &Wishes<'_>,
+    options: &TaskOptions<'_>,
 ) -> Res<()> {
-    let context = match wishes.context {
+    let context = match options.context {
         Some(context) => Context::checked(context.to_obj())?,
         None => match home {
             Some(event_loop) => event_loop.contexts().copy_current()?,
@@ -129,7 +133,7 @@ fn begin(
         },
     };
     this.context.set(Some(context));
-    match wishes.name {
+    match options.name {
         Some(name) => this.name.set(Some(plain_name(name)?)),
         None => {
             let serial = SERIAL.load(Ordering::Relaxed) + 1;
@@ -139,7 +143,7 @@ fn begin(
     }
     this.coro.set(Some(coro.to_obj()));
 
-    if wishes.eager && loop_is_running(home, this)? {
+    if options.eager && loop_is_running(home, this)? {
         return step::start_eagerly(home, this);
     }
     // Listed only once it is queued: a closed loop takes none.
@@ -263,7 +267,7 @@ fn init(this: &Instance<Task>, args: Args<'_>) -> Res<()> {
         this.log_destroy_pending.set(false);
         return not_a_coroutine(coro);
     }
-    let wishes = Wishes {
+    let options = TaskOptions {
         name: name.filter(|name| !name.is_none()),
         context: context.filter(|context| !context.is_none()),
         eager: match eager {
@@ -271,7 +275,7 @@ fn init(this: &Instance<Task>, args: Args<'_>) -> Res<()> {
             None => false,
         },
     };
-    begin(this.native_loop().as_deref(), this, coro, &wishes)
+    begin(this.native_loop().as_deref(), this, coro, &options)
 }
 
 fn report_destroyed(this: &Instance<Task>) {

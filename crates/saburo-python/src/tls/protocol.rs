@@ -63,7 +63,7 @@ pub(crate) struct TlsProtocol {
     /// The transport below has seen the end of the stream.
     pub(super) eof: Cell<bool>,
     /// Writes since the connection was going away.
-    pub(super) in_vain: Cell<u32>,
+    pub(super) lost_writes: Cell<u32>,
 }
 
 /// asyncio's states of the TLS connection.
@@ -280,7 +280,7 @@ fn ended(this: &Instance<TlsProtocol>) -> Res<bool> {
 /// The transport below is gone.
 pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.backlog.clear();
-    this.in_vain.set(this.in_vain.get() + 1);
+    this.lost_writes.set(this.lost_writes.get() + 1);
     if let Some(transport) = this.transport.take() {
         transport.mark_closed();
     }
@@ -447,7 +447,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
             inbound: Gate::at_kib(256),
             outbound: Gate::at_kib(512),
             eof: Cell::new(false),
-            in_vain: Cell::new(0),
+            lost_writes: Cell::new(0),
         }
     }
 

@@ -17,11 +17,11 @@ use super::{gate::Gate, read, report, shutdown, write};
 
 /// The application's transport.
 pub(crate) struct TlsTransport {
-    /// What it is the face of …
+    /// The protocol whose connection it is …
     protocol: Slot<Own<TlsProtocol>>,
     /// … and once close() was called for the second time, what it keeps of that: then a program that holds on to
     /// its transports holds on to nothing else. So it is on asyncio, too.
-    faded: Slot<Weak>,
+    weak_protocol: Slot<Weak>,
     /// It was closed, or the connection is lost: nobody need be warned of it.
     closed: Cell<bool>,
     finalized: Cell<bool>,
@@ -31,7 +31,7 @@ impl TlsTransport {
     pub(super) fn over(protocol: &Instance<TlsProtocol>) -> Res<Own<TlsTransport>> {
         Instance::alloc(TlsTransport {
             protocol: Slot::new(Some(protocol.to_own())),
-            faded: Slot::empty(),
+            weak_protocol: Slot::empty(),
             closed: Cell::new(false),
             finalized: Cell::new(false),
         })
@@ -45,14 +45,14 @@ impl TlsTransport {
     pub(super) fn protocol(&self) -> Res<Own<TlsProtocol>> {
         match self.protocol.get() {
             Some(protocol) => Ok(protocol),
-            None => self.faded(),
+            None => self.protocol_left(),
         }
     }
 
     /// What there was, or if it is gone one that never began, which answers as one does that is over.
     #[cold]
-    fn faded(&self) -> Res<Own<TlsProtocol>> {
-        let there = self.faded.get().and_then(|faded| faded.get());
+    fn protocol_left(&self) -> Res<Own<TlsProtocol>> {
+        let there = self.weak_protocol.get().and_then(|weak| weak.get());
         match there.and_then(|there| there.into_exact::<TlsProtocol>().ok()) {
             Some(protocol) => Ok(protocol),
             None => Instance::alloc(TlsProtocol::create()),
@@ -94,7 +94,7 @@ fn close(this: &Instance<TlsTransport>) -> Res<()> {
         return shutdown::begin(&*this.protocol()?);
     }
     if let Some(protocol) = this.protocol.get() {
-        this.faded.set(Some(Weak::to(protocol.as_object())?));
+        this.weak_protocol.set(Some(Weak::to(protocol.as_object())?));
         this.protocol.set(None);
     }
     Ok(())
@@ -186,7 +186,7 @@ Semantics: asyncio.Transport.";
     fn create() -> TlsTransport {
         TlsTransport {
             protocol: Slot::empty(),
-            faded: Slot::empty(),
+            weak_protocol: Slot::empty(),
             closed: Cell::new(true),
             finalized: Cell::new(false),
         }
@@ -198,11 +198,11 @@ Semantics: asyncio.Transport.";
 
     fn traverse(&self, visit: &mut Visit<'_>) {
         self.protocol.visit(visit);
-        self.faded.visit(visit);
+        self.weak_protocol.visit(visit);
     }
 
     fn clear(&self) {
-        drop((self.protocol.take(), self.faded.take()));
+        drop((self.protocol.take(), self.weak_protocol.take()));
     }
 
     fn was_finalized(&self) -> bool {

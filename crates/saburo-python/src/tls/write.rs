@@ -16,7 +16,7 @@ use super::{lower, report};
 /// `write(data)`, for what is bytes-like.
 pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     if this.is_closing() {
-        return in_vain(this);
+        return count_lost_write(this);
     }
     match Bytes::exact(data) {
         Some(piece) => {
@@ -33,7 +33,7 @@ pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
 /// Writes all of an iterable.
 pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<()> {
     if this.is_closing() {
-        return in_vain(this);
+        return count_lost_write(this);
     }
     let lines = names().tuple_class.call(&[lines])?;
     let mut index = 0;
@@ -175,12 +175,12 @@ fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
 }
 
 #[cold]
-fn in_vain(this: &Instance<TlsProtocol>) -> Res<()> {
+fn count_lost_write(this: &Instance<TlsProtocol>) -> Res<()> {
     if let Some(event_loop) = this.event_loop.get().filter(|event_loop| event_loop.is_inherited()) {
         return event_loop.check_usable();
     }
-    let count = this.in_vain.get();
-    this.in_vain.set(count + 1);
+    let count = this.lost_writes.get();
+    this.lost_writes.set(count + 1);
     if count >= UNNOTICED {
         tls_names()?.warn_closed.call0()?;
     }

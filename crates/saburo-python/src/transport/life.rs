@@ -36,7 +36,7 @@ pub(crate) struct Life {
     /// What ended the connection, until it is told.
     pub(super) cause: Slot,
     /// Writes since the connection was gone.
-    in_vain: Cell<u32>,
+    lost_writes: Cell<u32>,
 }
 
 /// Where a connection stands.
@@ -64,7 +64,7 @@ impl Life {
             context_given: Cell::new(false),
             waiter: Slot::empty(),
             cause: Slot::empty(),
-            in_vain: Cell::new(0),
+            lost_writes: Cell::new(0),
         }
     }
 
@@ -287,13 +287,13 @@ impl Life {
     /// Something was written that nobody will get; a program that goes on with it is told. How the connection
     /// was lost counts for as many of `losses`.
     #[cold]
-    pub(super) fn in_vain(&self, losses: u32, words: &str) -> Res<()> {
+    pub(super) fn count_lost_write(&self, losses: u32, words: &str) -> Res<()> {
         if let Some(event_loop) = self.open_loop().filter(|event_loop| event_loop.is_inherited()) {
             return event_loop.check_usable();
         }
-        let before = self.in_vain.get();
-        self.in_vain.set(before.saturating_add(1));
-        if before.saturating_add(losses) >= IN_VAIN {
+        let before = self.lost_writes.get();
+        self.lost_writes.set(before.saturating_add(1));
+        if before.saturating_add(losses) >= LOGGED_FROM {
             let names = names();
             names.logger.method(&names.warning, &[&*string(words)?])?;
         }
@@ -366,8 +366,8 @@ fn within(
     failure::report_callback(event_loop, raised, transport, name, &[], context)
 }
 
-/// From so many writes in vain on, each is logged; asyncio's number.
-const IN_VAIN: u32 = 5;
+/// From so many lost writes on, each is logged; asyncio's number.
+const LOGGED_FROM: u32 = 5;
 
 /// A word for whether the loop watches a descriptor, in a repr.
 pub(super) fn watched_word(watched: bool) -> &'static str {

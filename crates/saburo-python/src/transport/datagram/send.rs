@@ -88,7 +88,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
     };
     let is_ending = this.phase.get() >= Phase::Ending;
     let Some(event_loop) = this.open_loop().filter(|_| !is_ending || fixed.is_none()) else {
-        return this.in_vain(1, "socket.send() raised exception.");
+        return this.count_lost_write(1, "socket.send() raised exception.");
     };
     let to = destination(this, addr);
     if this.queue.borrow().is_empty() {

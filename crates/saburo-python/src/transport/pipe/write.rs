@@ -125,7 +125,8 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else {
         let losses = u32::from(this.broken.get());
-        return this.in_vain(losses, "pipe closed by peer or os.write(pipe, data) raised exception.");
+        return this
+            .count_lost_write(losses, "pipe closed by peer or os.write(pipe, data) raised exception.");
     };
     let written = match exact {
         Some(bytes) => write_bytes(&event_loop, this, bytes),

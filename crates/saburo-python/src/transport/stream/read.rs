@@ -25,7 +25,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
         Kind::Buffered => buffered(event_loop, this, &target),
         Kind::Tls => encrypted(event_loop, this, &target),
         Kind::Stream => match target.cast_exact::<StreamReaderProtocol>() {
-            // Somebody may have put a data_received of his own in there.
+            // The program may have set a data_received of its own.
             Some(stream) if !stream.has_attributes() => streamed(event_loop, this, stream),
             _ => plain(event_loop, this, &target),
         },

@@ -25,7 +25,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
         return Ok(());
     }
     let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < Phase::Ending) else {
-        return in_vain(this);
+        return count_lost_write(this);
     };
     let written = match exact {
         Some(bytes) => {
@@ -53,7 +53,7 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     // Looked at one by one: an iterator may do anything, this connection included.
     let pieces = list.to_list()?;
     if this.phase.get() >= Phase::Ending {
-        return in_vain(this);
+        return count_lost_write(this);
     }
     let written = match joined(&pieces)? {
         Some(whole) => {
@@ -115,7 +115,7 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     }
     // So may an object that is asked for its bytes.
     if this.phase.get() >= Phase::Ending {
-        return in_vain(this).map(|()| None);
+        return count_lost_write(this).map(|()| None);
     }
     let mut written = 0;
     for piece in whole {
@@ -149,8 +149,8 @@ fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
 
 /// Nobody will get it. The loss of the connection itself counts as one.
 #[cold]
-fn in_vain(this: &StreamTransport) -> Res<()> {
-    this.in_vain(1, "socket.send() raised exception.")
+fn count_lost_write(this: &StreamTransport) -> Res<()> {
+    this.count_lost_write(1, "socket.send() raised exception.")
 }
 
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
