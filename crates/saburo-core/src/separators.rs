@@ -49,8 +49,8 @@ impl Search {
 
     /// Looks through what has come: `unread` is all of it, from the start of the piece.
     ///
-    /// `separators` is the same each time: not empty, the shortest first, none of them of no bytes. Nothing is
-    /// within a negative limit, not even a separator at the start.
+    /// `separators` is the same each time: not empty, the shortest first, none of them of no bytes. Nothing
+    /// is within a negative limit, not even a separator at the start.
     #[inline]
     pub fn go_on<S: AsRef<[u8]>>(&mut self, unread: &[u8], separators: &[S], limit: isize) -> Sought {
         let length = |separator: Option<&S>| separator.map_or(0, |bytes| bytes.as_ref().len());

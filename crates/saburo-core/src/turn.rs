@@ -799,10 +799,12 @@ impl<H> Core<H> {
         Ok(())
     }
 
-    /// In a forked child that inherited a core and has no use for it: it watches nothing and wakes nobody any more,
-    /// and its handles are never dropped, since letting go of them would run code that is the parent's to run.
+    /// In a forked child that inherited a core and has no use for it: it watches nothing and wakes nobody any
+    /// more, and its handles are never dropped, since letting go of them would run code that is the parent's
+    /// to run.
     ///
-    /// No lock is taken: a thread that held one at the fork is not here to release it. The waker's pipe stays open.
+    /// No lock is taken: a thread that held one at the fork is not here to release it. The waker's pipe stays
+    /// open.
     ///
     /// ```
     /// # use saburo_core::{Clock, Core};

@@ -1,8 +1,8 @@
 //! What is said where a function was expected and something else was given.
 //!
-//! Most often the call was made already: `call_soon(heavy(x))`. asyncio takes whatever it gets, and fails later to
-//! call it, inside the loop or a thread, where nothing tells who gave it. So it is refused where it is given, in the
-//! words that asyncio has for it in debug mode, followed by what to write instead.
+//! Most often the call was made already: `call_soon(heavy(x))`. asyncio takes whatever it gets, and fails
+//! later to call it, inside the loop or a thread, where nothing tells who gave it. So it is refused where it
+//! is given, in the words that asyncio has for it in debug mode, followed by what to write instead.
 
 use crate::ffi::{Args, Object, Params, Res, builtin, raise};
 use crate::names::names;
@@ -13,8 +13,8 @@ pub(crate) fn check(method: &str, given: &Object) -> Res<()> {
     if given.is_callable() { Ok(()) } else { refuse(method, given) }
 }
 
-/// The same for a job of a thread. `asyncio.to_thread` hands over a `functools.partial` of a context's `run`, whose
-/// first argument is what it was given itself.
+/// The same for a job of a thread. `asyncio.to_thread` hands over a `functools.partial` of a context's `run`,
+/// whose first argument is what it was given itself.
 #[inline]
 pub(crate) fn check_job(job: &Object) -> Res<()> {
     let names = names();

@@ -222,8 +222,9 @@ fn send(this: &SockCoroutine, sock: &Object, data: &Object) -> Res<Option<Obj>> 
     }
 }
 
-/// `_sendfile(call, sock, file, offset, count)`: `call(out, in, offset, count)`, which is `os.sendfile`. Both numbers are
-/// asked for right before, that of the socket last; one that cannot be had is -1, which the kernel refuses.
+/// `_sendfile(call, sock, file, offset, count)`: `call(out, in, offset, count)`, which is `os.sendfile`. Both
+/// numbers are asked for right before, that of the socket last; one that cannot be had is -1, which the
+/// kernel refuses.
 pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     const PARAMS: Params<5> = Params {
         function: "_sendfile",

@@ -200,7 +200,8 @@ pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
     Ok(net::sockopt::set_tcp_nodelay(borrow(&fd)?, true)?)
 }
 
-/// Has the kernel room for so many bytes more, by a cautious count? Where it cannot be asked the answer is no.
+/// Has the kernel room for so many bytes more, by a cautious count? Where it cannot be asked the answer is
+/// no.
 pub(crate) fn has_room(fd: RawFd, bytes: usize) -> bool {
     use std::ffi::c_int;
 

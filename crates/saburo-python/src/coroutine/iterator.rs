@@ -17,8 +17,8 @@ pub(super) fn over(coroutine: &Object) -> Res<Obj> {
     Instance::alloc(CoroutineIter { coroutine: Slot::new(Some(coroutine.to_obj())) }).map(Own::into_obj)
 }
 
-/// `yield from coro` asks for this. Like a coroutine of Python's, one of ours can be iterated over by nobody but a
-/// generator that `types.coroutine` has marked.
+/// `yield from coro` asks for this. Like a coroutine of Python's, one of ours can be iterated over by nobody
+/// but a generator that `types.coroutine` has marked.
 pub(super) fn check_iterable() -> Res<()> {
     const GENERATOR: i64 = 0x20;
     const ITERABLE_COROUTINE: i64 = 0x100;

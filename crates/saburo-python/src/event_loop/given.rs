@@ -1,7 +1,7 @@
 //! What the program watches by an object, such as a socket: the object it gave for each descriptor.
 //!
-//! It is held as long as it is watched, as in asyncio, so a socket that nobody else keeps goes on being watched.
-//! And it is found again once it has been closed and has no number any more.
+//! It is held as long as it is watched, as in asyncio, so a socket that nobody else keeps goes on being
+//! watched. And it is found again once it has been closed and has no number any more.
 
 use std::cell::RefCell;
 use std::os::fd::RawFd;

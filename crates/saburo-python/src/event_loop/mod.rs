@@ -152,8 +152,8 @@ impl Loop {
         self.core(|core| core.registration(fd)).flatten()
     }
 
-    /// Queues something to run in the next turn. In debug mode it is refused on any thread but the loop's: this is
-    /// what asyncio's call_soon() is to its other parts.
+    /// Queues something to run in the next turn. In debug mode it is refused on any thread but the loop's:
+    /// this is what asyncio's call_soon() is to its other parts.
     #[inline]
     pub(crate) fn push(&self, ready: Ready) -> Res<()> {
         if self.debug() {
@@ -344,8 +344,8 @@ fn open(this: &Instance<Loop>) -> Res<()> {
     }
 }
 
-/// In a forked child: a loop the parent runs is refused from now on and has nothing left of what the parent does
-/// with it; an idle one gets descriptors of its own. So nothing the child does reaches the parent's.
+/// In a forked child: a loop the parent runs is refused from now on and has nothing left of what the parent
+/// does with it; an idle one gets descriptors of its own. So nothing the child does reaches the parent's.
 fn after_fork(this: &Instance<Loop>) -> Res<()> {
     running::after_fork();
     threads::forget(this);
@@ -365,8 +365,8 @@ fn after_fork(this: &Instance<Loop>) -> Res<()> {
     }
 }
 
-/// In a forked child: all that the loop was about to do is its parent's. None of it is let go of here, which would
-/// run code, such as the `finally` of a coroutine.
+/// In a forked child: all that the loop was about to do is its parent's. None of it is let go of here, which
+/// would run code, such as the `finally` of a coroutine.
 fn leave_to_parent(this: &Instance<Loop>) -> Res<()> {
     this.reveal_queued();
     if let Some(core) = this.core.borrow_mut().take() {

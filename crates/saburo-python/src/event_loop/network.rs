@@ -187,9 +187,9 @@ pub(crate) fn keep_memory() {
 
 /// Who reads to the end has the stream twice for a moment, in pieces and joined.
 ///
-/// What glibc would learn by itself, as the joined bytes are freed, is to keep exactly that, and a little more is
-/// in use: so it would give everything back, and every stream would take it anew, page by page. That was half
-/// the time of 16 MiB through `cat` (measured 2026-11-28). A quarter more is enough.
+/// What glibc would learn by itself, as the joined bytes are freed, is to keep exactly that, and a little
+/// more is in use: so it would give everything back, and every stream would take it anew, page by page. That
+/// was half the time of 16 MiB through `cat` (measured 2026-11-28). A quarter more is enough.
 #[cold]
 fn teach_malloc(received: usize) {
     if received <= LARGEST_KEPT {
@@ -197,9 +197,9 @@ fn teach_malloc(received: usize) {
     }
 }
 
-/// Lets glibc keep twice `size` bytes that are free at the end of its heap, instead of giving them back to the
-/// kernel at once. It adapts to the largest block that was ever freed, of up to 32 MiB; nobody touches this one,
-/// so it costs a mapping. To other allocators it means nothing.
+/// Lets glibc keep twice `size` bytes that are free at the end of its heap, instead of giving them back to
+/// the kernel at once. It adapts to the largest block that was ever freed, of up to 32 MiB; nobody touches
+/// this one, so it costs a mapping. To other allocators it means nothing.
 fn let_malloc_keep(size: usize) {
     let mut block = Vec::<u8>::new();
     // Under a limit there may be no such block; then it learns nothing.

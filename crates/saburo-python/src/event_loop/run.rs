@@ -230,10 +230,10 @@ fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
 /// How often to look at the descriptors while there is work to do.
 ///
 /// With a descriptor registered: every turn, as asyncio does, since programs `await sleep(0)` and expect
-/// input to have moved; only what ends a sleep of the loop may have its tasks woken before the next poll, which
-/// saves a server with few clients every second one. But once [`QUIET_POLLS`] of them in a row have brought
-/// nothing, only as often as with none but our own waker: every [`TURNS`] turns, and at least about every
-/// [`PATIENCE`], because the interpreter is released there and other threads wait for it.
+/// input to have moved; only what ends a sleep of the loop may have its tasks woken before the next poll,
+/// which saves a server with few clients every second one. But once [`QUIET_POLLS`] of them in a row have
+/// brought nothing, only as often as with none but our own waker: every [`TURNS`] turns, and at least about
+/// every [`PATIENCE`], because the interpreter is released there and other threads wait for it.
 pub(crate) struct Pace {
     /// Turns since the last poll.
     turns: Cell<u32>,

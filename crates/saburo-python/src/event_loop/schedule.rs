@@ -58,8 +58,8 @@ pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res
     Ok(handle.into_obj())
 }
 
-/// Behind so many, another thread's call lets the loop's thread run first. Bursts are shorter. As much is a few
-/// milliseconds of a turn.
+/// Behind so many, another thread's call lets the loop's thread run first. Bursts are shorter. As much is a
+/// few milliseconds of a turn.
 const FLOOD: usize = 4096;
 
 #[inline]

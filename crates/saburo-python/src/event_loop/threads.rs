@@ -50,9 +50,10 @@ impl Loop {
         }
     }
 
-    /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it waits
-    /// for it, so that nobody queues faster than it runs. Where each call makes a system call, as in asyncio, that
-    /// comes about by itself. It is a short wait, not one for room: what the loop does now may wait for the caller.
+    /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it
+    /// waits for it, so that nobody queues faster than it runs. Where each call makes a system call, as in
+    /// asyncio, that comes about by itself. It is a short wait, not one for room: what the loop does now may
+    /// wait for the caller.
     #[cold]
     pub(super) fn let_in(this: &Instance<Loop>, queued: usize) {
         let due = match this.thread.get() {

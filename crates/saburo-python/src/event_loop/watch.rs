@@ -224,8 +224,9 @@ fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
     }
 }
 
-/// A transport's bytes are not for anybody else: RuntimeError if there is one that has the descriptor. No, where there
-/// was one that had lost it: it has been let go of, which may have run Python, so the number is to be asked for again.
+/// A transport's bytes are not for anybody else: RuntimeError if there is one that has the descriptor. No,
+/// where there was one that had lost it: it has been let go of, which may have run Python, so the number is
+/// to be asked for again.
 pub(crate) fn is_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<bool> {
     let Some(transport) = this.transports.of(fd) else { return Ok(true) };
     if transport::is_closing(&transport) {

@@ -1,5 +1,5 @@
-//! Audit hooks (PEP 578). They are given the `socket` that something is done with, so where there is a hook, what
-//! this crate does without one is left to Python's `socket`, which tells them.
+//! Audit hooks (PEP 578). They are given the `socket` that something is done with, so where there is a hook,
+//! what this crate does without one is left to Python's `socket`, which tells them.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -10,8 +10,8 @@ use super::python as ffi;
 /// Has anybody set an audit hook? That costs a call where there is none.
 #[inline]
 pub(crate) fn is_audited() -> bool {
-    /// The interpreter asks for the arguments of an event only if there is somebody to tell it. Refused them, it
-    /// tells nobody.
+    /// The interpreter asks for the arguments of an event only if there is somebody to tell it. Refused them,
+    /// it tells nobody.
     unsafe extern "C" fn refuse(asked: *mut c_void) -> *mut ffi::PyObject {
         // SAFETY: the place that `is_audited` has handed over, which waits for the call to return.
         unsafe { *asked.cast::<bool>() = true };

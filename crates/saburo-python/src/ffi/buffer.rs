@@ -89,16 +89,16 @@ impl Object {
     }
 }
 
-/// A Python `bytes` that is filled in its place: `fill` gets room for `most`, which holds nothing yet, writes from
-/// its start on and says how many; the rest is given back. It must run no Python.
+/// A Python `bytes` that is filled in its place: `fill` gets room for `most`, which holds nothing yet, writes
+/// from its start on and says how many; the rest is given back. It must run no Python.
 pub(crate) fn bytes_made<E>(
     most: usize,
     fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
 ) -> Res<Result<Obj, E>> {
     // Never 0: the empty bytes are one object, shared by all.
     let size = most.max(1) as ffi::Py_ssize_t;
-    // SAFETY: a null source leaves the bytes as they are; new reference or null. Nobody else knows the object, which
-    // has room for `most`.
+    // SAFETY: a null source leaves the bytes as they are; new reference or null. Nobody else knows the
+    // object, which has room for `most`.
     let (made, filled) = unsafe {
         let made = Obj::from_new(ffi::PyBytes_FromStringAndSize(std::ptr::null(), size))?;
         let start = ffi::PyBytes_AsString(made.as_ptr()).cast::<MaybeUninit<u8>>();
@@ -133,8 +133,8 @@ pub(crate) fn lend<R>(object: &Object, look: impl FnOnce(&[u8]) -> R) -> Res<R> 
     lend_ready(object, || (), |(), bytes| look(bytes))
 }
 
-/// The same, after `prepare`, which may run Python: an object of somebody's own runs some as it is asked for its
-/// bytes, and what was true before need not be after that.
+/// The same, after `prepare`, which may run Python: an object of somebody's own runs some as it is asked for
+/// its bytes, and what was true before need not be after that.
 pub(crate) fn lend_ready<A, R>(
     object: &Object,
     prepare: impl FnOnce() -> A,
@@ -148,8 +148,8 @@ pub(crate) fn lend_ready<A, R>(
     Ok(look(prepared, unsafe { std::slice::from_raw_parts(start(loan.0), loan.0.len as usize) }))
 }
 
-/// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the words
-/// of a function of Python's that does so with its `argument`. Only `prepare` may run Python, as above.
+/// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the
+/// words of a function of Python's that does so with its `argument`. Only `prepare` may run Python, as above.
 pub(crate) fn lend_mut<A, R>(
     object: &Object,
     argument: &str,
@@ -171,7 +171,8 @@ pub(crate) fn lend_mut<A, R>(
     Ok(fill(prepared, unsafe { std::slice::from_raw_parts_mut(start(loan.0), loan.0.len as usize) }))
 }
 
-/// The name of an object's class as the interpreter's own errors tell it: with its module if it is written in C.
+/// The name of an object's class as the interpreter's own errors tell it: with its module if it is written in
+/// C.
 fn class_name(object: &Object) -> String {
     if object.is_none() {
         return "None".to_owned();
@@ -187,8 +188,8 @@ pub(crate) fn lend_text<R>(object: &Object, look: impl FnOnce(&str) -> R) -> Opt
         return None;
     }
     let mut length = 0;
-    // SAFETY: a live str, which keeps its UTF-8 form inside and never changes; it is ASCII's own bytes, or made
-    // once. Lone surrogates are an error, which is cleared.
+    // SAFETY: a live str, which keeps its UTF-8 form inside and never changes; it is ASCII's own bytes, or
+    // made once. Lone surrogates are an error, which is cleared.
     unsafe {
         let text = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &raw mut length);
         if text.is_null() {
@@ -209,8 +210,8 @@ impl<'a> Loan<'a> {
         object: &Object,
         flags: std::ffi::c_int,
     ) -> Res<Loan<'a>> {
-        // SAFETY: a live object, and room for the view, which is filled where the answer is 0. It stays at its
-        // place until it is released, because it is borrowed and some exporters point into it.
+        // SAFETY: a live object, and room for the view, which is filled where the answer is 0. It stays at
+        // its place until it is released, because it is borrowed and some exporters point into it.
         unsafe {
             Raised::check(ffi::PyObject_GetBuffer(object.as_ptr(), place.as_mut_ptr(), flags))?;
             Ok(Loan(place.assume_init_mut()))

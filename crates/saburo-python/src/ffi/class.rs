@@ -184,9 +184,9 @@ impl<T: Class> Instance<T> {
         Ok(instance)
     }
 
-    /// Makes an instance that the collector does not see: a cycle through it is not collected. The caller must
-    /// [`reveal`](Instance::reveal) it once it is in use no longer and somebody else still has it. Nobody need
-    /// think of its finalizer: an instance that is about to be finalized is revealed first.
+    /// Makes an instance that the collector does not see: a cycle through it is not collected. The caller
+    /// must [`reveal`](Instance::reveal) it once it is in use no longer and somebody else still has it.
+    /// Nobody need think of its finalizer: an instance that is about to be finalized is revealed first.
     #[inline]
     pub(crate) fn alloc_hidden(value: T) -> Res<Own<T>> {
         let cell = T::cell();
@@ -489,8 +489,8 @@ impl<T: Class> Builder<T> {
         self
     }
 
-    /// A method without arguments that the class has under the name of a slot, and that does something else: the
-    /// interpreter calls the slot.
+    /// A method without arguments that the class has under the name of a slot, and that does something else:
+    /// the interpreter calls the slot.
     pub(crate) fn noargs_beside_slot<F, A>(self, name: &'static CStr, function: F, doc: &'static CStr) -> Self
     where
         F: Fn(&Instance<T>) -> A + Copy + 'static,

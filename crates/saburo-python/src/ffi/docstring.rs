@@ -1,8 +1,8 @@
 //! Docstrings of methods, from which CPython reads their signatures as well.
 //!
-//! `inspect.signature`, `help` and `mock.create_autospec` know what a method in C takes if its docstring begins
-//! with `name($self, a, b=None)`, a line `--` and an empty one. Ours begin with `name(a, b=None): ` and are
-//! rewritten once, when their class is made.
+//! `inspect.signature`, `help` and `mock.create_autospec` know what a method in C takes if its docstring
+//! begins with `name($self, a, b=None)`, a line `--` and an empty one. Ours begin with `name(a, b=None): `
+//! and are rewritten once, when their class is made.
 
 use std::ffi::{CStr, CString, c_char};
 

@@ -16,13 +16,14 @@ use super::object::{Obj, Object, string};
 
 /// The module `saburo._saburo` while it is being filled.
 ///
-/// That happens again where a program forgets the module and imports it anew, as tools do that keep tests apart, or
-/// reloads it. There is one set of classes per process, which stays as it is: each module gets the same.
+/// That happens again where a program forgets the module and imports it anew, as tools do that keep tests
+/// apart, or reloads it. There is one set of classes per process, which stays as it is: each module gets the
+/// same.
 pub(crate) struct Module(Obj);
 
 impl Module {
-    /// Makes class `T`, if it is not there yet, and adds it under the last part of its name. What it inherits it
-    /// also has as its own.
+    /// Makes class `T`, if it is not there yet, and adds it under the last part of its name. What it inherits
+    /// it also has as its own.
     pub(crate) fn class<T: Class>(&self) -> Res<()> {
         let class = match T::cell().made() {
             Some(class) => class,
@@ -107,7 +108,8 @@ fn check_interpreter() -> Res<()> {
         return raise(builtin::import_error(), words);
     }
     LISTENS.call_once(|| {
-        // SAFETY: a function that may be called at any time. There is no harm if there is no room for one more.
+        // SAFETY: a function that may be called at any time. There is no harm if there is no room for one
+        // more.
         let _ = unsafe { ffi::Py_AtExit(Some(ended)) };
     });
     Ok(())

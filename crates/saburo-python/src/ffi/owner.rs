@@ -1,11 +1,13 @@
 //! Owner: an object of Python's that owns a descriptor, such as a socket or a file.
 //!
-//! The rule: a number is the owner's to tell, each time anew. Whoever else has the object may close it without a
-//! word to us, and the next file that is opened gets the number. So nobody keeps a number from one use to the next.
+//! The rule: a number is the owner's to tell, each time anew. Whoever else has the object may close it
+//! without a word to us, and the next file that is opened gets the number. So nobody keeps a number from one
+//! use to the next.
 //!
-//! Asking is a call by name, and a transport asks before each message. The C API has no function for it. So the
-//! field is looked for by experiment, once, when the module is imported: two objects are made and closed, and the one
-//! number that follows is the field. If there is not exactly one, it is not found, and such objects are asked by name.
+//! Asking is a call by name, and a transport asks before each message. The C API has no function for it. So
+//! the field is looked for by experiment, once, when the module is imported: two objects are made and closed,
+//! and the one number that follows is the field. If there is not exactly one, it is not found, and such
+//! objects are asked by name.
 
 use std::ffi::c_int;
 use std::num::NonZeroUsize;
@@ -56,8 +58,8 @@ unsafe impl Held for Owner {
 }
 
 impl Slot<Owner> {
-    /// The number that the owner has now, negative if it has none; None if nobody is in the slot. Runs Python only
-    /// for an owner that cannot be looked into.
+    /// The number that the owner has now, negative if it has none; None if nobody is in the slot. Runs Python
+    /// only for an owner that cannot be looked into.
     #[inline]
     pub(crate) fn number(&self) -> Option<c_int> {
         match self.peek(|owner| owner.place.map(|place| read(&owner.object, place)))? {
@@ -88,8 +90,8 @@ pub(crate) fn socket_number(socket: &Object) -> Option<c_int> {
     socket.is_exactly(&layout.class).then(|| read(socket, layout.place))
 }
 
-/// In numbers from the start of an object. Whoever has one has seen that the object is of a class with that field;
-/// an object can get another class, but none with other fields.
+/// In numbers from the start of an object. Whoever has one has seen that the object is of a class with that
+/// field; an object can get another class, but none with other fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place(NonZeroUsize);
 

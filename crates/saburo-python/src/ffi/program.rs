@@ -1,7 +1,7 @@
 //! Running a program's file, as the command `saburo run` does.
 //!
-//! By the interpreter's own function for a C file: it reads source differently from `compile()`, to which NUL bytes
-//! and bytes of another encoding come as something else, and says so in words that people know.
+//! By the interpreter's own function for a C file: it reads source differently from `compile()`, to which NUL
+//! bytes and bytes of another encoding come as something else, and says so in words that people know.
 
 use std::ffi::{CString, c_int};
 
@@ -13,7 +13,8 @@ use super::python as ffi;
 /// What a module is compiled as; CPython's `Py_file_input`.
 const FILE_INPUT: c_int = 257;
 
-/// `run_file(fd, name, names)`: runs the source that `fd` reads, which is closed, with `names` as its globals.
+/// `run_file(fd, name, names)`: runs the source that `fd` reads, which is closed, with `names` as its
+/// globals.
 pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
     const PARAMS: Params<3> =
         Params { function: "run_file", names: ["fd", "name", "names"], required: 3, positional: 3 };

@@ -1,20 +1,24 @@
-//! The one door to CPython's C API: every call that can run Python, in a form that survives the interpreter's end.
+//! The one door to CPython's C API: every call that can run Python, in a form that survives the interpreter's
+//! end.
 //!
 //! Up to 3.13 an interpreter that is finalized ends every other thread that comes to take the lock, by
-//! `pthread_exit`. That unwinds the stack, through the frames of ours as well that called Python. Rust allows no
-//! unwinding but its own: the process aborts. So a daemon thread that was inside Python stops for good in the frame
-//! that called it, before anything of ours is unwound; 3.14 has every such thread do so by itself.
+//! `pthread_exit`. That unwinds the stack, through the frames of ours as well that called Python. Rust allows
+//! no unwinding but its own: the process aborts. So a daemon thread that was inside Python stops for good in
+//! the frame that called it, before anything of ours is unwound; 3.14 has every such thread do so by itself.
 //!
-//! The rule: no other file of this crate names `pyo3_ffi` (`make lint` looks), whose declarations say that nothing
-//! unwinds. A function is either in the list of calls, or among what is imported here because it never runs Python
-//! and never takes the lock. Almost everything can: an attribute, a comparison, a conversion, every decref by way of
-//! a finalizer, and up to 3.11 whatever makes an object that the collector knows, since that may collect. When in
-//! doubt it is a call: one costs no instruction more, only a place in the table of the unwinder.
+//! The rule: no other file of this crate names `pyo3_ffi` (`make lint` looks), whose declarations say that
+//! nothing unwinds. A function is either in the list of calls, or among what is imported here because it
+//! never runs Python and never takes the lock. Almost everything can: an attribute, a comparison, a
+//! conversion, every decref by way of a finalizer, and up to 3.11 whatever makes an object that the collector
+//! knows, since that may collect. When in doubt it is a call: one costs no instruction more, only a place in
+//! the table of the unwinder.
 
-// What only reads, or writes a field; and what is handed to the interpreter, which calls it: `Py_GenericAlias` and the
-// two of `__dict__`. `PyEval_SaveThread` gives the lock away and does not wait for it.
+// What only reads, or writes a field; and what is handed to the interpreter, which calls it:
+// `Py_GenericAlias` and the two of `__dict__`. `PyEval_SaveThread` gives the lock away and does not wait for
+// it.
 //
-// Nothing here may call one of the calls below, not even inline: the compiler would learn that it never unwinds.
+// Nothing here may call one of the calls below, not even inline: the compiler would learn that it never
+// unwinds.
 #[cfg(all(Py_3_12, not(Py_3_14)))]
 pub(super) use pyo3_ffi::Py_GetRecursionLimit;
 #[cfg(Py_3_14)]
@@ -243,17 +247,19 @@ calls! {
 }
 
 unsafe extern "C" {
-    /// The C library's, which knows nothing of Python: a stream that reads a descriptor, and owns it; null if there is
-    /// no memory. `PyRun_FileExFlags` takes one.
+    /// The C library's, which knows nothing of Python: a stream that reads a descriptor, and owns it; null if
+    /// there is no memory. `PyRun_FileExFlags` takes one.
     pub(super) fn fdopen(fd: c_int, mode: *const c_char) -> *mut c_void;
 }
 
 unsafe extern "C-unwind" {
-    /// Of any number of arguments, so not in the list of calls: asked by `is_audited` only, in a way that runs no hook.
+    /// Of any number of arguments, so not in the list of calls: asked by `is_audited` only, in a way that
+    /// runs no hook.
     pub(super) fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
 }
 
-/// Lets go of a reference. Written here, because that of pyo3-ffi frees an object by a call that never unwinds.
+/// Lets go of a reference. Written here, because that of pyo3-ffi frees an object by a call that never
+/// unwinds.
 ///
 /// # Safety
 /// The object is alive, and the reference ours.

@@ -18,8 +18,8 @@ use super::Future;
 pub(crate) enum Callback {
     /// A function, and the context to call it in.
     Call(Obj, Context),
-    /// A stream's protocol, whose `_handler_done` is called in the context. It is bound when the time comes: until
-    /// then each connection would have one more object.
+    /// A stream's protocol, whose `_handler_done` is called in the context. It is bound when the time comes:
+    /// until then each connection would have one more object.
     HandlerDone(Obj, Context),
     /// A task of the same loop that awaits the future.
     Wake(Own<Task>),

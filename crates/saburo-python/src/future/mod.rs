@@ -223,8 +223,8 @@ impl Future {
         }
     }
 
-    /// The exception of a future that has failed, to be raised to whoever waits for it: with the traceback it had
-    /// when the future failed, or that of each who has caught it before would be part of it.
+    /// The exception of a future that has failed, to be raised to whoever waits for it: with the traceback it
+    /// had when the future failed, or that of each who has caught it before would be part of it.
     pub(crate) fn failure(&self) -> Res<Obj> {
         self.notice();
         let exception = self.outcome.get().expect("a failed future holds its exception");
@@ -232,8 +232,8 @@ impl Future {
         Ok(exception)
     }
 
-    /// The exception, None if there is none. It is only looked at: somebody may be handling it right now, whose
-    /// traceback it has.
+    /// The exception, None if there is none. It is only looked at: somebody may be handling it right now,
+    /// whose traceback it has.
     pub(crate) fn exception(&self) -> Res<Option<Obj>> {
         match self.state.get() {
             State::Pending => raise(&names().invalid_state_error, "Exception is not set."),

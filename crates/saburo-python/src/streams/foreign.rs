@@ -1,5 +1,5 @@
-//! asyncio's own streams, where a transport has to know them: their writer says by nothing but `is_closing()` that it
-//! drains.
+//! asyncio's own streams, where a transport has to know them: their writer says by nothing but `is_closing()`
+//! that it drains.
 
 use crate::ffi::{Object, Res};
 use crate::names::names;

@@ -1,7 +1,7 @@
 //! What streams ask of their transport and their loop, whoever's these are.
 //!
-//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of its own;
-//! any other by its methods.
+//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of
+//! its own; any other by its methods.
 
 use crate::event_loop::Loop;
 use crate::ffi::{Context, Obj, Object, Raised, Res, builtin, none};

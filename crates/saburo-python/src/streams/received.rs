@@ -1,9 +1,9 @@
 //! The bytes a reader has received and nobody has read yet, with two ways around copying them.
 //!
 //! They lie in a [`ReadBuffer`]. But what comes in for somebody who waits is kept as the `bytes` object that
-//! he is going to get, in front of the buffer; and who asks for asyncio's `_buffer` gets a bytearray that holds
-//! them from then on, so that changing it changes what is read. Either is brought back into the buffer where
-//! something else is asked. Nothing of Python is called while the buffer is borrowed.
+//! he is going to get, in front of the buffer; and who asks for asyncio's `_buffer` gets a bytearray that
+//! holds them from then on, so that changing it changes what is read. Either is brought back into the buffer
+//! where something else is asked. Nothing of Python is called while the buffer is borrowed.
 
 use std::cell::RefCell;
 use std::collections::TryReserveError;

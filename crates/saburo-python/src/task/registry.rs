@@ -52,7 +52,8 @@ impl Registry {
     pub(crate) fn dismiss(&self) {
         let tasks = self.drain();
         for task in &tasks {
-            // Only all_tasks() would miss it; and a loop may be closed as the interpreter takes asyncio apart.
+            // Only all_tasks() would miss it; and a loop may be closed as the interpreter takes asyncio
+            // apart.
             if let Err(raised) = names().register_task.call(&[task.as_object()]) {
                 raised.swallow();
             }

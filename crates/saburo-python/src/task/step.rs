@@ -42,8 +42,8 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
             aside(|| event_loop.current().leave(event_loop))?;
         }
         if !this.is_private() {
-            // Somebody keeps it, and the loop does no more. Otherwise it goes now, and is revealed if its finalizer
-            // has something to say.
+            // Somebody keeps it, and the loop does no more. Otherwise it goes now, and is revealed if its
+            // finalizer has something to say.
             this.reveal();
         }
     }
@@ -144,7 +144,8 @@ pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>
     done
 }
 
-/// An eager task runs where its loop does. On another thread it would take the place of the task that runs there.
+/// An eager task runs where its loop does. On another thread it would take the place of the task that runs
+/// there.
 fn check_runs_here(home: Option<&Instance<Loop>>, event_loop: &Object) -> Res<()> {
     let runs_here = match home {
         Some(native) => native.runs_on_this_thread(),

@@ -29,9 +29,9 @@ pub(super) enum Chunk {
 
 /// The plaintext of a full record.
 const RECORD: usize = 16 * 1024;
-/// The most to encrypt before it is sent, so that the transport below gets it in one piece. The engine's buffers grow
-/// to hold it, and never give memory back. Half as much costs bulk transfers 5 to 10 % more CPU, twice as much
-/// saves none (2026-11-28).
+/// The most to encrypt before it is sent, so that the transport below gets it in one piece. The engine's
+/// buffers grow to hold it, and never give memory back. Half as much costs bulk transfers 5 to 10 % more CPU,
+/// twice as much saves none (2026-11-28).
 pub(super) const CHUNK: usize = 64 * 1024;
 
 impl Backlog {

@@ -36,8 +36,8 @@ pub(super) struct Engine {
     fresh: Cell<usize>,
     /// The last plaintext filled the room there was, so its record may have more.
     cut: Cell<bool>,
-    /// OpenSSL decrypts or encrypts, without the interpreter: a finalizer, or a thread that has no business here,
-    /// may come meanwhile with something to encrypt, and OpenSSL is not made for two at once.
+    /// OpenSSL decrypts or encrypts, without the interpreter: a finalizer, or a thread that has no business
+    /// here, may come meanwhile with something to encrypt, and OpenSSL is not made for two at once.
     busy: Cell<bool>,
 }
 

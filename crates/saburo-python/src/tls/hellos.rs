@@ -1,10 +1,10 @@
 //! How many clients that begin to speak are answered in one turn.
 //!
 //! No callback of a loop is as dear as the first step of a server's handshake: a third of a millisecond, and
-//! for as long as the client takes to answer, OpenSSL holds 22 KiB more for it. When a crowd comes at once and
-//! all of it is answered in one turn, everybody else waits for that, and so much memory is needed for each at
-//! the same time; it lies between what stays, and is not given back. So a turn answers a few. The others are
-//! left where they are: what nobody reads, the kernel reports again.
+//! for as long as the client takes to answer, OpenSSL holds 22 KiB more for it. When a crowd comes at once
+//! and all of it is answered in one turn, everybody else waits for that, and so much memory is needed for
+//! each at the same time; it lies between what stays, and is not given back. So a turn answers a few. The
+//! others are left where they are: what nobody reads, the kernel reports again.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -19,8 +19,8 @@ pub(crate) struct Hellos {
     until: Cell<Option<Instant>>,
 }
 
-/// In every turn, whatever else there is to do. For each of a crowd of a thousand, four times as many cost 2.5 KiB
-/// more, fewer save nothing (2026-11-28).
+/// In every turn, whatever else there is to do. For each of a crowd of a thousand, four times as many cost
+/// 2.5 KiB more, fewer save nothing (2026-11-28).
 const FEW: u32 = 16;
 
 impl Hellos {
@@ -39,8 +39,8 @@ impl Hellos {
 
     /// May another one be answered in this turn?
     ///
-    /// Where the callbacks of a turn take long, a few in a turn would be fewer than come. So whoever was put off may
-    /// take as long as everybody else has taken since.
+    /// Where the callbacks of a turn take long, a few in a turn would be fewer than come. So whoever was put
+    /// off may take as long as everybody else has taken since.
     pub(super) fn may_answer(&self, now: impl Fn() -> Instant) -> bool {
         let answered = self.answered.get();
         if answered == 0 {

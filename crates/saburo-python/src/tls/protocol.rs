@@ -302,8 +302,8 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.cancel_timer()
 }
 
-/// In a forked child, where the transport below is the parent's; `protocol` is its protocol. Whoever closes the
-/// child's copy must not tell the peer that the connection ends.
+/// In a forked child, where the transport below is the parent's; `protocol` is its protocol. Whoever closes
+/// the child's copy must not tell the peer that the connection ends.
 pub(crate) fn leave_to_parent(protocol: &Object) -> Res<()> {
     let Some(this) = protocol.cast_exact::<TlsProtocol>() else { return Ok(()) };
     this.phase.set(Phase::Unwrapped);

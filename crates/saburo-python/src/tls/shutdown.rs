@@ -1,4 +1,5 @@
-//! The end: what was written is sent, `close_notify` goes out, the peer's comes in, the transport below closes.
+//! The end: what was written is sent, `close_notify` goes out, the peer's comes in, the transport below
+//! closes.
 
 use crate::ffi::{Instance, Obj, Res, builtin, none, string};
 use crate::names::{names, tls_names};

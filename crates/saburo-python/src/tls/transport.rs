@@ -19,8 +19,8 @@ use super::{gate::Gate, read, report, shutdown, write};
 pub(crate) struct TlsTransport {
     /// The protocol whose connection it is …
     protocol: Slot<Own<TlsProtocol>>,
-    /// … and once close() was called for the second time, what it keeps of that: then a program that holds on to
-    /// its transports holds on to nothing else. So it is on asyncio, too.
+    /// … and once close() was called for the second time, what it keeps of that: then a program that holds on
+    /// to its transports holds on to nothing else. So it is on asyncio, too.
     weak_protocol: Slot<Weak>,
     /// It was closed, or the connection is lost: nobody need be warned of it.
     closed: Cell<bool>,

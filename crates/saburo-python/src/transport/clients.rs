@@ -1,7 +1,7 @@
 //! How many connections a server has.
 //!
-//! They are counted here, so that one that comes and goes calls nothing of Python for that. Which they are, the
-//! table of transports knows.
+//! They are counted here, so that one that comes and goes calls nothing of Python for that. Which they are,
+//! the table of transports knows.
 
 use std::cell::Cell;
 use std::ffi::CStr;

@@ -29,8 +29,8 @@ pub(crate) struct Dial {
     pending: Cell<bool>,
 }
 
-/// `_dial(v6, address)`: None for an address that is not written as plainly as `getaddrinfo()` writes it, and where
-/// audit hooks are to be told of a `socket`.
+/// `_dial(v6, address)`: None for an address that is not written as plainly as `getaddrinfo()` writes it, and
+/// where audit hooks are to be told of a `socket`.
 pub(crate) fn dial(_event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     const PARAMS: Params<2> =
         Params { function: "_dial", names: ["v6", "address"], required: 2, positional: 2 };

@@ -84,8 +84,8 @@ impl Endpoint {
         fd
     }
 
-    /// Lets the loop know whose the descriptor is, if it is still the transport's: Python has run since it was taken
-    /// over.
+    /// Lets the loop know whose the descriptor is, if it is still the transport's: Python has run since it
+    /// was taken over.
     pub(super) fn enter(&self, life: &Life, event_loop: &Loop, transport: &Object) {
         let fd = self.current(life);
         if fd < 0 {
@@ -96,9 +96,9 @@ impl Endpoint {
         super::forget_descriptor(&before);
     }
 
-    /// The descriptor, asked of whoever owns it now; -1 if that has none, or another one. To be asked right before
-    /// each system call, with no Python in between: whoever has the `socket` may close it without a word to us, and
-    /// the number is another connection's then.
+    /// The descriptor, asked of whoever owns it now; -1 if that has none, or another one. To be asked right
+    /// before each system call, with no Python in between: whoever has the `socket` may close it without a
+    /// word to us, and the number is another connection's then.
     #[inline]
     pub(super) fn descriptor(&self, life: &Life, event_loop: &Loop, transport: &Object) -> RawFd {
         let fd = self.current(life);
@@ -222,7 +222,8 @@ impl Endpoint {
         let number = int(i64::from(fd))?;
         let made = socket.attr(&names.dunder_init)?.call_with_names(&[&number], Some(&names.kw_fileno));
         let (owner, taken) = aside(|| Owner::of(&socket))?;
-        // Python has run. Somebody may have closed the connection meanwhile, or have asked for the socket as well.
+        // Python has run. Somebody may have closed the connection meanwhile, or have asked for the socket as
+        // well.
         if made.is_ok() && taken == i64::from(fd) && self.native() == Some(fd) {
             let _ = self.descriptor.take().map(IntoRawFd::into_raw_fd);
             self.socket.set(Some(owner));

@@ -42,8 +42,8 @@ pub(super) fn fatal(
     reported.and(ended)
 }
 
-/// What the method `name` of a transport or protocol has raised, called with `args` in `context`: reported as of any
-/// callback of the loop. What ends the run is passed on.
+/// What the method `name` of a transport or protocol has raised, called with `args` in `context`: reported as
+/// of any callback of the loop. What ends the run is passed on.
 ///
 /// The report enters the context again, so it must have been left.
 #[cold]

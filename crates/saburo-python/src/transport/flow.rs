@@ -21,10 +21,10 @@ pub(super) struct Flow {
 /// asyncio's marks: pause at 64 KiB, go on at a quarter of it.
 const HIGH: usize = 64 * 1024;
 const LOW: usize = HIGH / 4;
-/// What small writes may gather to where nobody has set the marks, and the kernel has room for it. Each call leaves a
-/// packet of a few bytes behind the full ones, and with the mark itself they are of twice 64 KiB for whoever writes
-/// that much at a time: who drains after each write cost a third more; twice as much did not help (measured
-/// 2026-11-28).
+/// What small writes may gather to where nobody has set the marks, and the kernel has room for it. Each call
+/// leaves a packet of a few bytes behind the full ones, and with the mark itself they are of twice 64 KiB for
+/// whoever writes that much at a time: who drains after each write cost a third more; twice as much did not
+/// help (measured 2026-11-28).
 const BATCH: usize = 4 * HIGH;
 
 impl Flow {
@@ -37,9 +37,9 @@ impl Flow {
         self.paused.get()
     }
 
-    /// May what one call has written wait for the end of the turn, with all that waits already? Above the mark only
-    /// if the kernel has room for it, so that nobody who ought to pause goes on; and not what is large by itself:
-    /// it is in the caches now, and its memory is free for the next connection's.
+    /// May what one call has written wait for the end of the turn, with all that waits already? Above the
+    /// mark only if the kernel has room for it, so that nobody who ought to pause goes on; and not what is
+    /// large by itself: it is in the caches now, and its memory is free for the next connection's.
     #[inline]
     pub(super) fn may_gather(
         &self,
@@ -85,7 +85,8 @@ impl Flow {
         protocol::throttle(event_loop, transport, &target, false)
     }
 
-    /// `set_write_buffer_limits(high=None, low=None)`. Whoever calls this pauses the protocol next, if need be.
+    /// `set_write_buffer_limits(high=None, low=None)`. Whoever calls this pauses the protocol next, if need
+    /// be.
     pub(super) fn set_limits(&self, args: Args<'_>) -> Res<()> {
         const PARAMS: Params<2> = Params {
             function: "set_write_buffer_limits",
@@ -107,8 +108,8 @@ impl Flow {
         Ok(())
     }
 
-    /// The same for anything that compares with numbers. A mark counts in whole bytes; one beyond what there can
-    /// be is none.
+    /// The same for anything that compares with numbers. A mark counts in whole bytes; one beyond what there
+    /// can be is none.
     #[cold]
     fn set_any(&self, high: Option<&Object>, low: Option<&Object>) -> Res<()> {
         let none = none();

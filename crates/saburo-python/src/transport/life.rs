@@ -19,14 +19,15 @@ pub(crate) struct Life {
     pub(super) event_loop: Slot<Own<Loop>>,
     pub(super) protocol: Slot,
     pub(super) phase: Cell<Phase>,
-    /// The number by which the loop's tables know it; -1 before it has one, and once that is known to be somebody
-    /// else's. No system call goes by it: whoever owns the descriptor is asked each time.
+    /// The number by which the loop's tables know it; -1 before it has one, and once that is known to be
+    /// somebody else's. No system call goes by it: whoever owns the descriptor is asked each time.
     pub(super) number: Cell<RawFd>,
     /// pause_reading() was called.
     pub(super) paused: Cell<bool>,
     /// What callbacks run in.
     pub(super) context: Slot<Context>,
-    /// What the event of room runs in, where that is not the same: a copy of that in which something had to wait.
+    /// What the event of room runs in, where that is not the same: a copy of that in which something had to
+    /// wait.
     writer_context: Slot<Context>,
     /// Was the context given, for all callbacks? Else the last one runs in that of whoever ends the
     /// connection, as in asyncio.
@@ -77,16 +78,16 @@ impl Life {
         self.phase.get() != Phase::Closed && self.number.get() >= 0
     }
 
-    /// The descriptor, if `owner` has it still; -1 if not, which the kernel refuses as it refuses a closed one.
-    /// None if nobody in Python owns it.
+    /// The descriptor, if `owner` has it still; -1 if not, which the kernel refuses as it refuses a closed
+    /// one. None if nobody in Python owns it.
     #[inline]
     pub(super) fn descriptor_of(&self, owner: &Slot<Owner>) -> Option<RawFd> {
         let number = owner.number()?;
         Some(if number == self.number.get() { number } else { -1 })
     }
 
-    /// The owner has closed the descriptor, or passed it on, without a word to us: from now on the loop's tables
-    /// know no transport by that number.
+    /// The owner has closed the descriptor, or passed it on, without a word to us: from now on the loop's
+    /// tables know no transport by that number.
     #[cold]
     pub(super) fn give_up(&self, event_loop: &Loop, transport: &Object) {
         let number = self.number.replace(-1);
@@ -134,8 +135,8 @@ impl Life {
         failure::debug(&event_loop, transport, "resumes reading")
     }
 
-    /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the caller's
-    /// context.
+    /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the
+    /// caller's context.
     pub(super) fn begin(
         &self,
         event_loop: &Instance<Loop>,
@@ -154,8 +155,8 @@ impl Life {
         self.protocol.set(Some(protocol.to_obj()));
     }
 
-    /// Runs what an event brings about, in the transport's context. Whatever is raised, except what ends the run, is
-    /// reported as of the transport's method `name`.
+    /// Runs what an event brings about, in the transport's context. Whatever is raised, except what ends the
+    /// run, is reported as of the transport's method `name`.
     #[inline]
     pub(super) fn within(
         &self,
@@ -170,7 +171,8 @@ impl Life {
         }
     }
 
-    /// The same for the event of room, which belongs to whoever had to wait for it where the context was not given.
+    /// The same for the event of room, which belongs to whoever had to wait for it where the context was not
+    /// given.
     pub(super) fn within_writer(
         &self,
         event_loop: &Instance<Loop>,
@@ -183,8 +185,8 @@ impl Life {
         }
     }
 
-    /// Tells the transport when there is room, and in the caller's context. `descriptor` asks for it, last: the context
-    /// before may have been the last to hold something.
+    /// Tells the transport when there is room, and in the caller's context. `descriptor` asks for it, last:
+    /// the context before may have been the last to hold something.
     pub(super) fn wait_for_room(
         &self,
         event_loop: &Instance<Loop>,
@@ -210,8 +212,8 @@ impl Life {
         done
     }
 
-    /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for it:
-    /// the protocol has been called, and may have closed it.
+    /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for
+    /// it: the protocol has been called, and may have closed it.
     pub(super) fn start_reading(
         &self,
         event_loop: &Instance<Loop>,

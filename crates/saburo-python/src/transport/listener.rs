@@ -208,8 +208,8 @@ impl Listener {
         self.socket.holds(socket)
     }
 
-    /// A connection's `socket`, as this one's `accept()` would make it. If that fails, as an audit hook may have it,
-    /// the connection is closed.
+    /// A connection's `socket`, as this one's `accept()` would make it. If that fails, as an audit hook may
+    /// have it, the connection is closed.
     fn python_socket(&self, descriptor: OwnedFd) -> Res<Obj> {
         let names = names();
         let Some(listening) = self.socket.get() else { return Ok(none()) };

@@ -67,7 +67,8 @@ pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event
     }
 }
 
-/// Sends what a transport has gathered in this turn. Whatever is raised, except what ends the run, has been reported.
+/// Sends what a transport has gathered in this turn. Whatever is raised, except what ends the run, has been
+/// reported.
 pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
     if let Some(stream) = transport.cast_exact::<StreamTransport>() {
         return stream::turn_is_over(event_loop, stream);
@@ -86,7 +87,8 @@ pub(crate) fn context_of(transport: &Object) -> Option<Context> {
     transport.cast_exact::<StreamTransport>().and_then(|stream| stream.context())
 }
 
-/// In a forked child, whose parent has the connection: here it is over, without a word to the protocol or the peer.
+/// In a forked child, whose parent has the connection: here it is over, without a word to the protocol or the
+/// peer.
 pub(crate) fn leave_to_parent(transport: &Object) -> Res<()> {
     if let Some(stream) = transport.cast_exact::<StreamTransport>() {
         return stream::leave_to_parent(stream);
@@ -105,7 +107,8 @@ pub(crate) fn is_closing(transport: &Object) -> bool {
     transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
 }
 
-/// Has a transport still got the descriptor by which the loop knows it? Asked by whoever has been given that number.
+/// Has a transport still got the descriptor by which the loop knows it? Asked by whoever has been given that
+/// number.
 pub(crate) fn owns_descriptor(event_loop: &Loop, transport: &Object) -> bool {
     if let Some(stream) = transport.cast_exact::<StreamTransport>() {
         return stream.descriptor(event_loop) >= 0;
@@ -121,8 +124,8 @@ fn forget_descriptor(transport: &Object) {
     }
 }
 
-/// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so many
-/// seconds.
+/// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so
+/// many seconds.
 #[cold]
 fn rest(
     event_loop: &Instance<Loop>,

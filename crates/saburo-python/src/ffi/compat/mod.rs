@@ -107,7 +107,8 @@ mod calls {
 
     thread_local! {
         /// How deep our own calls are. These versions let C go down ten thousand calls, which is too many for
-        /// the stack of most threads. Later ones look at the stack, earlier ones have one limit for all calls.
+        /// the stack of most threads. Later ones look at the stack, earlier ones have one limit for all
+        /// calls.
         static DEPTH: Cell<i64> = const { Cell::new(0) };
     }
 

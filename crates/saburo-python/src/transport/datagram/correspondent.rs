@@ -1,7 +1,7 @@
 //! Who sent the last datagram, in the kernel's words and in Python's.
 //!
-//! Most programs answer whoever has just written, with the very tuple that they were given, and most clients write
-//! more than once: then nothing is put into words again, in either direction.
+//! Most programs answer whoever has just written, with the very tuple that they were given, and most clients
+//! write more than once: then nothing is put into words again, in either direction.
 
 use std::cell::RefCell;
 

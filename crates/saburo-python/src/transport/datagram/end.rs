@@ -39,8 +39,8 @@ pub(super) fn force_close_with(this: &Instance<DatagramTransport>, exception: &O
     }
 }
 
-/// A datagram cannot be sent, or an earlier one has found nobody there. The protocol is told, where it stands,
-/// and the transport goes on.
+/// A datagram cannot be sent, or an earlier one has found nobody there. The protocol is told, where it
+/// stands, and the transport goes on.
 #[cold]
 pub(super) fn tell_error(this: &Instance<DatagramTransport>, raised: Raised) -> Res<()> {
     let exception = raised.take();

@@ -256,9 +256,9 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
     Ok(())
 }
 
-/// The kernel tells of room where there is none: it means its own, and a Unix socket without a fixed peer is not
-/// told when that of a receiver is full. It would tell the same again and again, so the next look waits: a
-/// millisecond, and each time twice as long, up to 64.
+/// The kernel tells of room where there is none: it means its own, and a Unix socket without a fixed peer is
+/// not told when that of a receiver is full. It would tell the same again and again, so the next look waits:
+/// a millisecond, and each time twice as long, up to 64.
 #[cold]
 fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let vain = this.vain.get();

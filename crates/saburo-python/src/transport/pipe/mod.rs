@@ -40,7 +40,8 @@ impl<'a> Given<'a> {
         Ok(Given { pipe, protocol, waiter, extra })
     }
 
-    /// Who owns the descriptor, its number and what it is; ValueError with these words if no pipe can be that.
+    /// Who owns the descriptor, its number and what it is; ValueError with these words if no pipe can be
+    /// that.
     fn open(&self, refusal: &str) -> Res<(Owner, RawFd, Kind)> {
         let (owner, fd) = Owner::of(self.pipe)?;
         let fd = RawFd::try_from(fd).unwrap_or(-1);

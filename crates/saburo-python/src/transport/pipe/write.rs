@@ -1,7 +1,7 @@
 //! WritePipeTransport: the end of a pipe that is written to.
 //!
-//! Pipes and sockets say that their reader has gone by becoming readable; that is why a writing end is watched
-//! for reading.
+//! Pipes and sockets say that their reader has gone by becoming readable; that is why a writing end is
+//! watched for reading.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;

@@ -1,10 +1,10 @@
 //! StreamTransport: one connection over TCP or a Unix socket.
 //!
-//! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when
-//! it is much: one write of more than the high-water mark, or several of more than that together; of more than
-//! four times that, if nobody has set it and the kernel has room. Every call that could tell the difference sends it
-//! first: `drain()` of a stream, `close()`, `abort()`, `write_eof()`, `get_write_buffer_size()`, the methods of the
-//! socket that `get_extra_info()` gives. Reading is one call for each event.
+//! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when it
+//! is much: one write of more than the high-water mark, or several of more than that together; of more than
+//! four times that, if nobody has set it and the kernel has room. Every call that could tell the difference
+//! sends it first: `drain()` of a stream, `close()`, `abort()`, `write_eof()`, `get_write_buffer_size()`, the
+//! methods of the socket that `get_extra_info()` gives. Reading is one call for each event.
 
 mod end;
 mod open;

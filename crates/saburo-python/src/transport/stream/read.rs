@@ -102,8 +102,8 @@ fn receive(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Resul
     }
 }
 
-/// The same without the copy, which for much is up to a quarter of all that a receive costs. Twice or half as much
-/// room was slower (measured 2026-11-28).
+/// The same without the copy, which for much is up to a quarter of all that a receive costs. Twice or half as
+/// much room was slower (measured 2026-11-28).
 fn receive_in_place(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
     let fd = this.descriptor(event_loop);
     bytes_made(BUFFER, |room| {

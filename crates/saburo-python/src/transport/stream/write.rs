@@ -72,8 +72,8 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     }
 }
 
-/// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the last
-/// has been sent.
+/// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the
+/// last has been sent.
 fn joined(pieces: &Object) -> Res<Option<Vec<u8>>> {
     let (mut count, mut length) = (0, 0);
     while let Some(data) = pieces.list_item(count) {
@@ -97,8 +97,8 @@ fn joined(pieces: &Object) -> Res<Option<Vec<u8>>> {
 /// As many bytes become one piece.
 const JOINED: usize = 64 * 1024;
 
-/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have; None if it is too
-/// late for them.
+/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have; None if it is
+/// too late for them.
 fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     let mut whole = Vec::new();
     for index in 0.. {
@@ -239,9 +239,9 @@ fn has_room(event_loop: &Loop, this: &Instance<StreamTransport>, most: usize) ->
 
 /// A stream drains: by asyncio's rules the kernel has then what it takes of what was written.
 ///
-/// So the first drain of a turn sends at once, and a handler that says something, drains and computes is heard. Later
-/// ones of the same turn leave it to the end of the turn where the peer has sent more than has been read: whoever
-/// answers that will most likely do so in this turn, and the answers leave together.
+/// So the first drain of a turn sends at once, and a handler that says something, drains and computes is
+/// heard. Later ones of the same turn leave it to the end of the turn where the peer has sent more than has
+/// been read: whoever answers that will most likely do so in this turn, and the answers leave together.
 #[inline]
 pub(crate) fn drain(this: &Instance<StreamTransport>, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
     if may_wait(this, has_unread)? { Ok(()) } else { send_drained(this) }
