@@ -34,10 +34,9 @@ impl Loop {
     /// Stops that, unless the number is another transport's by now. What is queued already is told;
     /// transports look where they stand.
     pub(crate) fn unwatch_transport(&self, fd: RawFd, direction: Direction, transport: &Object) {
-        let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));
         let removed = self.core(|core| match direction {
-            Direction::Read if is_ours(core.reader(fd)) => core.remove_reader(fd),
-            Direction::Write if is_ours(core.writer(fd)) => core.remove_writer(fd),
+            Direction::Read if is_told(core.reader(fd), transport) => core.remove_reader(fd),
+            Direction::Write if is_told(core.writer(fd), transport) => core.remove_writer(fd),
             _ => None,
         });
         // Let go of only now, with the engine no longer borrowed.
@@ -73,10 +72,9 @@ impl Loop {
 
     /// Is the descriptor watched for this very transport?
     pub(crate) fn is_watched_for(&self, fd: RawFd, direction: Direction, transport: &Object) -> bool {
-        let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Transport(_, watched)) if watched.is(transport));
         self.core(|core| match direction {
-            Direction::Read => is_ours(core.reader(fd)),
-            Direction::Write => is_ours(core.writer(fd)),
+            Direction::Read => is_told(core.reader(fd), transport),
+            Direction::Write => is_told(core.writer(fd), transport),
         })
         .unwrap_or(false)
     }
@@ -166,6 +164,12 @@ impl Loop {
             teach_malloc(received);
         }
     }
+}
+
+/// Is the event of a descriptor told to this very transport?
+#[inline]
+fn is_told(ready: Option<&Ready>, transport: &Object) -> bool {
+    matches!(ready, Some(Ready::Transport(_, told)) if told.is(transport))
 }
 
 #[cold]

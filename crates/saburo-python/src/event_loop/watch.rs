@@ -160,7 +160,11 @@ pub(crate) fn wait_on(
 
 /// Ends a future's watch, unless somebody else watches the descriptor by now.
 pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
-    let is_ours = |ready: Option<&Ready>| matches!(ready, Some(Ready::Arrived(waiting)) if waiting.as_object().is(future.as_object()));
+    let future = future.as_object();
+    let is_ours = |ready: Option<&Ready>| match ready {
+        Some(Ready::Arrived(waiting)) => waiting.as_object().is(future),
+        _ => false,
+    };
     let removed = this.core(|core| match watch.direction {
         Direction::Read if is_ours(core.reader(watch.fd)) => core.remove_reader(watch.fd),
         Direction::Write if is_ours(core.writer(watch.fd)) => core.remove_writer(watch.fd),
