@@ -74,6 +74,62 @@ def test_wrong_arguments_are_told_with_asyncios_names(loop: asyncio.AbstractEven
             getattr(loop, name)(*given(theirs), no=1)
 
 
+def test_wrong_arguments_of_transports_are_told_with_asyncios_names(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def told(transport: Any, *names: str) -> None:
+            for name in names:
+                with pytest.raises(TypeError, match=rf"^{name}\(\) "):
+                    getattr(transport, name.rpartition(".")[2])(1, 2, 3, 4)
+            transport.abort() if hasattr(transport, "abort") else transport.close()
+
+        ours, theirs = socket.socketpair()
+        stream, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        told(
+            stream,
+            "_SelectorSocketTransport.write",
+            "_SelectorSocketTransport.set_protocol",
+            "_FlowControlMixin.set_write_buffer_limits",
+            "BaseTransport.get_extra_info",
+        )
+        theirs.close()
+
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=server_context())
+        secure, _ = await loop.create_connection(
+            asyncio.Protocol, *server.sockets[0].getsockname(), ssl=client_context()
+        )
+        told(
+            secure,
+            "_SSLProtocolTransport.write",
+            "_SSLProtocolTransport.writelines",
+            "_SSLProtocolTransport.set_protocol",
+            "_SSLProtocolTransport.set_write_buffer_limits",
+            "_SSLProtocolTransport.set_read_buffer_limits",
+            "_SSLProtocolTransport.get_extra_info",
+        )
+        server.close()
+
+        endpoint, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, ("127.0.0.1", 0)
+        )
+        told(
+            endpoint,
+            "_SelectorTransport.set_protocol",
+            "_FlowControlMixin.set_write_buffer_limits",
+            "BaseTransport.get_extra_info",
+        )
+
+        out, into = os.pipe()
+        reading, _ = await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(out, "rb", 0))
+        writing, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(into, "wb", 0))
+        told(reading, "_UnixReadPipeTransport.set_protocol")
+        told(writing, "_UnixWritePipeTransport.write", "_UnixWritePipeTransport.set_protocol")
+        await asyncio.sleep(0)
+
+    run(main())
+
+
 @pytest.mark.saburo_only
 def test_wrong_arguments_of_a_loop_are_told_with_its_own_name(kind: Kind) -> None:
     import saburo

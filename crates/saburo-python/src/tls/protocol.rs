@@ -484,7 +484,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
         let builder = builder
             .init(|this, args| {
                 const PARAMS: Params<9> = Params {
-                    function: "TlsProtocol.__init__",
+                    function: "SSLProtocol.__init__",
                     names: [
                         "loop",
                         "protocol",

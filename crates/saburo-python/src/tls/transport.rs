@@ -140,19 +140,23 @@ fn number(value: f64) -> Res<Obj> {
 
 fn set_write_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<()> {
     let protocol = this.protocol()?;
-    set_marks(&protocol.outbound, args, "set_write_buffer_limits", 512)?;
+    set_marks(&protocol.outbound, args, "_SSLProtocolTransport.set_write_buffer_limits", 512)?;
     write::control_writing(&protocol)
 }
 
 fn set_read_buffer_limits(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<()> {
     let protocol = this.protocol()?;
-    set_marks(&protocol.inbound, args, "set_read_buffer_limits", 256)?;
+    set_marks(&protocol.inbound, args, "_SSLProtocolTransport.set_read_buffer_limits", 256)?;
     read::control_reading(&protocol)
 }
 
 fn get_extra_info(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<Obj> {
-    const PARAMS: Params<2> =
-        Params { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
+    const PARAMS: Params<2> = Params {
+        function: "_SSLProtocolTransport.get_extra_info",
+        names: ["name", "default"],
+        required: 1,
+        positional: 2,
+    };
     let [name, default] = args.bind(&PARAMS)?;
     let name = name.expect("bind() has checked what is required");
     protocol::extra_info(&*this.protocol()?, name, default.unwrap_or(&none()))
@@ -225,11 +229,11 @@ Semantics: asyncio.Transport.";
 
     fn describe(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         let builder = builder
-            .many(c"write", |this, args| write(this, args.sole("SSLTransport.write", "data")?), c"write(data): sends `data`, which is bytes-like, encrypted; does not wait.")
+            .many(c"write", |this, args| write(this, args.sole("_SSLProtocolTransport.write", "data")?), c"write(data): sends `data`, which is bytes-like, encrypted; does not wait.")
             .many(
                 c"writelines",
                 |this, args| {
-                    let lines = args.sole("SSLTransport.writelines", "list_of_data")?;
+                    let lines = args.sole("_SSLProtocolTransport.writelines", "list_of_data")?;
                     write::write_lines(&*this.protocol()?, lines)
                 },
                 c"writelines(list_of_data): sends all of an iterable of bytes-like objects.",
@@ -264,7 +268,7 @@ Semantics: asyncio.Transport.";
             .many(
                 c"set_protocol",
                 |this, args| {
-                    let protocol = args.sole("SSLTransport.set_protocol", "protocol")?;
+                    let protocol = args.sole("_SSLProtocolTransport.set_protocol", "protocol")?;
                     this.protocol()?.set_app(protocol)
                 },
                 c"set_protocol(protocol): hands what arrives to another protocol from now on.",

@@ -142,8 +142,12 @@ impl Endpoint {
 
     /// `get_extra_info(name, default=None)`
     pub(super) fn get_extra_info(&self, life: &Life, transport: &Object, args: Args<'_>) -> Res<Obj> {
-        const PARAMS: Params<2> =
-            Params { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
+        const PARAMS: Params<2> = Params {
+            function: "BaseTransport.get_extra_info",
+            names: ["name", "default"],
+            required: 1,
+            positional: 2,
+        };
         let [Some(name), default] = args.bind(&PARAMS)? else { unreachable!("one is required") };
         let default = default.map_or_else(none, Object::to_obj);
         let known = self.known()?;

@@ -89,7 +89,7 @@ impl Flow {
     /// be.
     pub(super) fn set_limits(&self, args: Args<'_>) -> Res<()> {
         const PARAMS: Params<2> = Params {
-            function: "set_write_buffer_limits",
+            function: "_FlowControlMixin.set_write_buffer_limits",
             names: ["high", "low"],
             required: 0,
             positional: 2,

@@ -224,7 +224,7 @@ True";
             )
             .many(
                 c"set_protocol",
-                |this, args| args.sole("DatagramTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
+                |this, args| args.sole("_SelectorTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")

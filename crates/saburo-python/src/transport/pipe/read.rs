@@ -243,7 +243,7 @@ True";
             .many(
                 c"set_protocol",
                 |this, args| {
-                    args.sole("ReadPipeTransport.set_protocol", "protocol")
+                    args.sole("_UnixReadPipeTransport.set_protocol", "protocol")
                         .map(|protocol| this.set_protocol(protocol))
                 },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",

@@ -340,7 +340,7 @@ True";
 
     fn describe(builder: Builder<WritePipeTransport>) -> Builder<WritePipeTransport> {
         builder
-            .many(c"write", |this, args| write(this, args.sole("WritePipeTransport.write", "data")?), c"write(data): writes bytes, without blocking.")
+            .many(c"write", |this, args| write(this, args.sole("_UnixWritePipeTransport.write", "data")?), c"write(data): writes bytes, without blocking.")
             .noargs(c"write_eof", write_eof, c"Closes the pipe after what was written.")
             .noargs(c"can_write_eof", |_| true, c"True.")
             .noargs(c"close", write_eof, c"Closes the pipe once everything has been written.")
@@ -348,7 +348,7 @@ True";
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
             .many(
                 c"set_protocol",
-                |this, args| args.sole("WritePipeTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
+                |this, args| args.sole("_UnixWritePipeTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")

@@ -262,13 +262,13 @@ True";
         let builder = builder
             .many(
                 c"write",
-                |this, args| write::write(this, args.sole("StreamTransport.write", "data")?),
+                |this, args| write::write(this, args.sole("_SelectorSocketTransport.write", "data")?),
                 c"write(data): sends bytes, without blocking; those of one turn together.",
             )
             .many(
                 c"writelines",
                 |this, args| {
-                    write::writelines(this, args.sole("StreamTransport.writelines", "list_of_data")?)
+                    write::writelines(this, args.sole("_SelectorSocketTransport.writelines", "list_of_data")?)
                 },
                 c"writelines(list_of_data): sends several pieces in one go.",
             )
@@ -290,7 +290,7 @@ True";
             )
             .many(
                 c"set_protocol",
-                |this, args| set_protocol(this, args.sole("StreamTransport.set_protocol", "protocol")?),
+                |this, args| set_protocol(this, args.sole("_SelectorSocketTransport.set_protocol", "protocol")?),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
