@@ -352,7 +352,7 @@ def test_every_thread_of_a_loop_is_named_as_asyncios_are(run: Run) -> None:
 
     names = run(main())
     # asyncio without pidfds waits for a child in a thread, which may be there yet.
-    names = [name for name in names if not name.startswith("waitpid-")]
+    names = [name for name in names if "waitpid-" not in name]
     assert names
     assert [name for name in names if not re.fullmatch(r"asyncio_\d+", name)] == []
     assert len(names) == len(set(names))
