@@ -101,7 +101,7 @@ COLLECTED := $(addprefix tests/test_,$(addsuffix .py,background_tasks cancel col
 	future gc handle import_again reentrancy sock stream_coroutines stream_reader task timers traceback))
 
 test-debug: $(BUILT)
-	SABURO_TESTS_ON=saburo $(BIN)/python -m pytest
+	SABURO_TESTS_ON=saburo SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest
 	SABURO_TESTS_ON=saburo SABURO_TESTS_COLLECT=often $(BIN)/python -m pytest $(COLLECTED)
 
 test-stdlib: $(BUILT)
