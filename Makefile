@@ -16,8 +16,8 @@ PYTHON_FOLDERS := python examples tests benches
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
-.PHONY: help demo bench soak count count-built count-base test test-rust test-python test-behaviour test-stdlib \
-	test-debug test-downstream lint lint-rust lint-python lint-scripts wheel install-check clean
+.PHONY: help demo bench soak count count-built count-base test test-all test-rust test-python test-behaviour \
+	test-stdlib test-debug test-downstream lint lint-rust lint-python lint-scripts wheel install-check clean
 
 help:
 	@echo "make demo           build, install into $(VENV), and digest this repository with examples/digest.py"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-behaviour the Python tests: saburo beside asyncio, and every example of the docs"
 	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo"
 	@echo "make test-debug     the Python tests of saburo on a debug build: PYTHON=python3.11d VENV=.venvs/3.11d"
+	@echo "make test-all       all of it on every CPython there is; bash .ci/run does a part of that"
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
 	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
@@ -88,6 +89,10 @@ test-rust:
 	RUSTFLAGS="--cfg saburo_polling" cargo test -p saburo-core --target-dir target/polling
 	RUSTFLAGS="--cfg loom" cargo test -p saburo-core --no-default-features --test loom_inbox \
 		--target-dir target/loom
+
+# What .ci/run leaves out for the sake of time as well: CPython's own tests on the versions between.
+test-all:
+	SABURO_TEST_ALL=1 bash .ci/run
 
 test-python: test-behaviour test-stdlib
 
