@@ -129,7 +129,7 @@ def _file(name: str) -> CodeType | _Source:
     if name == "-":
         _put_first_on_path("")
         _become_main(importlib.machinery.BuiltinImporter, "<stdin>")
-        return _Source(os.dup(0), b"<stdin>")
+        return _Source(0, b"<stdin>")
     path = os.getcwd() if name == "." else os.path.join(os.getcwd(), name)
     importlib.machinery.PathFinder.find_spec("__main__", [path])
     if sys.path_importer_cache.get(path) is not None:

@@ -13,8 +13,8 @@ use super::python as ffi;
 /// What a module is compiled as; CPython's `Py_file_input`.
 const FILE_INPUT: c_int = 257;
 
-/// `run_file(fd, name, names)`: runs the source that `fd` reads, which is closed, with `names` as its
-/// globals.
+/// `run_file(fd, name, names)`: runs the source that `fd` reads, with `names` as its globals. `fd` is
+/// closed once the source is read; 0 stays open.
 pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
     const PARAMS: Params<3> =
         Params { function: "run_file", names: ["fd", "name", "names"], required: 3, positional: 3 };
@@ -29,12 +29,15 @@ pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
         return raise(builtin::type_error(), "names must be a dict");
     }
     let fd = c_int::try_from(fd.as_i64()?).unwrap_or(-1);
-    // SAFETY: a C string; the stream, if there is one, is closed by the next call, which owns it.
-    let stream = unsafe { ffi::fdopen(fd, c"rb".as_ptr()) };
+    // The interpreter asserts that a program without a file of its own is read from C's own stream.
+    let is_stdin = fd == 0;
+    // SAFETY: a C string; the stream, if there is one, is closed by the next call, which owns it. `stdin` is set before
+    // the process begins, and nobody here changes it.
+    let stream = unsafe { if is_stdin { ffi::stdin } else { ffi::fdopen(fd, c"rb".as_ptr()) } };
     if stream.is_null() {
         return raise(builtin::os_error(), "the program's file cannot be read");
     }
-    // SAFETY: an open stream, closed once its source is read (`closeit`), a C string, and a live dict, which
+    // SAFETY: an open stream, closed once its source is read unless it is `stdin`, a C string, and a live dict, which
     // `args` keeps; no flags but the interpreter's. New reference or null.
     let done = unsafe {
         let names = names.as_ptr();
@@ -44,7 +47,7 @@ pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
             FILE_INPUT,
             names,
             names,
-            1,
+            c_int::from(!is_stdin),
             std::ptr::null_mut(),
         ))
     };

@@ -246,16 +246,20 @@ calls! {
     fn PyEval_RestoreThread(state: *mut PyThreadState) -> ();
 }
 
-unsafe extern "C" {
-    /// The C library's, which knows nothing of Python: a stream that reads a descriptor, and owns it; null if
-    /// there is no memory. `PyRun_FileExFlags` takes one.
-    pub(super) fn fdopen(fd: c_int, mode: *const c_char) -> *mut c_void;
-}
-
 unsafe extern "C-unwind" {
     /// Of any number of arguments, so not in the list of calls: asked by `is_audited` only, in a way that
     /// runs no hook.
     pub(super) fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+}
+
+// The C library's, which know nothing of Python: streams that `PyRun_FileExFlags` takes.
+unsafe extern "C" {
+    /// One that reads a descriptor, and owns it; null if there is no memory.
+    pub(super) fn fdopen(fd: c_int, mode: *const c_char) -> *mut c_void;
+
+    /// That of descriptor 0.
+    #[cfg_attr(target_os = "macos", link_name = "__stdinp")]
+    pub(super) static stdin: *mut c_void;
 }
 
 /// Lets go of a reference. Written here, because that of pyo3-ffi frees an object by a call that never
