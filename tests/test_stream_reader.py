@@ -461,6 +461,8 @@ ODD_LIMITS = {
 }
 
 
+# From 3.15 on, asyncio's read() counts by such a limit with other words, or none at all; saburo's as before.
+NO_INTS = ["2.5", "infinite", "no number", "a fraction"]
 LIMITED = ["read all", "read 1", "readline", "next", "until two", "exactly 3", "exactly 1000"]
 
 
@@ -469,6 +471,9 @@ LIMITED = ["read all", "read 1", "readline", "next", "until two", "exactly 3", "
 @pytest.mark.parametrize("read", LIMITED)
 @pytest.mark.parametrize("limit", ODD_LIMITS)
 def test_a_limit_that_was_changed_to_anything(kind: Kind, limit: str, read: str, eof: bool) -> None:
+    if sys.version_info >= (3, 15) and read == "read all" and limit in NO_INTS:
+        pytest.skip("asyncio's read() takes this limit for another number from 3.15 on")
+
     def change(reader: Any) -> None:
         reader._limit = ODD_LIMITS[limit]
 
