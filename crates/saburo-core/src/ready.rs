@@ -23,14 +23,17 @@ impl<H> Ready<H> {
         self.queue.push_back(handle);
     }
 
-    /// The same, or the handle again if there is no memory for one more.
+    /// Is there room for one more, or memory to make some? Then the next push does not abort.
     #[inline]
-    pub(crate) fn try_push(&mut self, handle: H) -> Result<(), H> {
-        if self.queue.len() == self.queue.capacity() && self.queue.try_reserve(1).is_err() {
-            return Err(handle);
-        }
-        self.queue.push_back(handle);
-        Ok(())
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.queue.len() < self.queue.capacity() || self.grow()
+    }
+
+    /// Out of the way: inlined, it would keep its caller from being.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> bool {
+        self.queue.try_reserve(1).is_ok()
     }
 
     #[inline]

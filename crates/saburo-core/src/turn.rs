@@ -148,21 +148,20 @@ impl<H> Core<H> {
         self.ready.push(handle);
     }
 
-    /// Queue a handle behind all others, or hand it back if there is no memory for one more.
+    /// Is there room for one more handle, or memory to make some? If not, the next [`push`](Self::push) aborts.
     ///
-    /// # Errors
-    ///
-    /// Where memory is out. [`push`](Self::push) aborts then.
+    /// Asked for by itself, so that a handle that is refused need not be handed back.
     ///
     /// ```
     /// # use saburo_core::{Clock, Core};
     /// let mut core = Core::new(Clock::monotonic())?;
-    /// assert_eq!(core.try_push('a'), Ok(()));
+    /// assert!(core.has_room());
+    /// core.push('a');
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[inline]
-    pub fn try_push(&mut self, handle: H) -> Result<(), H> {
-        self.ready.try_push(handle)
+    pub fn has_room(&mut self) -> bool {
+        self.ready.has_room()
     }
 
     /// Queue a handle before all others.

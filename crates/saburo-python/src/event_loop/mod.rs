@@ -167,16 +167,23 @@ impl Loop {
     /// Queues something to run in the next turn, and wakes the loop if it sleeps.
     #[inline]
     fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
-        // A refused item is let go of only after the borrow.
-        let refused = match self.core.borrow_mut().as_mut() {
-            Some(core) if self.phase.get() != Phase::Inherited => core.try_push(ready).err(),
-            _ => Some(ready),
-        };
-        if refused.is_some() {
-            return self.check_usable().and_then(|()| no_memory());
+        if let Some(core) = self.core.borrow_mut().as_mut()
+            && self.phase.get() != Phase::Inherited
+            && core.has_room()
+        {
+            core.push(ready);
+        } else {
+            // The borrow has ended: what is refused may run code as it is let go of.
+            return self.refuse(ready);
         }
         self.rouse();
         Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, ready: Ready) -> Res<()> {
+        drop(ready);
+        self.check_usable().and_then(|()| no_memory())
     }
 
     /// Ends the loop's wait, if it waits: once, however much is queued until it is back.

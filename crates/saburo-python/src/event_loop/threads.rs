@@ -27,20 +27,17 @@ impl Loop {
     /// Queues what a worker thread has got for the next turn; drops it if there will be none. The caller
     /// must see to it that the loop wakes up: [`alarm_if_sleeping`](Loop::alarm_if_sleeping).
     pub(crate) fn post(&self, ready: Ready) {
-        let mut ready = ready;
         loop {
-            // A refused item is let go of only after the borrow.
-            let refused = match self.core.borrow_mut().as_mut() {
-                Some(core) if self.phase.get() != Phase::Inherited => match core.try_push(ready) {
-                    Ok(()) => return,
-                    Err(refused) => refused,
-                },
-                _ => {
-                    return drop(ready);
+            match self.core.borrow_mut().as_mut() {
+                Some(core) if self.phase.get() != Phase::Inherited => {
+                    if core.has_room() {
+                        return core.push(ready);
+                    }
                 }
-            };
+                // Let go of only after the borrow.
+                _ => break,
+            }
             // There is no memory for one more: when the loop has had a turn, there is room.
-            ready = refused;
             let alarm = self.alarm();
             detach(move || {
                 if let Some(alarm) = alarm {
@@ -48,6 +45,7 @@ impl Loop {
                 }
             });
         }
+        drop(ready);
     }
 
     /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it
