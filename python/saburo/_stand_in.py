@@ -3,8 +3,8 @@
 `isinstance(task, asyncio.Task)` asks for `task.__class__`, which of a native task is asyncio's. To
 a class of the program's that would be wrong: `self.__class__.LIMIT` and `self.__class__()` mean the
 class itself. Both cannot be had of one class, as the memory of asyncio's is laid out otherwise. So
-the answer is a face: a class that derives from asyncio's and has no instances, and in all else is
-the class behind it. Its attributes are that one's, it makes that one's instances, and equals it.
+the answer is a stand-in: a class that derives from asyncio's and has no instances, and in all else
+is the class behind it. Its attributes are that one's, it makes that one's instances, and equals it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-# Where a class keeps its face, so that they go together.
-_FACE = "_saburo_face"
+# Where a class keeps its stand-in, so that they go together.
+_STAND_IN = "_saburo_stand_in"
 
 
-def face_of(behind: type, theirs: type) -> type:
-    """The face of a class that derives from a native one, which `isinstance` takes for `theirs`."""
-    face: type | None = type.__getattribute__(behind, "__dict__").get(_FACE)
-    if face is None:
-        face = _Face("face", (theirs,), {"__slots__": (), "_behind": behind})
-        type.__setattr__(behind, _FACE, face)
-    return face
+def stand_in_for(behind: type, theirs: type) -> type:
+    """The stand-in of a class derived from a native one, which `isinstance` takes for `theirs`."""
+    stand_in: type | None = type.__getattribute__(behind, "__dict__").get(_STAND_IN)
+    if stand_in is None:
+        stand_in = _StandIn("stand-in", (theirs,), {"__slots__": (), "_behind": behind})
+        type.__setattr__(behind, _STAND_IN, stand_in)
+    return stand_in
 
 
-class _Face(type):
+class _StandIn(type):
     def __getattribute__(cls, name: str) -> Any:
         return getattr(_behind(cls), name)
 
@@ -49,7 +49,7 @@ class _Face(type):
         return issubclass(_behind(subclass), _behind(cls))
 
     def __eq__(cls, other: object) -> bool:
-        return _behind(cls) is (_behind(other) if type(other) is _Face else other)
+        return _behind(cls) is (_behind(other) if type(other) is _StandIn else other)
 
     def __hash__(cls) -> int:
         return hash(_behind(cls))
@@ -62,12 +62,12 @@ class _Face(type):
 
 
 def _behind(cls: Any) -> Any:
-    """The class that a face stands for; any other class stands for itself."""
-    return type.__getattribute__(cls, "_behind") if type(cls) is _Face else cls
+    """The class that a stand-in stands for; any other class stands for itself."""
+    return type.__getattribute__(cls, "_behind") if type(cls) is _StandIn else cls
 
 
 def _pickled(cls: type) -> tuple[Any, ...]:
     return _behind, (_behind(cls),)
 
 
-copyreg.pickle(_Face, _pickled)
+copyreg.pickle(_StandIn, _pickled)

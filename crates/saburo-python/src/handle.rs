@@ -8,12 +8,12 @@ use std::cell::{Cell, OnceCell};
 use saburo_core::{Time, TimerId};
 
 use crate::event_loop::Loop;
-use crate::face::class_told;
 use crate::ffi::{
     Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, aside,
     boolean, builtin, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
+use crate::reported_class::reported_class;
 use crate::running::Running;
 
 /// A callback, its arguments and the context it runs in.
@@ -440,7 +440,7 @@ True
                 |this| {
                     let names = names();
                     let shared = names.class_shared_handle.as_ref().filter(|_| this.running.is_shared());
-                    class_told(this, shared.unwrap_or(&names.class_handle))
+                    reported_class(this, shared.unwrap_or(&names.class_handle))
                 },
                 c"asyncio.Handle, for isinstance; of a derived class that class.",
             )
@@ -687,7 +687,7 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .hash(|this| this.when()?.hash())
             .getter(
                 c"__class__",
-                |this| class_told(this, &names().class_timer_handle),
+                |this| reported_class(this, &names().class_timer_handle),
                 c"asyncio.TimerHandle, for isinstance; of a derived class that class.",
             )
             .getter(c"_when", |this| this.when(), c"The deadline.")

@@ -311,14 +311,14 @@ impl Names {
     }
 }
 
-static FACE_OF: Global<Obj> = Global::new();
+static STAND_IN_FOR: Global<Obj> = Global::new();
 
-/// `saburo._face.face_of`; imported when the first instance of a derived class is asked for its class.
-pub(crate) fn face_of() -> Res<&'static Obj> {
-    if FACE_OF.get().is_none() {
-        FACE_OF.set(import(c"saburo._face", c"face_of")?);
+/// `saburo._stand_in.stand_in_for`; imported when the first instance of a derived class is asked for its class.
+pub(crate) fn stand_in_for() -> Res<&'static Obj> {
+    if STAND_IN_FOR.get().is_none() {
+        STAND_IN_FOR.set(import(c"saburo._stand_in", c"stand_in_for")?);
     }
-    Ok(FACE_OF.get().expect("set just now"))
+    Ok(STAND_IN_FOR.get().expect("set just now"))
 }
 
 /// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters

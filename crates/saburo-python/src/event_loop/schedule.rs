@@ -52,15 +52,15 @@ pub(super) fn call_soon_threadsafe(this: &Instance<Loop>, args: Args<'_>) -> Res
     // In time: the loop cannot have called it, as the interpreter is ours since it was queued.
     handle.share();
     let queued = this.core(|core| core.ready_len()).unwrap_or(0);
-    if queued > FLOOD {
-        Loop::let_in(this, queued);
+    if queued > MANY_QUEUED {
+        Loop::let_run(this, queued);
     }
     Ok(handle.into_obj())
 }
 
-/// Behind so many, another thread's call lets the loop's thread run first. Bursts are shorter. As much is a
-/// few milliseconds of a turn.
-const FLOOD: usize = 4096;
+/// Behind so many calls that wait, another thread's call lets the loop's thread run first. Bursts are
+/// shorter. As many are a few milliseconds of a turn.
+const MANY_QUEUED: usize = 4096;
 
 #[inline]
 fn soon(this: &Instance<Loop>, callback: &Object, args: &[&Object], context: Option<&Object>) -> Res<Obj> {

@@ -53,11 +53,11 @@ impl Loop {
     /// asyncio, that comes about by itself. It is a short wait, not one for room: what the loop does now may
     /// wait for the caller.
     #[cold]
-    pub(super) fn let_in(this: &Instance<Loop>, queued: usize) {
+    pub(super) fn let_run(this: &Instance<Loop>, queued: usize) {
         let due = match this.thread.get() {
             Some(thread) => thread != attached_thread(),
             // Whoever is going to run the loop may wait for the interpreter, or nobody is.
-            None => queued.is_multiple_of(SELDOM),
+            None => queued.is_multiple_of(CALLS_BETWEEN),
         };
         if due && let Some(alarm) = this.alarm() {
             detach(move || hand_over(&alarm));
@@ -78,11 +78,11 @@ impl Loop {
     }
 }
 
-/// A loop that does not run is let in once in so many calls.
-const SELDOM: usize = 1024;
+/// Where no loop runs, whoever is about to run it gets the interpreter once in so many calls.
+const CALLS_BETWEEN: usize = 1024;
 
 /// How long a thread waits for the loop to come.
-const COURTESY: Duration = Duration::from_micros(100);
+const LONGEST_WAIT: Duration = Duration::from_micros(100);
 
 /// Stays out of the interpreter until the loop has been in, or for a short while. Just letting go is not
 /// enough: who comes back at once is faster than a thread that must be woken first, and that thread
@@ -90,7 +90,7 @@ const COURTESY: Duration = Duration::from_micros(100);
 pub(crate) fn hand_over(alarm: &Alarm) {
     alarm.ring();
     let released = Instant::now();
-    while !alarm.is_heard() && released.elapsed() < COURTESY {
+    while !alarm.is_heard() && released.elapsed() < LONGEST_WAIT {
         thread::yield_now();
     }
 }

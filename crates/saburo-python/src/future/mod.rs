@@ -12,12 +12,12 @@ use std::ffi::CStr;
 
 use crate::callable;
 use crate::event_loop::Loop;
-use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
     Visit, builtin, mapping, none, raise, string,
 };
 use crate::names::names;
+use crate::reported_class::reported_class;
 
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::{FutureIter, step_of as step};
@@ -598,7 +598,7 @@ fn describe_internals(builder: Builder<Future>) -> Builder<Future> {
     builder
         .getter(
             c"__class__",
-            |this| class_told(this, &names().class_future),
+            |this| reported_class(this, &names().class_future),
             c"asyncio.Future, for isinstance; of a derived class that class.",
         )
         .getter(c"_loop", |this| this.event_loop(), c"The event loop.")

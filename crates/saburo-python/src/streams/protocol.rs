@@ -8,13 +8,13 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::coroutine;
-use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, Weak, builtin,
     list, mapping, raise, string,
 };
 use crate::future;
 use crate::names::names;
+use crate::reported_class::reported_class;
 use crate::task::Task;
 
 use super::draining::{self, Kind};
@@ -485,7 +485,7 @@ fn describe_internals(builder: Builder<StreamReaderProtocol>) -> Builder<StreamR
     builder
         .getter(
             c"__class__",
-            |this| class_told(this, &names().class_stream_reader_protocol),
+            |this| reported_class(this, &names().class_stream_reader_protocol),
             c"asyncio.StreamReaderProtocol, for isinstance; of a derived class that class.",
         )
         .noargs(

@@ -7,12 +7,12 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, builtin, bytes,
     int, lend, none, raise, string,
 };
 use crate::names::names;
+use crate::reported_class::reported_class;
 
 use super::reading::{self, Kind};
 use super::received::Received;
@@ -424,7 +424,7 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
     builder
         .getter(
             c"__class__",
-            |this| class_told(this, &names().class_stream_reader),
+            |this| reported_class(this, &names().class_stream_reader),
             c"asyncio.StreamReader, for isinstance; of a derived class that class.",
         )
         .one(

@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 
 use crate::event_loop::Loop;
-use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, import, none,
     string,
 };
 use crate::names::names;
+use crate::reported_class::reported_class;
 
 use super::draining::{self, Kind};
 use super::link;
@@ -258,7 +258,7 @@ fn describe_internals(builder: Builder<StreamWriter>) -> Builder<StreamWriter> {
     builder
         .getter(
             c"__class__",
-            |this| class_told(this, &names().class_stream_writer),
+            |this| reported_class(this, &names().class_stream_writer),
             c"asyncio.StreamWriter, for isinstance; of a derived class that class.",
         )
         .getter(c"_transport", |this| this.transport.get(), c"The transport.")

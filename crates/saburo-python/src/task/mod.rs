@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::coroutine;
 use crate::event_loop::{Loop, Ready};
-use crate::face::class_told;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
     Visit, builtin, deeper, int, mapping, none, raise, string,
 };
 use crate::future::{self, Future};
 use crate::names::names;
+use crate::reported_class::reported_class;
 
 pub(crate) use current::{Current, load as load_current};
 pub(crate) use registry::Registry;
@@ -453,7 +453,7 @@ fn describe_internals(builder: Builder<Task>) -> Builder<Task> {
     builder
         .getter(
             c"__class__",
-            |this| class_told(this, &names().class_task),
+            |this| reported_class(this, &names().class_task),
             c"asyncio.Task, for isinstance; of a derived class that class.",
         )
         .getter(c"_coro", |this| this.coro.get(), c"The coroutine.")
