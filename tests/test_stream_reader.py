@@ -461,7 +461,8 @@ ODD_LIMITS = {
 }
 
 
-# From 3.15 on, asyncio's read() counts by such a limit with other words, or none at all; saburo's as before.
+# From 3.15 on, asyncio's read() counts by such a limit with other words, or none at all; saburo's
+# as before.
 NO_INTS = ["2.5", "infinite", "no number", "a fraction"]
 LIMITED = ["read all", "read 1", "readline", "next", "until two", "exactly 3", "exactly 1000"]
 
