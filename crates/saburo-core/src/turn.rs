@@ -148,7 +148,8 @@ impl<H> Core<H> {
         self.ready.push(handle);
     }
 
-    /// Is there room for one more handle, or memory to make some? If not, the next [`push`](Self::push) aborts.
+    /// Is there room for one more handle, or memory to make some? If not, the next [`push`](Self::push)
+    /// aborts.
     ///
     /// Asked for by itself, so that a handle that is refused need not be handed back.
     ///

@@ -313,7 +313,8 @@ impl Names {
 
 static STAND_IN_FOR: Global<Obj> = Global::new();
 
-/// `saburo._stand_in.stand_in_for`; imported when the first instance of a derived class is asked for its class.
+/// `saburo._stand_in.stand_in_for`; imported when the first instance of a derived class is asked for its
+/// class.
 pub(crate) fn stand_in_for() -> Res<&'static Obj> {
     if STAND_IN_FOR.get().is_none() {
         STAND_IN_FOR.set(import(c"saburo._stand_in", c"stand_in_for")?);

@@ -31,14 +31,14 @@ pub(crate) fn run_file(args: Args<'_>) -> Res<()> {
     let fd = c_int::try_from(fd.as_i64()?).unwrap_or(-1);
     // The interpreter asserts that a program without a file of its own is read from C's own stream.
     let is_stdin = fd == 0;
-    // SAFETY: a C string; the stream, if there is one, is closed by the next call, which owns it. `stdin` is set before
-    // the process begins, and nobody here changes it.
+    // SAFETY: a C string; the stream, if there is one, is closed by the next call, which owns it. `stdin` is
+    // set before the process begins, and nobody here changes it.
     let stream = unsafe { if is_stdin { ffi::stdin } else { ffi::fdopen(fd, c"rb".as_ptr()) } };
     if stream.is_null() {
         return raise(builtin::os_error(), "the program's file cannot be read");
     }
-    // SAFETY: an open stream, closed once its source is read unless it is `stdin`, a C string, and a live dict, which
-    // `args` keeps; no flags but the interpreter's. New reference or null.
+    // SAFETY: an open stream, closed once its source is read unless it is `stdin`, a C string, and a live
+    // dict, which `args` keeps; no flags but the interpreter's. New reference or null.
     let done = unsafe {
         let names = names.as_ptr();
         Obj::from_new(ffi::PyRun_FileExFlags(
