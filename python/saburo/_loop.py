@@ -8,6 +8,7 @@ rule: Python never stands between the engine and a callback.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import warnings
 import weakref
@@ -180,7 +181,8 @@ class Loop(
             return
         if self.get_debug():
             logger.debug("Close %r", self)
-            _read_noted_files()
+            with contextlib.suppress(ImportError):  # the interpreter ends, and modules are gone
+                _read_noted_files()
         try:
             # While the waker is still there: signals go to its descriptor up to now.
             self._remove_signal_handlers()
