@@ -42,6 +42,16 @@ HEAD = """
         except MemoryError:
             end("MemoryError")
 
+    def use_up():
+        kept = []
+        try:
+            while True:
+                kept.append(bytearray(1 << 16))
+        except MemoryError:
+            # What small objects need is given back.
+            del kept[-4:]
+        return kept
+
     async def connected(protocol=asyncio.Protocol):
         here, there = socket.socketpair()
         here.setblocking(False)
@@ -102,6 +112,13 @@ def test_a_call_for_which_there_is_no_memory_raises(
 
 
 OWN = {
+    "a look through the callbacks of a future": """
+        future = loop.create_future()
+        for _ in range(400_000):
+            future.add_done_callback(print)
+        limit(1)
+        kept = use_up()
+        raises(lambda: future.remove_done_callback(len))""",
     "small pieces to be sent": """
         async def main():
             transport, there = await connected()
@@ -133,6 +150,13 @@ OWN = {
         async def start():
             without_end(lambda: loop.create_task(main()))
         loop.run_until_complete(start())""",
+    "all tasks": """
+        async def main():
+            tasks = [loop.create_task(asyncio.sleep(100)) for _ in range(100_000)]
+            limit(1)
+            kept = use_up()
+            raises(asyncio.all_tasks)
+        loop.run_until_complete(main())""",
     "datagrams to be sent": """
         async def main():
             here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -160,6 +184,30 @@ def test_a_call_that_asyncio_has_other_trouble_with_raises(
     monkeypatch.setenv("STREAMS", "saburo")
     finished = kind.run_script(textwrap.dedent(HEAD) + textwrap.dedent(OWN[what]))
     assert (finished.returncode, finished.stdout) == (0, "MemoryError"), finished.stderr
+
+
+@pytest.mark.parametrize("call", ["call_soon(print)", "call_later(100, print)"])
+def test_a_loop_is_closed_without_memory(
+    kind: Kind, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMS", "asyncio")
+    body = f"""
+        limit(16)
+        try:
+            while True:
+                loop.{call}
+        except MemoryError:
+            pass
+        kept = use_up()
+        try:
+            loop.close()
+        except MemoryError:
+            pass  # asyncio's, now and then
+        del kept
+        end("alive")
+    """
+    finished = kind.run_script(textwrap.dedent(HEAD) + textwrap.dedent(body))
+    assert (finished.returncode, finished.stdout) == (0, "alive"), finished.stderr
 
 
 def test_a_peer_that_sends_without_end_loses_its_connection(

@@ -41,11 +41,20 @@ pub(crate) struct Timers<H> {
     vacant: u32,
     /// The next timer's place among its equals. Renumbered before it would overflow.
     sequence: u32,
+    /// The generation of a new slot: higher than that of any slot there was before `take`.
+    first_generation: u32,
 }
 
 impl<H> Timers<H> {
     pub(crate) fn new() -> Self {
-        Timers { heap: Vec::new(), places: Vec::new(), handles: Vec::new(), vacant: NONE, sequence: 0 }
+        Timers {
+            heap: Vec::new(),
+            places: Vec::new(),
+            handles: Vec::new(),
+            vacant: NONE,
+            sequence: 0,
+            first_generation: 0,
+        }
     }
 
     #[inline]
@@ -137,10 +146,12 @@ impl<H> Timers<H> {
         self.handles.iter().flatten()
     }
 
-    /// Every handle, in no particular order. Outstanding ids go stale.
-    pub(crate) fn take(&mut self) -> Vec<H> {
-        let heap = std::mem::take(&mut self.heap);
-        heap.iter().map(|entry| self.vacate(entry.slot)).collect()
+    /// Every handle, in no particular order, and without asking for memory. Outstanding ids go stale.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = H> + use<H> {
+        let highest = self.places.iter().map(|place| place.generation).max();
+        let first_generation = highest.map_or(self.first_generation, |highest| highest.wrapping_add(1));
+        let taken = std::mem::replace(self, Timers { first_generation, ..Timers::new() });
+        taken.handles.into_iter().flatten()
     }
 
     /// As `take_due`, by looking at every timer once.
@@ -176,7 +187,7 @@ impl<H> Timers<H> {
             return index;
         }
         let index = u32::try_from(self.places.len()).expect("fewer than 2^32 timers at a time");
-        self.places.push(Place { position: NONE, generation: 0 });
+        self.places.push(Place { position: NONE, generation: self.first_generation });
         self.handles.push(Some(handle));
         index
     }

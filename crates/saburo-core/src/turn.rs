@@ -717,25 +717,24 @@ impl<H> Core<H> {
     }
 
     /// Take every handle out, the inbox's too, and stop watching all descriptors. The caller
-    /// drops them when nothing is borrowed any more.
+    /// drops them when nothing is borrowed any more. No list is made of what may be many: handles are
+    /// let go of also where memory is out.
     ///
     /// ```
     /// # use saburo_core::{Clock, Core};
     /// let mut core = Core::new(Clock::monotonic())?;
     /// core.push(1);
     /// core.shared().post(2);
-    /// assert_eq!(core.drain(), [1, 2]);
+    /// assert!(core.drain().eq([1, 2]));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use = "dropping handles may run foreign code: choose the place"]
-    pub fn drain(&mut self) -> Vec<H> {
-        let mut handles: Vec<H> = self.ready.take().collect();
-        handles.append(&mut self.timers.take());
+    pub fn drain(&mut self) -> impl Iterator<Item = H> + use<H> {
         let selector = self.kernel.as_ref().map(|kernel| &kernel.selector);
-        handles.append(&mut self.reactor.take(selector));
-        handles.append(&mut self.posts);
-        self.shared.inbox().take(&mut handles);
-        handles
+        let watching = self.reactor.take(selector);
+        let mut posts = std::mem::take(&mut self.posts);
+        self.shared.inbox().take(&mut posts);
+        self.ready.take().chain(self.timers.take()).chain(watching).chain(posts)
     }
 
     /// Close the descriptors for good and take every handle out. A wait that is lent out keeps
@@ -748,11 +747,12 @@ impl<H> Core<H> {
     /// # use saburo_core::{Clock, Core};
     /// let mut core = Core::new(Clock::monotonic())?;
     /// core.push("unfinished");
-    /// assert_eq!(core.close(), ["unfinished"]);
+    /// assert!(core.close().eq(["unfinished"]));
     /// assert!(core.is_closed());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn close(&mut self) -> Vec<H> {
+    #[must_use = "dropping handles may run foreign code: choose the place"]
+    pub fn close(&mut self) -> impl Iterator<Item = H> + use<H> {
         self.disconnect();
         self.drain()
     }
@@ -1106,7 +1106,7 @@ mod tests {
         assert_eq!(core.next(), Some("posted before"));
         assert!(core.shared.bell().fall_asleep());
         core.shared().wake();
-        core.close();
+        drop(core.close());
         drop(held);
     }
 

@@ -196,7 +196,7 @@ fn more_signals_than_one_read_takes_are_all_collected() {
 fn a_closed_core_does_not_listen_and_its_listener_may_outlive_it() {
     let _turn = my_turn();
     let (mut core, mut signals) = listening_to(&[SIGUSR1]);
-    core.close();
+    drop(core.close());
     raise(SIGUSR1);
     assert_eq!(collected(&mut core), []);
     let error = Signals::new(&core.shared()).unwrap_err();

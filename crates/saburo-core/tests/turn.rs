@@ -213,7 +213,7 @@ fn closing_ends_the_sleep_and_what_comes_back_is_not_collected() {
     let (near, mut far) = UnixStream::pair().unwrap();
     core.set_reader(near.as_raw_fd(), "reader").unwrap();
     let sleeper = asleep(core.lend_wait());
-    assert_eq!(core.close(), ["reader"]);
+    assert!(core.close().eq(["reader"]));
     let wait = sleeper.join().unwrap();
     far.write_all(b"!").unwrap();
     core.shared().post("too late");
@@ -224,7 +224,7 @@ fn closing_ends_the_sleep_and_what_comes_back_is_not_collected() {
 #[test]
 fn a_wait_lent_by_a_closed_core_does_not_sleep() {
     let (mut core, _) = core::<()>();
-    core.close();
+    drop(core.close());
     sleep(&mut core.lend_wait());
 }
 
@@ -292,7 +292,7 @@ fn draining_hands_back_every_handle_and_leaves_the_core_usable() {
     core.set_reader(-1, "orphan").unwrap_err();
     core.shared().post("post");
 
-    let mut handles = core.drain();
+    let mut handles: Vec<_> = core.drain().collect();
     handles.sort_unstable();
     assert_eq!(handles, ["orphan", "post", "reader", "ready", "timer", "writer"]);
     assert_eq!(core.ready_len() + core.timer_count() + core.registered(), 0);
@@ -311,9 +311,9 @@ fn closing_hands_back_every_handle_and_takes_no_descriptors_after() {
     let (near, _far) = lively();
     core.push("ready");
     core.set_writer(near.as_raw_fd(), "writer").unwrap();
-    assert_eq!(core.close(), ["ready", "writer"]);
+    assert!(core.close().eq(["ready", "writer"]));
     assert!(core.is_closed());
-    assert_eq!(core.close(), [""; 0]);
+    assert_eq!(core.close().count(), 0);
 
     let error = core.set_reader(near.as_raw_fd(), "refused").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);

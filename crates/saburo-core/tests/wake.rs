@@ -156,7 +156,7 @@ fn after_closing_posts_are_kept_until_the_last_owner_goes() {
     let mut core = core();
     let shared = core.shared();
     let handle = Arc::new(());
-    core.close();
+    drop(core.close());
     shared.post(handle.clone());
     shared.wake();
     drop(core);

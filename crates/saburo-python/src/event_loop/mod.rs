@@ -560,7 +560,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .noargs(
             c"_unfinished_tasks",
-            |this| list(this.registry.snapshot().into_iter()),
+            |this| list(this.registry.snapshot()?.into_iter()),
             c"The loop's native tasks that are not done.",
         )
         .noargs(c"_after_fork", after_fork, c"Called in a forked child, for each loop there is.")

@@ -44,7 +44,7 @@ pub(crate) fn discard_from_awaited_by(args: Args<'_>) -> Res<()> {
 
 /// Everybody who waits for it, as a set; None if nobody does.
 pub(super) fn awaited_by(this: &Instance<Future>) -> Res<Option<Obj>> {
-    let mut waiters = waiting_tasks(this);
+    let mut waiters = waiting_tasks(this)?;
     match this.awaited_by.get() {
         Some(recorded) if recorded.is_exact_set() => {
             let all = names().set_class.call(&[&recorded])?;

@@ -83,19 +83,24 @@ impl Callbacks {
     }
 
     /// Copies, in order.
-    fn snapshot(&self) -> Vec<Callback> {
+    fn snapshot(&self) -> Res<Vec<Callback>> {
         let first = self.first.take();
         let more = self.more.take();
-        let copies = first.iter().chain(more.iter().flat_map(|more| more.iter())).cloned().collect();
+        let mut copies = Vec::new();
+        let reserved = copies.try_reserve_exact(1 + more.as_ref().map_or(0, |more| more.len()));
+        if reserved.is_ok() {
+            copies.extend(first.iter().chain(more.iter().flat_map(|more| more.iter())).cloned());
+        }
         self.first.set(first);
         self.more.set(more);
-        copies
+        reserved?;
+        Ok(copies)
     }
 
     /// The way Python sees them: a list of (callback, context), None without any.
     pub(crate) fn list(&self) -> Res<Option<Obj>> {
         let mut pairs = Vec::new();
-        for callback in &self.snapshot() {
+        for callback in &self.snapshot()? {
             if let Some((function, context)) = callback.parts()? {
                 pairs.push(tuple([&*function, &*context].into_iter())?);
             }
@@ -169,7 +174,7 @@ pub(super) fn remove(this: &Instance<Future>, function: &Object) -> Res<Obj> {
         return int(removed);
     }
     let mut removed = 0;
-    for callback in this.callbacks.snapshot() {
+    for callback in this.callbacks.snapshot()? {
         let is_equal = match &callback {
             // Comparing runs any code; the list may look different afterwards.
             Callback::Call(candidate, _) => candidate.equals(function)?,
@@ -288,11 +293,11 @@ fn tell_foreign(this: &Instance<Future>, callback: &Callback) -> Res<()> {
 }
 
 /// The tasks among the waiters.
-pub(super) fn waiting_tasks(this: &Instance<Future>) -> Vec<Obj> {
-    let tasks = this.callbacks.snapshot().into_iter().filter_map(|callback| match callback {
+pub(super) fn waiting_tasks(this: &Instance<Future>) -> Res<Vec<Obj>> {
+    let tasks = this.callbacks.snapshot()?.into_iter().filter_map(|callback| match callback {
         Callback::Wake(task) => Some(task.into_obj()),
         Callback::Unwatch(_) | Callback::HandlerDone(..) => None,
         Callback::Call(function, _) => TaskWakeup::task_of(&function).map(Own::into_obj),
     });
-    tasks.collect()
+    Ok(tasks.collect())
 }

@@ -271,7 +271,7 @@ fn feed_other(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     }
     let copy = names().bytearray_class.call0()?;
     copy.method(&names().extend, &[data])?;
-    feed(this, &lend(&copy, <[u8]>::to_vec)?)
+    feed(this, &lend(&copy, reading::copy)??)
 }
 
 /// `StreamReader(limit=65536, loop=None)`

@@ -4,6 +4,7 @@
 //! that need not wait runs to its end in its first step.
 
 use std::cell::{Cell, RefCell};
+use std::collections::TryReserveError;
 use std::ffi::CStr;
 
 use saburo_core::{Search, Sought};
@@ -511,9 +512,17 @@ fn no_separator<T>() -> Res<T> {
     raise(builtin::value_error(), "Separator should be at least one-byte string")
 }
 
+/// As many bytes as somebody else likes.
+pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
 fn copied(separator: &Object) -> Res<Vec<u8>> {
     if separator.has_buffer() {
-        return lend(separator, <[u8]>::to_vec);
+        return Ok(lend(separator, copy)??);
     }
     // asyncio asks for the length first.
     if separator.len()? == 0 {

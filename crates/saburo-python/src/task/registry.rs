@@ -27,8 +27,12 @@ impl Registry {
     }
 
     /// Every task in it.
-    pub(crate) fn snapshot(&self) -> Vec<Obj> {
-        self.tasks.borrow().iter().map(|(_, task)| task.clone().into_obj()).collect()
+    pub(crate) fn snapshot(&self) -> Res<Vec<Obj>> {
+        let tasks = self.tasks.borrow();
+        let mut copies = Vec::new();
+        copies.try_reserve_exact(tasks.len())?;
+        copies.extend(tasks.iter().map(|(_, task)| task.clone().into_obj()));
+        Ok(copies)
     }
 
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
@@ -51,7 +55,7 @@ impl Registry {
     /// asyncio goes on listing those that somebody else has.
     pub(crate) fn dismiss(&self) {
         let tasks = self.drain();
-        for task in &tasks {
+        for (_, task) in &tasks {
             // Only all_tasks() would miss it; and a loop may be closed as the interpreter takes asyncio
             // apart.
             if let Err(raised) = names().register_task.call(&[task.as_object()]) {
@@ -62,9 +66,10 @@ impl Registry {
 
     /// Takes every task out; the caller lets them go.
     #[must_use]
-    pub(crate) fn drain(&self) -> Vec<Own<Task>> {
+    pub(crate) fn drain(&self) -> Slab<Own<Task>> {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-        tasks.into_iter().map(|(_, task)| task).inspect(|task| task.place.set(None)).collect()
+        tasks.iter().for_each(|(_, task)| task.place.set(None));
+        tasks
     }
 }
 
