@@ -403,7 +403,7 @@ True
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn depart(&self) {
         if let (Some(context), Some(native)) = (self.context.take(), self.native_loop.get()) {
             native.contexts().recycle(context);

@@ -165,7 +165,7 @@ impl Loop {
     }
 
     /// Queues something to run in the next turn, and wakes the loop if it sleeps.
-    #[inline]
+    #[inline(always)]
     fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
         if let Some(core) = self.core.borrow_mut().as_mut()
             && self.phase.get() != Phase::Inherited
