@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from both_loops import TESTS_ON
 
@@ -94,3 +97,8 @@ def test_the_records_know_every_workload_and_no_other() -> None:
         version = tuple(map(int, file.stem.removeprefix("cpython").split(".")))
         known = [name for name, workload in WORKLOADS.items() if workload.since <= version]
         assert list(record.loads(file.read_text("utf-8")).counts) == known, file.name
+
+
+def test_a_commit_is_taken_from_the_history_by_a_python_without_saburo() -> None:
+    code = "import sys; sys.modules['saburo'] = None; import benches.count.base"
+    subprocess.run([sys.executable, "-c", code], cwd=record.FOLDER.parents[2], check=True)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benches.count.counts import Counts
-from benches.count.workload import WORKLOADS, PythonWorkload
-from benches.count.workloads.engine import PREFIX
+from benches.count.workload import ENGINE, WORKLOADS, PythonWorkload
 
 SHIMS = Path(__file__).with_name("shims")
 ROOT = Path(__file__).parents[2]
@@ -95,7 +94,7 @@ class Run(NamedTuple):
         totals: dict[str, Sequence[int]] = {}
         for workload in (WORKLOADS[name] for name in names):
             for what, operations in (("few", workload.few), ("many", workload.many)):
-                command = [str(program), workload.name.removeprefix(PREFIX), str(operations)]
+                command = [str(program), workload.name.removeprefix(ENGINE), str(operations)]
                 requests = int(self._start(command, COUNT_REPORT="yes"))
                 dump = (self.place / "counts").read_text()
                 totals[f"{workload.name} {what}"] = (*read_totals(dump), requests)

@@ -52,6 +52,9 @@ class PythonWorkload(Workload):
 
 WORKLOADS: dict[str, Workload] = {}
 
+# How the names of the engine's begin here; its program knows them without.
+ENGINE = "engine_"
+
 
 def register(new: Workload) -> None:
     assert new.about, f"{new.name} must say what it counts"

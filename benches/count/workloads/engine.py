@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from benches.count.workload import Workload, register
-
-PREFIX = "engine_"
+from benches.count.workload import ENGINE, Workload, register
 
 for name, few, many, about in (
     ("ready", 1_000, 11_000, "A handle that passes through the queue, a hundred a turn."),
@@ -16,4 +14,4 @@ for name, few, many, about in (
     ("writes", 1_000, 11_000, "A piece of 64 bytes, twenty to a flush."),
     ("reads", 200, 2_200, "1 KiB into a stream's buffer and out again in four parts."),
 ):
-    register(Workload(PREFIX + name, about, few, many))
+    register(Workload(ENGINE + name, about, few, many))
