@@ -298,6 +298,8 @@ LEAKS: dict[str, str] = {
 
 @pytest.mark.parametrize("what", LEAKS)
 def test_a_leak_is_told_in_asyncios_words(kind: Kind, what: str) -> None:
+    if what == "a stream" and not hasattr(asyncio.StreamWriter, "__del__"):
+        pytest.skip("early releases of 3.11 let go of a StreamWriter without a word")
     source = """
 import gc, os, socket, sys, threading, warnings
 streams = sys.modules["saburo" if "saburo" in sys.modules else "asyncio"]
