@@ -124,15 +124,15 @@ impl Loop {
         self.is_running() && !self.sleeping.get()
     }
 
-    /// Lets a transport send at the end of the turn.
+    /// Lets a transport send at the end of the turn. No, where there is no memory to remember it: it sends now.
     #[inline]
-    pub(crate) fn flush_later(&self, transport: Obj) -> Res<()> {
+    pub(crate) fn flush_later(&self, transport: &Object) -> bool {
         let mut gathering = self.gathering.borrow_mut();
-        if gathering.len() == gathering.capacity() {
-            gathering.try_reserve(1)?;
+        if gathering.len() == gathering.capacity() && gathering.try_reserve(1).is_err() {
+            return false;
         }
-        gathering.push(transport);
-        Ok(())
+        gathering.push(transport.to_obj());
+        true
     }
 
     /// How many clients that begin with TLS are answered in this turn.

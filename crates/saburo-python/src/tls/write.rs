@@ -64,8 +64,8 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
         let event_loop = this.event_loop()?;
         if event_loop.gathers()
             && !this.lower.get().map_or(Ok(false), |below| lower::sends_at_once(&below))?
+            && event_loop.flush_later(this.as_object())
         {
-            event_loop.flush_later(this.as_object().to_obj())?;
             this.gathering.set(Gathering::Listed);
             return Ok(());
         }

@@ -219,13 +219,12 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
         return flush(event_loop, this);
     }
     match this.gathering.get() {
-        Gathering::Unlisted => {
-            event_loop.flush_later(this.as_object().to_obj())?;
+        Gathering::Unlisted if event_loop.flush_later(this.as_object()) => {
             this.gathering.set(Gathering::Listed);
             Ok(())
         }
         Gathering::Listed | Gathering::Drained => Ok(()),
-        Gathering::Never => flush(event_loop, this),
+        Gathering::Unlisted | Gathering::Never => flush(event_loop, this),
     }
 }
 
