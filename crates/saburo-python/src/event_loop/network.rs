@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-use crate::ffi::{Builder, Instance, Obj, Object, Own, Raised, Res, aside, int, list};
+use crate::ffi::{Builder, Instance, Object, Own, Raised, Res, aside, int, list};
 use crate::names::names;
 use crate::tls::Hellos;
 use crate::transport::{self, Event, Listener, StreamTransport, Transports};
