@@ -267,7 +267,7 @@ def test_a_task_does_not_begin_on_a_thread_that_does_not_run_its_loop(
 ) -> None:
     skip_asyncios_tasks_before((3, 14), kind)
 
-    kind: Any = None
+    task_class: Any = None
     seen: list[Any] = []
 
     async def child() -> None:
@@ -279,16 +279,16 @@ def test_a_task_does_not_begin_on_a_thread_that_does_not_run_its_loop(
             if how == "factory":
                 eager.create_task(coro)
             else:
-                kind(coro, loop=eager, eager_start=True)
+                task_class(coro, loop=eager, eager_start=True)
         except RuntimeError as error:
             seen.append(str(error))
         coro.close()
         seen.append(asyncio._get_running_loop())
 
     async def main() -> None:
-        nonlocal kind
+        nonlocal task_class
         current = asyncio.current_task()
-        kind = type(current)
+        task_class = type(current)
         thread = threading.Thread(target=create)
         thread.start()
         thread.join()
