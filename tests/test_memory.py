@@ -210,6 +210,33 @@ def test_a_loop_is_closed_without_memory(
     assert (finished.returncode, finished.stdout) == (0, "alive"), finished.stderr
 
 
+@pytest.mark.saburo_only
+def test_timers_that_are_due_together_need_no_memory_for_all_of_them(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio raises MemoryError out of the run."""
+    monkeypatch.setenv("STREAMS", "saburo")
+    body = """
+        expected = misplaced = 0
+
+        def fire(number):
+            global expected, misplaced
+            misplaced += number != expected
+            expected += 1
+
+        when = loop.time()
+        for number in range(200_000):
+            loop.call_at(when, fire, number)
+        loop.call_at(when, loop.stop)
+        limit(1)
+        kept = use_up()
+        loop.run_forever()
+        end(f"{expected} {misplaced}")
+    """
+    finished = kind.run_script(textwrap.dedent(HEAD) + textwrap.dedent(body))
+    assert (finished.returncode, finished.stdout) == (0, "200000 0"), finished.stderr
+
+
 def test_a_peer_that_sends_without_end_loses_its_connection(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

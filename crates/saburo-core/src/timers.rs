@@ -8,6 +8,7 @@
 use std::collections::TryReserveError;
 
 use crate::clock::Time;
+use crate::ready::Ready;
 
 /// Which timer: the answer of [`Core::insert_timer`](crate::Core::insert_timer), good for one
 /// [`cancel_timer`](crate::Core::cancel_timer). A stale one, whose timer fired or was
@@ -121,24 +122,25 @@ impl<H> Timers<H> {
         Some(self.vacate(id.index))
     }
 
-    /// Hands the timers due at `now` to `fire`, in order. Timers for [`Time::NEVER`] are never due.
+    /// Timers due at `now` become ready, in order. Those that there is no memory for stay, and are due as before.
+    /// Timers for [`Time::NEVER`] are never due.
     #[inline]
-    pub(crate) fn take_due(&mut self, now: Time, mut fire: impl FnMut(H)) {
+    pub(crate) fn take_due(&mut self, now: Time, ready: &mut Ready<H>) {
         // Taking the first of a large heap again and again is slow. Once it is clear that a good part
         // of all are due, they are sorted at once; until then nothing was lost by starting singly.
         let singly = FEW.max(self.heap.len() / 8);
         for _ in 0..singly {
             match self.heap.first() {
-                Some(first) if first.is_due(now) => {
+                Some(first) if first.is_due(now) && ready.has_room() => {
                     let slot = first.slot;
                     self.unlink(0);
-                    fire(self.vacate(slot));
+                    ready.push(self.vacate(slot));
                 }
                 _ => return,
             }
         }
         if self.heap.first().is_some_and(|first| first.is_due(now)) {
-            self.take_many(now, fire);
+            self.take_many(now, ready);
         }
     }
 
@@ -156,7 +158,7 @@ impl<H> Timers<H> {
 
     /// As `take_due`, by looking at every timer once.
     #[cold]
-    fn take_many(&mut self, now: Time, mut fire: impl FnMut(H)) {
+    fn take_many(&mut self, now: Time, ready: &mut Ready<H>) {
         // Those that are due come first, without memory for a second list.
         let mut count = 0;
         for position in 0..self.heap.len() {
@@ -166,11 +168,13 @@ impl<H> Timers<H> {
             }
         }
         self.heap[..count].sort_unstable_by_key(Entry::key);
-        for position in 0..count {
-            let slot = self.heap[position].slot;
-            fire(self.vacate(slot));
+        let mut taken = 0;
+        while taken < count && ready.has_room() {
+            let slot = self.heap[taken].slot;
+            ready.push(self.vacate(slot));
+            taken += 1;
         }
-        self.heap.drain(..count);
+        self.heap.drain(..taken);
         // A heap from the leaves up: each parent sinks among its descendants, which are heaps already.
         for position in (0..self.heap.len()).rev() {
             let entry = self.heap[position];
@@ -324,8 +328,9 @@ mod tests {
         }
         assert!(timers.sequence <= 20, "it was renumbered: {}", timers.sequence);
         assert_eq!(timers.cancel(ids[4]), Some(4), "an id from before still finds its timer");
-        let mut due = Vec::new();
-        timers.take_due(Time::from_nanos(1), |handle| due.push(handle));
+        let mut ready = Ready::new();
+        timers.take_due(Time::from_nanos(1), &mut ready);
+        let due: Vec<_> = ready.take().collect();
         let expected: Vec<_> = (0..20).step_by(2).chain((1..20).step_by(2)).filter(|n| *n != 4).collect();
         assert_eq!(due, expected);
     }
@@ -343,8 +348,9 @@ mod tests {
         let mut expected: Vec<(u64, usize)> = moments.iter().copied().zip(0..).collect();
         expected.sort_unstable();
         for now in [100, 899, 5000] {
-            let mut due = Vec::new();
-            timers.take_due(Time::from_nanos(now), |handle| due.push(handle));
+            let mut ready = Ready::new();
+            timers.take_due(Time::from_nanos(now), &mut ready);
+            let due: Vec<_> = ready.take().collect();
             let rest = expected.split_off(expected.partition_point(|(moment, _)| *moment <= now));
             assert_eq!(due, expected);
             expected = rest;

@@ -835,7 +835,7 @@ impl<H> Core<H> {
             return;
         }
         let now = now.unwrap_or_else(|| self.clock.now());
-        self.timers.take_due(now, |handle| self.ready.push(handle));
+        self.timers.take_due(now, &mut self.ready);
     }
 
     /// A new selector once events come again and again for a registration we no longer have.
