@@ -51,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "as_since(major, minor): saburo does as asyncio from that version of Python on"
     )
+    config.addinivalue_line(
+        "markers", "many_objects: not with a collection every few objects (SABURO_TESTS_COLLECT)"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,9 +103,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, Any, Any]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     thresholds = gc.get_threshold()
-    if COLLECTS_OFTEN:
+    # With very many objects, collections would take minutes.
+    if COLLECTS_OFTEN and item.get_closest_marker("many_objects") is None:
         gc.set_threshold(2, 3, 1000)
     try:
         return (yield)

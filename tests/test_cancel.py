@@ -373,6 +373,7 @@ def test_tasks_that_wait_for_each_other_are_too_much_to_cancel(loop: Loop) -> No
         task.get_coro().close()
 
 
+@pytest.mark.many_objects
 def test_a_long_chain_of_tasks_is_cancelled_or_refused_but_breaks_nothing(loop: Loop) -> None:
     async def wait_for(task: Any) -> None:
         await task

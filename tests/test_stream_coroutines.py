@@ -415,6 +415,7 @@ def chain(loop: Loop, streams: Any, length: int) -> list[Any]:
     return writers
 
 
+@pytest.mark.many_objects
 def test_very_many_that_wait_for_one_another_are_an_error_not_a_crash(
     loop: Loop, streams: Any
 ) -> None:
@@ -426,6 +427,7 @@ def test_very_many_that_wait_for_one_another_are_an_error_not_a_crash(
         writer.transport.close()
 
 
+@pytest.mark.many_objects
 def test_a_chain_too_deep_for_the_stack_leaves_nothing_unawaited(
     new_loop: Callable[[], Loop], streams: Any
 ) -> None:

@@ -480,6 +480,7 @@ def test_long_chains_of_tasks_work(loop: Loop) -> None:
     assert loop.run_until_complete(task) == 19_999
 
 
+@pytest.mark.many_objects
 def test_ten_thousand_tasks_at_once(loop: Loop) -> None:
     async def outer() -> int:
         return sum(await asyncio.gather(*(later(number) for number in range(10_000))))
