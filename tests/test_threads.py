@@ -519,7 +519,8 @@ def test_idle_threads_hold_nothing(loop: Loop) -> None:
         run_until(loop, future.done)
         future.exception()
         del future
-        for _ in range(1000):  # asyncio's threads let go a little later
+        for _ in range(1000):  # asyncio's threads and loop let go a little later
+            turn(loop)
             gc.collect()
             if alive() is None:
                 break
