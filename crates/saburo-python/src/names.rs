@@ -2,6 +2,8 @@
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
 
+use std::ffi::CStr;
+
 use crate::ffi::{Global, Obj, Object, Res, import, int, intern, tuple};
 
 static NAMES: Global<Names> = Global::new();
@@ -311,15 +313,25 @@ impl Names {
     }
 }
 
-static STAND_IN_FOR: Global<Obj> = Global::new();
-
 /// `saburo._stand_in.stand_in_for`; imported when the first instance of a derived class is asked for its
 /// class.
 pub(crate) fn stand_in_for() -> Res<&'static Obj> {
-    if STAND_IN_FOR.get().is_none() {
-        STAND_IN_FOR.set(import(c"saburo._stand_in", c"stand_in_for")?);
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._stand_in", c"stand_in_for")
+}
+
+/// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.
+pub(crate) fn transport_socket() -> Res<&'static Obj> {
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._transport_socket", c"TransportSocket")
+}
+
+/// For modules of saburo's own, which are not there yet when the table is filled.
+fn found_once(place: &'static Global<Obj>, module: &CStr, name: &CStr) -> Res<&'static Obj> {
+    if place.get().is_none() {
+        place.set(import(module, name)?);
     }
-    Ok(STAND_IN_FOR.get().expect("set just now"))
+    Ok(place.get().expect("set just now"))
 }
 
 /// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use saburo_core::Alarm;
 
-use crate::ffi::{Builder, Instance, Object, Own, Res, attached_thread, builtin, detach, raise};
+use crate::ffi::{Builder, Instance, Object, Own, Res, builtin, detach, raise};
 use crate::pool::{self, Pool};
 
 use super::{Loop, Phase, Ready};
@@ -55,7 +55,7 @@ impl Loop {
     #[cold]
     pub(super) fn let_run(this: &Instance<Loop>, queued: usize) {
         let due = match this.thread.get() {
-            Some(thread) => thread != attached_thread(),
+            Some(_) => !this.runs_on_this_thread(),
             // Whoever is going to run the loop may wait for the interpreter, or nobody is.
             None => queued.is_multiple_of(CALLS_BETWEEN),
         };

@@ -8,9 +8,9 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, is_free};
 use crate::ffi::{
-    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, import, int, mapping, none, raise,
+    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int, mapping, none, raise,
 };
-use crate::names::{Names, names};
+use crate::names::{self, Names, names};
 
 use super::address::{self, Family};
 use super::life::{Life, Phase};
@@ -260,8 +260,7 @@ impl Endpoint {
             return names().class_transport_socket.call(&[&socket]).map(Some);
         }
         // One that knows of bytes that were written and have not left.
-        let class = import(c"saburo._transport_socket", c"TransportSocket")?;
-        class.call(&[&*socket, transport]).map(Some)
+        names::transport_socket()?.call(&[&*socket, transport]).map(Some)
     }
 
     fn sockname(&self, life: &Life) -> Res<Option<Obj>> {
