@@ -67,7 +67,9 @@
 
 mod address;
 mod clock;
+mod core;
 mod inbox;
+mod kernel;
 pub mod net;
 pub mod pipe;
 mod reactor;
@@ -81,9 +83,10 @@ mod sync;
 #[allow(unsafe_code)]
 mod sys;
 mod timers;
-mod turn;
+mod wait;
 mod write_queue;
 
+pub use self::core::{Core, Timeout};
 pub use address::Address;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
@@ -94,5 +97,5 @@ pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
-pub use turn::{Core, Timeout, Wait};
+pub use wait::Wait;
 pub use write_queue::WriteQueue;

@@ -51,7 +51,7 @@ impl Signals {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new<H>(shared: &Shared<H>) -> io::Result<Self> {
-        let waker = shared.waker().ok_or_else(crate::turn::closed)?;
+        let waker = shared.waker().ok_or_else(crate::kernel::closed)?;
         Ok(Signals { waker, handlers: Vec::new() })
     }
 

@@ -1,0 +1,126 @@
+//! The core: an event loop without the loop, in one file per subject.
+//!
+//! `Core` belongs to the loop's thread and has no lock. It never calls a handle and never drops
+//! one: what it takes out it hands back, because either may run foreign code, which may come
+//! back here. While the loop sleeps, the part that sleeps is lent out without any handle in it.
+
+mod descriptors;
+mod end;
+mod queue;
+mod timers;
+mod turn;
+
+use std::fmt;
+use std::io;
+
+use crate::clock::{Clock, Time};
+use crate::inbox::Shared;
+use crate::kernel::Kernel;
+use crate::reactor::Reactor;
+use crate::ready::Ready;
+use crate::sync::Arc;
+use crate::sys::Waker;
+use crate::timers::Timers;
+
+pub use turn::Timeout;
+
+/// An event loop without the loop: what is ready, what is due when, which descriptors are
+/// watched for whom. Generic over the handle it queues.
+///
+/// The example on the [crate's page](crate) is a whole loop.
+///
+/// ```
+/// use saburo_core::{Clock, Core};
+///
+/// let mut core = Core::new(Clock::monotonic())?;
+/// core.push("first");
+/// core.push("second");
+/// for _ in 0..core.begin_batch() {
+///     let handle = core.next().unwrap();
+///     core.push(handle); // runs in the next turn, not in this one
+/// }
+/// assert_eq!(core.ready_len(), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Core<H> {
+    clock: Clock,
+    ready: Ready<H>,
+    timers: Timers<H>,
+    reactor: Reactor<H>,
+    shared: Arc<Shared<H>>,
+    /// Signal numbers read from the waker and not taken yet.
+    signals: Vec<u8>,
+    /// Empty between turns: the inbox's second allocation.
+    posts: Vec<H>,
+    /// Waits in a row that brought an event for nobody. Reset by one that did not.
+    stale_waits: u32,
+    /// `None` once closed.
+    kernel: Option<Kernel>,
+}
+
+impl<H> Core<H> {
+    /// A core with a selector and a waker of its own: three descriptors.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let core = Core::<fn()>::new(Clock::monotonic())?;
+    /// assert_eq!(core.ready_len() + core.timer_count() + core.registered(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new(clock: Clock) -> io::Result<Self> {
+        let waker = Arc::new(Waker::new()?);
+        let shared = Arc::new(Shared::new(waker.clone()));
+        let kernel = Kernel::new(waker)?;
+        Ok(Core {
+            clock,
+            ready: Ready::new(),
+            timers: Timers::new(),
+            reactor: Reactor::new(),
+            shared,
+            signals: Vec::new(),
+            posts: Vec::new(),
+            stale_waits: 0,
+            kernel: Some(kernel),
+        })
+    }
+
+    /// The half that other threads may touch.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let core = Core::new(Clock::monotonic())?;
+    /// let shared = core.shared();
+    /// std::thread::spawn(move || shared.post("hello")).join().unwrap();
+    /// assert_eq!(core.plan(None), saburo_core::Timeout::Now);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shared(&self) -> Arc<Shared<H>> {
+        self.shared.clone()
+    }
+
+    /// What the clock shows.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core, Time};
+    /// let (clock, hand) = Clock::manual();
+    /// let core = Core::<()>::new(clock)?;
+    /// hand.set(Time::from_nanos(3));
+    /// assert_eq!(core.now(), Time::from_nanos(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl<H> fmt::Debug for Core<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("ready", &self.ready.len())
+            .field("timers", &self.timers.len())
+            .field("registered", &self.reactor.len())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
