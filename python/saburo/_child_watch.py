@@ -10,7 +10,7 @@ import contextlib
 
 from . import _saburo
 from ._child import Child
-from ._lookout import Lookout
+from ._child_polling import PolledChildren
 from ._signals import Signals
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ class Children(Signals):
     # Each is in the selector by its pidfd, or on the lookout.
     _children: set[Child]
     # Made when first needed.
-    _lookout: Lookout | None = None
+    _polled: PolledChildren | None = None
 
     def _watch_child(
         self, process: subprocess.Popen[bytes], exited: Callable[[int], object]
@@ -39,9 +39,9 @@ class Children(Signals):
                 return child
             except OSError:
                 pass  # the kernel watches no more descriptors; this one still serves for signals
-        if self._lookout is None:
-            self._lookout = Lookout(self, self._child_ended)
-        self._lookout.add(child)
+        if self._polled is None:
+            self._polled = PolledChildren(self, self._child_ended)
+        self._polled.add(child)
         return child
 
     def _child_ended(self, child: Child) -> None:
@@ -77,6 +77,6 @@ class Children(Signals):
         watched: set[Child] = getattr(self, "_children", set())
         children = list(watched)
         watched.clear()
-        if self._lookout is not None:
-            self._lookout.close()
+        if self._polled is not None:
+            self._polled.close()
         return children

@@ -14,15 +14,15 @@ import warnings
 import weakref
 
 from . import _saburo
+from ._all_tasks import leave_tasks_to_parent, remember
+from ._async_generators import AsyncGenerators
+from ._asyncio_names import take_names
 from ._compat import debug_by_default
 from ._connect import Connecting
 from ._datagram import Datagrams
-from ._generators import AsyncGenerators
-from ._names import take_names
 from ._pipes import Pipes
-from ._registry import leave_tasks_to_parent, remember
 from ._report import logger
-from ._sendfile_transport import SendingThroughTransports
+from ._sendfile import SendingThroughTransports
 from ._serve import Serving
 from ._start_tls import StartingTls
 from ._subprocess import Subprocesses

@@ -12,7 +12,7 @@ import functools
 import signal
 import warnings
 
-from ._names import take_names
+from ._asyncio_names import take_names
 from ._report import logger
 
 TYPE_CHECKING = False

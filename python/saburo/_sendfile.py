@@ -1,175 +1,201 @@
-"""sock_sendfile: a file into a socket, by the kernel where it can and by hand where it cannot."""
+"""sendfile: a file through a transport, by the kernel where it can and by hand where it cannot.
+
+The rule: meanwhile the transport is ours. It reads nothing, its protocol hears nothing, and what
+was written before has left. Afterwards everything is as it was, and if writing was paused or
+resumed in between, the protocol has been told.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import os
-import socket
-import stat
+import functools
+from asyncio import constants
 
-from . import _os_calls
-from ._sock import Sockets, _refuse_tls
+from ._sock_sendfile import SendingFiles, _check_parameters, _read_into, is_seekable
+from ._transports import Transports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import socket
+    from collections.abc import Awaitable
     from typing import IO, Any
 
-# How much the fallback reads at a time, in bytes.
-_CHUNK = 256 * 1024
-# More than this per call overflows on 32-bit systems.
-_MOST = 1 << 30
+_Mode: Any = vars(constants)["_SendfileMode"]
+# How much the fallback reads at a time, in bytes: it all goes through the transport's buffer.
+_CHUNK = 16 * 1024
 
 
-class SendingFiles(Sockets):
-    """`sock_sendfile`. Semantics: asyncio of Python 3.15, on every version."""
+class SendingThroughTransports(SendingFiles, Transports):
+    """Semantics: asyncio of Python 3.15, on every version."""
 
-    async def sock_sendfile(
+    async def sendfile(
         self,
-        sock: socket.socket,
+        transport: asyncio.WriteTransport,
         file: IO[bytes],
         offset: int = 0,
         count: int | None = None,
         *,
-        fallback: bool | None = True,
+        fallback: bool = True,
     ) -> int:
         """Sends `file` from `offset` on, `count` bytes of it or all; returns how many it sent.
 
-        Uses `os.sendfile`; where that is impossible, it reads and sends, or if `fallback` is false
-        raises `asyncio.SendfileNotAvailableError`. The file's position is left behind the last byte
-        sent, also after an error or a cancellation.
+        Uses `os.sendfile`; where that is impossible, as with TLS, it reads and writes, or if
+        `fallback` is false raises RuntimeError or `asyncio.SendfileNotAvailableError`. The file's
+        position is left behind the last byte sent, also after an error or a cancellation. Until
+        this is done nothing else may be written.
 
-        Raises ValueError for a file in text mode, a socket that is no stream, a negative offset or
-        a count that is not positive; TypeError if these are no integers or `sock` is an
-        `ssl.SSLSocket`; the OSError of the transfer.
+        Raises RuntimeError if the transport is closing or of another kind, ValueError or TypeError
+        for a file in text mode or bad numbers, ConnectionError if the connection is lost.
 
         >>> import asyncio, saburo, socket, tempfile
         >>> async def main():
         ...     loop = asyncio.get_running_loop()
-        ...     left, right = socket.socketpair()
-        ...     with left, right, tempfile.TemporaryFile() as file:
-        ...         left.setblocking(False)
+        ...     here, there = socket.socketpair()
+        ...     with there, tempfile.TemporaryFile() as file:
         ...         file.write(b"green tea")
         ...         file.flush()
-        ...         sent = await loop.sock_sendfile(left, file, offset=6)
-        ...         return sent, right.recv(1024)
+        ...         transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+        ...         sent = await loop.sendfile(transport, file, offset=6)
+        ...         transport.close()
+        ...         return sent, there.recv(1024)
         >>> saburo.run(main())
         (3, b'tea')
         """
-        self._check_non_blocking(sock)
-        _refuse_tls(sock)
-        _check_parameters(sock, file, offset, count)
-        try:
-            return await self._send_by_kernel(sock, file, offset, count, self._wait_writable)
-        except asyncio.SendfileNotAvailableError:
-            if not fallback:
-                raise
-        return await self._send_by_hand(sock, file, offset, count)
+        mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
+        if mode is not _Mode.UNSUPPORTED:
+            # Asked for because it sends what was written: a peer that is gone shows by that.
+            transport.get_write_buffer_size()
+        if transport.is_closing():
+            raise RuntimeError("Transport is closing")
+        if mode is _Mode.UNSUPPORTED:
+            raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+        if mode is _Mode.TRY_NATIVE:
+            try:
+                return await self._sendfile_native(transport, file, offset, count)
+            except asyncio.SendfileNotAvailableError:
+                if not fallback:
+                    raise
+        if not fallback:
+            raise RuntimeError(
+                f"fallback is disabled and native sendfile is not supported "
+                f"for transport {transport!r}"
+            )
+        return await self._sendfile_fallback(transport, file, offset, count)
 
-    async def _send_by_kernel(
-        self,
-        sock: socket.socket,
-        file: IO[bytes],
-        offset: int,
-        count: int | None,
-        wait_writable: Callable[[socket.socket], Awaitable[None]],
+    async def _sendfile_native(
+        self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
-        if _os_calls.sendfile is None:
-            raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
+        """Straight into the transport's socket."""
+        resume_reading = transport.is_reading()
+        transport.pause_reading()
+        # From here on until it is reset the transport refuses to write.
+        written: Awaitable[None] = transport._make_empty_waiter()
         try:
-            status = os.fstat(file.fileno())
-        except (AttributeError, OSError):
-            # io.UnsupportedOperation, from an object in memory, is an OSError.
-            raise asyncio.SendfileNotAvailableError("not a regular file") from None
-        if not stat.S_ISREG(status.st_mode):
-            raise asyncio.SendfileNotAvailableError("not a regular file")
-        # Files below /proc have no size, but bytes.
-        block = count or status.st_size or _MOST
-        sent = 0
-        try:
-            while count is None or sent < count:
-                left = block if count is None else count - sent
-                try:
-                    moved = self._sendfile(
-                        _os_calls.sendfile, sock, file, offset + sent, min(left, _MOST)
-                    )
-                except (BlockingIOError, InterruptedError):
-                    moved = None
-                except OSError as error:
-                    raise _transfer_error(error, sent) from error
-                if moved == 0:
-                    break
-                sent += moved or 0
-                # Also after a success: the other tasks get their turn between two blocks.
-                await wait_writable(sock)
-            return sent
+            await written
+            sock: socket.socket = transport._lent_sock
+            self._check_non_blocking(sock)
+            _check_parameters(sock, file, offset, count)
+            wait_writable = functools.partial(self._wait_for, transport)
+            return await self._send_by_kernel(sock, file, offset, count, wait_writable)
         finally:
-            _move_to(file, offset + sent)
+            transport._reset_empty_waiter()
+            if resume_reading:
+                transport.resume_reading()
 
-    async def _send_by_hand(
-        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+    async def _wait_for(self, transport: Any, _sock: socket.socket) -> None:
+        """Until the socket takes more; the transport ends the wait if it is closed meanwhile."""
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
+        try:
+            await transport._wait_for_room()
+        except asyncio.CancelledError:
+            if task is None or task.cancelling() > cancelled_before:
+                raise
+        if transport.is_closing():
+            raise ConnectionError("Connection is closed by peer")
+
+    async def _sendfile_fallback(
+        self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
+        """Through the transport's buffer, at the pace of its flow control."""
         seekable = is_seekable(file)
         if seekable:
             file.seek(offset)
-        buffer = bytearray(min(count, _CHUNK) if count else _CHUNK)
         sent = 0
+        takeover = _Takeover(self, transport)
         try:
             while not count or sent < count:
-                size = min(count - sent, len(buffer)) if count else len(buffer)
-                view = memoryview(buffer)[:size]
-                read = await self.run_in_executor(None, _read_into, file, view)
+                # Anew each time: the transport may keep what it is given.
+                chunk = memoryview(bytearray(min(count - sent, _CHUNK) if count else _CHUNK))
+                read = await self.run_in_executor(None, _read_into, file, chunk)
                 if not read:
                     break
-                await self.sock_sendall(sock, view[:read])
+                transport.write(chunk[:read])
+                # It leaves now, and not when the turn is over: a lost connection shows by that.
+                transport.get_write_buffer_size()
+                await takeover.drain()
                 sent += read
             return sent
         finally:
             if sent > 0 and seekable:
                 file.seek(offset + sent)
+            takeover.end()
 
 
-def is_seekable(file: Any) -> bool:
-    """A pipe has a position to seek just as little as an object without seek(): it is read on."""
-    if hasattr(file, "seekable"):
-        return bool(file.seekable())
-    return hasattr(file, "seek")
+class _Takeover(asyncio.Protocol):
+    """Stands in the protocol's place while a file goes out."""
 
+    def __init__(self, loop: SendingFiles, transport: Any) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._protocol: Any = transport.get_protocol()
+        self._resume_reading = transport.is_reading()
+        # Whether the protocol was told to pause writing, and not to resume since.
+        self._was_paused: bool = transport._protocol_paused
+        # There while writing is paused; done when it is resumed or the connection lost.
+        self._resumed = loop.create_future() if self._was_paused else None
+        self._lost: BaseException | None = None
+        transport.pause_reading()
+        transport.set_protocol(self)
 
-def _read_into(file: Any, view: memoryview) -> int | None:
-    read: int | None = file.readinto(view)
-    return read
+    def end(self) -> None:
+        self._transport.set_protocol(self._protocol)
+        if self._resume_reading:
+            self._transport.resume_reading()
+        is_paused = self._resumed is not None
+        if is_paused and not self._was_paused:
+            self._protocol.pause_writing()
+        elif self._was_paused and not is_paused:
+            self._protocol.resume_writing()
 
+    async def drain(self) -> None:
+        if self._transport.is_closing():
+            # The protocol hears of it first.
+            await asyncio.sleep(0)
+            raise ConnectionError("Connection closed by peer")
+        if self._resumed is not None:
+            await self._resumed
+            if self._lost is not None:
+                raise self._lost
 
-def _transfer_error(error: OSError, sent: int) -> OSError | asyncio.SendfileNotAvailableError:
-    if sent == 0:
-        # Nothing has left yet: the file may be of a kind that the kernel cannot send.
-        return asyncio.SendfileNotAvailableError("os.sendfile call failed")
-    if error.errno == errno.ENOTCONN and type(error) is not ConnectionError:
-        # The connection went away on the way; systems differ in what they call that.
-        return ConnectionError("socket is not connected", errno.ENOTCONN)
-    return error
+    def pause_writing(self) -> None:
+        if self._resumed is None:
+            self._resumed = self._loop.create_future()
 
+    def resume_writing(self) -> None:
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and not resumed.done():
+            resumed.set_result(None)
 
-def _move_to(file: IO[bytes], position: int) -> None:
-    # A pipe has no position, and a closed file neither a position nor a number.
-    with contextlib.suppress(OSError, ValueError):
-        os.lseek(file.fileno(), position, os.SEEK_SET)
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # Before the file is sent, that is an error in any case.
+        self._lost = ConnectionError("Connection is closed by peer") if exc is None else exc
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
+        self._protocol.connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        raise RuntimeError("Invalid state: reading should be paused")
 
-def _check_parameters(sock: socket.socket, file: Any, offset: Any, count: Any) -> None:
-    if "b" not in getattr(file, "mode", "b"):
-        raise ValueError("file should be opened in binary mode")
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError("only SOCK_STREAM type sockets are supported")
-    if count is not None:
-        if not isinstance(count, int):
-            raise TypeError(f"count must be a positive integer (got {count!r})")
-        if count <= 0:
-            raise ValueError(f"count must be a positive integer (got {count!r})")
-    if not isinstance(offset, int):
-        raise TypeError(f"offset must be a non-negative integer (got {offset!r})")
-    if offset < 0:
-        raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
+    def eof_received(self) -> None:
+        raise RuntimeError("Invalid state: reading should be paused")

@@ -313,11 +313,11 @@ impl Names {
     }
 }
 
-/// `saburo._stand_in.stand_in_for`; imported when the first instance of a derived class is asked for its
+/// `saburo._derived_classes.stand_in_for`; imported when the first instance of a derived class is asked for its
 /// class.
 pub(crate) fn stand_in_for() -> Res<&'static Obj> {
     static FOUND: Global<Obj> = Global::new();
-    found_once(&FOUND, c"saburo._stand_in", c"stand_in_for")
+    found_once(&FOUND, c"saburo._derived_classes", c"stand_in_for")
 }
 
 /// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.

@@ -1,6 +1,6 @@
 //! What `instance.__class__` is: asyncio's class, for `isinstance(task, asyncio.Task)` asks that.
 //!
-//! Of a class derived from ours it is both that class and asyncio's: see `python/saburo/_stand_in.py`.
+//! Of a class derived from ours it is both that class and asyncio's: see `python/saburo/_derived_classes.py`.
 
 use crate::ffi::{Class, Instance, Obj, Res};
 use crate::names::stand_in_for;

@@ -35,7 +35,7 @@ def remember(loop: Loop) -> None:
         _is_in_force = True
         _share_set()
         if sys.version_info >= (3, 14):
-            from ._graph import keep_waiters
+            from ._call_graph import keep_waiters
 
             keep_waiters()
     _loops.add(loop)

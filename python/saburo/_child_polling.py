@@ -1,7 +1,7 @@
-"""Lookout: children without a pidfd, looked at one by one, without a thread that waits for them.
+"""Children without a pidfd: `waitpid` is asked about each of them, and no thread waits for them.
 
-A SIGCHLD makes the loop look at once. A timer does as well, from soon after a start to every so
-often: signals reach only a loop on the main thread, and only while nobody else takes them.
+The loop polls on a SIGCHLD, and also on a timer, at first after a millisecond and then less often:
+signals reach only a loop on the main thread, and only as long as the program leaves them to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIRST = 0.001
 _LAST = 0.1
 
 
-class Lookout:
+class PolledChildren:
     """Calls `ended(child)` in the loop when a child that was added has been reaped."""
 
     def __init__(self, loop: Signals, ended: Callable[[Child], object]) -> None:
