@@ -376,6 +376,7 @@ def test_out_of_descriptors_for_a_pidfd(kind: Kind) -> None:
     program = kind.run_script(
         """
         import os, resource, subprocess
+        from saburo._child_watch import watch_child
         async def main():
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             # Popen needs two of its own for a moment; all of the rest are taken away from under it.
@@ -393,7 +394,7 @@ def test_out_of_descriptors_for_a_pidfd(kind: Kind) -> None:
             codes = []
             loop = asyncio.get_running_loop()
             ended = asyncio.Event()
-            loop._watch_child(process, lambda code: (codes.append(code), ended.set()))
+            watch_child(loop, process, lambda code: (codes.append(code), ended.set()))
             await ended.wait()
             for fd in taken:
                 os.close(fd)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from both_loops import TESTS_ON
@@ -37,9 +38,18 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(module.name)
 
 
+def loop_methods() -> Iterator[tuple[str, Any]]:
+    for name, value in vars(saburo.Loop).items():
+        if inspect.isfunction(value) and value.__module__ == "saburo._loop":
+            yield f"saburo.Loop.{name}", value
+
+
 def examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = [test for module in modules() for test in finder.find(module, globs={})]
+    # The finder takes them for another module's, because Loop says that it is of `saburo`.
+    for name, method in loop_methods():
+        found += finder.find(method, name, globs={})
     return [test for test in found if test.examples]
 
 
@@ -63,15 +73,13 @@ def public_names() -> Iterator[str]:
         thing = getattr(saburo, name)
         if inspect.isfunction(thing):
             yield f"{thing.__module__}.{name}"
-        if not inspect.isclass(thing):
-            continue
-        yield f"saburo.{name}"
-        for base in thing.__mro__:
-            # The methods of the native classes are asyncio's, told in a line each.
-            if base.__module__.startswith("saburo._"):
-                for method, value in vars(base).items():
-                    if not method.startswith("_") and inspect.isfunction(value):
-                        yield f"{base.__module__}.{base.__name__}.{method}"
+        if inspect.isclass(thing):
+            yield f"saburo.{name}"
+    # Those that stand in other files were among the functions there.
+    for method, value in vars(saburo.Loop).items():
+        if not method.startswith("_") and inspect.isfunction(value):
+            of_class = value.__module__ == "saburo._loop"
+            yield f"saburo.Loop.{method}" if of_class else f"{value.__module__}.{method}"
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -13,15 +13,12 @@ _HALF = "_any_"
 
 
 def take_names(ours: type, theirs: type) -> None:
-    """Gives the functions of `ours` and of its bases the names that they have in `theirs`."""
-    for base in ours.__mro__:
-        for name, function in vars(base).items():
-            if not isinstance(function, FunctionType) or function.__module__.startswith("asyncio."):
-                continue
-            if name == "__init__":
-                # Its arguments are ours, and so is the name in "got an unexpected keyword".
-                continue
-            named = getattr(theirs, name.removeprefix(_HALF), None)
-            if isinstance(named, FunctionType):
-                function.__name__ = named.__name__
-                function.__qualname__ = named.__qualname__
+    """Gives the functions in the class `ours` the names that they have in `theirs`."""
+    for name, function in vars(ours).items():
+        if name == "__init__" or not isinstance(function, FunctionType):
+            # The arguments of __init__ are ours, and so is the name in "got an unexpected keyword".
+            continue
+        named = getattr(theirs, name.removeprefix(_HALF), None)
+        if isinstance(named, FunctionType):
+            function.__name__ = named.__name__
+            function.__qualname__ = named.__qualname__

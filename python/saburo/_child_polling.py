@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from ._signals import _noticed
+from ._signals import _noticed, release_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._child import Child
-    from ._signals import Signals
+    from ._loop import Loop
 
 # Seconds from one look to the next: after a start, and at most.
 _FIRST = 0.001
@@ -27,7 +27,7 @@ _LAST = 0.1
 class PolledChildren:
     """Calls `ended(child)` in the loop when a child that was added has been reaped."""
 
-    def __init__(self, loop: Signals, ended: Callable[[Child], object]) -> None:
+    def __init__(self, loop: Loop, ended: Callable[[Child], object]) -> None:
         self._loop = loop
         self._ended = ended
         self._children: set[Child] = set()
@@ -88,4 +88,4 @@ class PolledChildren:
         else:
             # The program has put one of its own in the place of the loop's.
             del loop._signal_handlers[signal.SIGCHLD]
-            loop._release_signals()
+            release_signals(loop)

@@ -1,8 +1,9 @@
 """Loop: asyncio's event loop, put together.
 
-The engine below (`_saburo.Loop`) queues, waits and calls; the bases beside it, one file each, hold
-what is called seldom and argues at length. This file is the life of a loop: made, run, closed. The
-rule: Python never stands between the engine and a callback.
+The engine below (`_saburo.Loop`) queues, waits and calls; what is called seldom and argues at
+length are functions in one file per subject, which the class lists. This file has the state of all
+subjects, and the life of a loop: made, run, closed. The rule: Python never stands between the
+engine and a callback.
 """
 
 from __future__ import annotations
@@ -13,24 +14,40 @@ import sys
 import warnings
 import weakref
 
-from . import _saburo
+from . import (
+    _async_generators,
+    _child_watch,
+    _connect,
+    _datagram,
+    _executors,
+    _pipes,
+    _report,
+    _resolve,
+    _saburo,
+    _sendfile,
+    _serve,
+    _signals,
+    _sock,
+    _sock_sendfile,
+    _start_tls,
+    _subprocess,
+    _tls,
+    _transports,
+)
 from ._all_tasks import leave_tasks_to_parent, remember
-from ._async_generators import AsyncGenerators
 from ._asyncio_names import take_names
 from ._compat import debug_by_default
-from ._connect import Connecting
-from ._datagram import Datagrams
-from ._pipes import Pipes
 from ._report import logger
-from ._sendfile import SendingThroughTransports
-from ._serve import Serving
-from ._start_tls import StartingTls
-from ._subprocess import Subprocesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Generator
+    from concurrent.futures import ThreadPoolExecutor
     from typing import Any, Literal, TypeVar
+
+    from ._child import Child
+    from ._child_polling import PolledChildren
+    from ._pool import Pool
 
     _T = TypeVar("_T")
 
@@ -38,18 +55,7 @@ if TYPE_CHECKING:
 _ORIGIN_DEPTH = 10
 
 
-class Loop(
-    AsyncGenerators,
-    Connecting,
-    Serving,
-    Datagrams,
-    Pipes,
-    StartingTls,
-    SendingThroughTransports,
-    Subprocesses,
-    _saburo.Loop,
-    asyncio.AbstractEventLoop,
-):
+class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     """An asyncio event loop.
 
     Semantics: `asyncio.AbstractEventLoop`, with the errors and messages of CPython's loop.
@@ -72,8 +78,101 @@ class Loop(
 
     __module__ = "saburo"
 
+    # The state of all subjects. What must be new for each loop is made in __init__.
+
+    # Called with the loop and the context; None means default_exception_handler.
+    _exception_handler: _report._Handler | None = None
+
+    # Of each signal that has a handler here.
+    _signal_handlers: dict[int, _signals._Handler]
+    # The descriptor to which this loop has had the process's signals sent.
+    _signals_claimed: int | None = None
+
+    # The generators that have begun on this loop and are not finalized.
+    _asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]]
+    _asyncgens_shutdown_called = False
+
+    # The loop's own threads, made for the first job; the engine gives them their jobs.
+    _pool: Pool | None
+    # Set by the program, in place of the loop's own threads (`_pool`).
+    _default_executor: ThreadPoolExecutor | None = None
+    # Made for the first job where futures are asyncio's, in place of `_pool`.
+    _asyncio_pool: ThreadPoolExecutor | None = None
+    # The threads of name lookups, made for the first of them.
+    _resolver: Pool | None = None
+    # No job is taken any more; set by shutdown_default_executor() and close().
+    _executor_shutdown_called = False
+
+    # The child processes that the loop waits for: each by its pidfd, or polled.
+    _children: set[Child]
+    # Made for the first child without a pidfd.
+    _polled: PolledChildren | None = None
+
     # sys's coroutine origin depth before this run raised it; None while it is not raised.
     _origin_depth_before: int | None = None
+
+    # What goes wrong without anybody waiting for it.
+    set_exception_handler = _report.set_exception_handler
+    get_exception_handler = _report.get_exception_handler
+    default_exception_handler = _report.default_exception_handler
+    call_exception_handler = _report.call_exception_handler
+    _report_slow = _report.report_slow
+
+    # Connections, servers and datagrams.
+    create_connection = _connect.create_connection
+    create_unix_connection = _connect.create_unix_connection
+    connect_accepted_socket = _connect.connect_accepted_socket
+    create_server = _serve.create_server
+    create_unix_server = _serve.create_unix_server
+    create_datagram_endpoint = _datagram.create_datagram_endpoint
+    start_tls = _start_tls.start_tls
+    sendfile = _sendfile.sendfile
+    _make_ssl_transport = _tls.make_ssl_transport
+    _start_serving = _transports.start_serving
+    _stop_serving = _transports.stop_serving
+    _report_transport = _transports.report_transport
+    _report_throttle = _transports.report_throttle
+    _log_accepted = _transports.log_accepted
+    _log_closed_by_peer = _transports.log_closed_by_peer
+    _debug_transport = _transports.debug_transport
+
+    # A program's own sockets. sock_recv, sock_recv_into and sock_sendall are the engine's, which
+    # leaves unusual arguments to the functions that are called any_.
+    sock_recvfrom = _sock.sock_recvfrom
+    sock_recvfrom_into = _sock.sock_recvfrom_into
+    sock_sendto = _sock.sock_sendto
+    sock_connect = _sock.sock_connect
+    sock_accept = _sock.sock_accept
+    sock_sendfile = _sock_sendfile.sock_sendfile
+    _any_sock_recv = _sock.any_sock_recv
+    _any_sock_recv_into = _sock.any_sock_recv_into
+    _any_sock_sendall = _sock.any_sock_sendall
+
+    # Pipes and child processes.
+    connect_read_pipe = _pipes.connect_read_pipe
+    connect_write_pipe = _pipes.connect_write_pipe
+    subprocess_exec = _subprocess.subprocess_exec
+    subprocess_shell = _subprocess.subprocess_shell
+    _make_subprocess_transport = _subprocess.make_subprocess_transport
+    _report_read_pipe = _transports.report_read_pipe
+
+    # Threads, and names looked up in them. run_in_executor is the engine's, which leaves all but
+    # jobs for its own threads to any_.
+    set_default_executor = _executors.set_default_executor
+    shutdown_default_executor = _executors.shutdown_default_executor
+    getaddrinfo = _resolve.getaddrinfo
+    getnameinfo = _resolve.getnameinfo
+    _run_in_any_executor = _executors.run_in_any_executor
+
+    # Signals.
+    add_signal_handler = _signals.add_signal_handler
+    remove_signal_handler = _signals.remove_signal_handler
+    _handle_signals = _signals.handle_signals
+
+    # Asynchronous generators.
+    shutdown_asyncgens = _async_generators.shutdown_asyncgens
+    _asyncgen_firstiter_hook = _async_generators.asyncgen_firstiter_hook
+    _asyncgen_finalizer_hook = _async_generators.asyncgen_finalizer_hook
 
     def __init__(self, *, tasks: Literal["native", "stdlib"] = "native") -> None:
         self._asyncgens = weakref.WeakSet()
@@ -110,8 +209,8 @@ class Loop(
         self._check_closed()
         self._check_running()
         self._track_origins(self.get_debug())
-        generator_hooks = self._adopt_asyncgens()
-        self._claim_signals_if_possible()
+        generator_hooks = _async_generators.set_hooks(self)
+        _signals.claim_signals_if_possible(self)
         forks = self._forks
         try:
             asyncio._set_running_loop(self)
@@ -120,7 +219,7 @@ class Loop(
             asyncio._set_running_loop(None)
             if self._forks != forks:
                 leave_tasks_to_parent(self)
-            self._release_signals()
+            _signals.release_signals(self)
             sys.set_asyncgen_hooks(*generator_hooks)
             self._track_origins(False)
 
@@ -185,12 +284,12 @@ class Loop(
                 _read_noted_files()
         try:
             # While the waker is still there: signals go to its descriptor up to now.
-            self._remove_signal_handlers()
-            self._release_signals()
+            _signals.remove_signal_handlers(self)
+            _signals.release_signals(self)
         finally:
             self._close()
-            self._let_children_go()
-            self._let_pools_go()
+            _child_watch.let_children_go(self)
+            _executors.let_pools_go(self)
 
     def set_debug(self, enabled: bool) -> None:
         """Switches debug mode: slow callbacks logged, threads and callbacks checked, origins kept.
@@ -220,6 +319,13 @@ class Loop(
         elif self._origin_depth_before is not None:
             sys.set_coroutine_origin_tracking_depth(self._origin_depth_before)
             self._origin_depth_before = None
+
+    def _after_fork(self) -> None:
+        """In a forked child, which has this loop of its parent's."""
+        _async_generators.after_fork(self)
+        super()._after_fork()
+        _child_watch.after_fork(self)
+        _executors.after_fork(self)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """For handles of asyncio's own class, made by hand; the engine's own cancel themselves."""

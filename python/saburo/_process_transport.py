@@ -13,6 +13,7 @@ import signal
 import warnings
 
 from ._asyncio_names import take_names
+from ._child_watch import watch_child
 from ._report import logger
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         self._finished = False
         # Those in _wait(); None once the code is known.
         self._exit_waiters: set[asyncio.Future[int]] | None = set()
-        self._child: Child = loop._watch_child(process, self._process_exited)
+        self._child: Child = watch_child(loop, process, self._process_exited)
         if self._pipes:
             loop.create_task(self._connect(loop, process, connected))
         else:

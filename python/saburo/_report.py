@@ -9,12 +9,12 @@ import asyncio
 import logging
 import traceback
 
-from . import _saburo
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
+
+    from ._loop import Loop
 
     _Context: TypeAlias = dict[str, Any]
     _Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, _Context], object]
@@ -22,124 +22,123 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncio")
 
 
-class Reporting(_saburo.Loop):
-    """Exception handlers of a loop. Semantics: `asyncio.loop`'s "Error Handling API"."""
+def set_exception_handler(self: Loop, handler: _Handler | None) -> None:
+    """Makes `call_exception_handler` call `handler(loop, context)`; None restores the default.
 
-    # Called with the loop and the context; None means default_exception_handler.
-    _exception_handler: _Handler | None = None
+    Raises TypeError if `handler` is neither callable nor None.
 
-    def set_exception_handler(self, handler: _Handler | None) -> None:
-        """Makes `call_exception_handler` call `handler(loop, context)`; None restores the default.
+    >>> import saburo
+    >>> loop = saburo.new_event_loop()
+    >>> loop.set_exception_handler(lambda loop, context: print(context["message"]))
+    >>> loop.call_exception_handler({"message": "the tea is cold"})
+    the tea is cold
+    >>> loop.close()
+    """
+    if handler is not None and not callable(handler):
+        raise TypeError(f"A callable object or None is expected, got {handler!r}")
+    self._exception_handler = handler
 
-        Raises TypeError if `handler` is neither callable nor None.
 
-        >>> import saburo
-        >>> loop = saburo.new_event_loop()
-        >>> loop.set_exception_handler(lambda loop, context: print(context["message"]))
-        >>> loop.call_exception_handler({"message": "the tea is cold"})
-        the tea is cold
-        >>> loop.close()
-        """
-        if handler is not None and not callable(handler):
-            raise TypeError(f"A callable object or None is expected, got {handler!r}")
-        self._exception_handler = handler
+def get_exception_handler(self: Loop) -> _Handler | None:
+    """The exception handler, None if the default one is in use.
 
-    def get_exception_handler(self) -> _Handler | None:
-        """The exception handler, None if the default one is in use.
+    >>> import saburo
+    >>> loop = saburo.new_event_loop()
+    >>> loop.get_exception_handler() is None
+    True
+    >>> loop.close()
+    """
+    return self._exception_handler
 
-        >>> import saburo
-        >>> loop = saburo.new_event_loop()
-        >>> loop.get_exception_handler() is None
-        True
-        >>> loop.close()
-        """
-        return self._exception_handler
 
-    def default_exception_handler(self, context: _Context) -> None:
-        """Logs the context at level ERROR on the logger "asyncio".
+def default_exception_handler(self: Loop, context: _Context) -> None:
+    """Logs the context at level ERROR on the logger "asyncio".
 
-        The message comes first, then the other keys in alphabetical order, one a line; the
-        exception is logged with its traceback. A handler of your own may call this.
+    The message comes first, then the other keys in alphabetical order, one a line; the
+    exception is logged with its traceback. A handler of your own may call this.
 
-        >>> import logging, saburo
-        >>> logging.getLogger("asyncio").disabled = True
-        >>> loop = saburo.new_event_loop()
-        >>> loop.default_exception_handler({"message": "a cup fell", "task": None})
-        >>> loop.close()
-        >>> logging.getLogger("asyncio").disabled = False
-        """
-        lines = [context.get("message") or "Unhandled exception in event loop"]
-        if "source_traceback" not in context:
-            # In debug mode: the callback that is running may know where it was scheduled.
-            running = getattr(self, "_current_handle", None)
-            scheduled_at = getattr(running, "_source_traceback", None)
-            if scheduled_at:
-                context["handle_traceback"] = scheduled_at
-        details = sorted(key for key in context if key not in ("message", "exception"))
-        lines += [f"{key}: {_describe(key, context[key])}" for key in details]
-        error = context.get("exception")
-        exc_info = (type(error), error, error.__traceback__) if error is not None else False
-        logger.error("\n".join(lines), exc_info=exc_info)
+    >>> import logging, saburo
+    >>> logging.getLogger("asyncio").disabled = True
+    >>> loop = saburo.new_event_loop()
+    >>> loop.default_exception_handler({"message": "a cup fell", "task": None})
+    >>> loop.close()
+    >>> logging.getLogger("asyncio").disabled = False
+    """
+    lines = [context.get("message") or "Unhandled exception in event loop"]
+    if "source_traceback" not in context:
+        # In debug mode: the callback that is running may know where it was scheduled.
+        running = getattr(self, "_current_handle", None)
+        scheduled_at = getattr(running, "_source_traceback", None)
+        if scheduled_at:
+            context["handle_traceback"] = scheduled_at
+    details = sorted(key for key in context if key not in ("message", "exception"))
+    lines += [f"{key}: {_describe(key, context[key])}" for key in details]
+    error = context.get("exception")
+    exc_info = (type(error), error, error.__traceback__) if error is not None else False
+    logger.error("\n".join(lines), exc_info=exc_info)
 
-    def call_exception_handler(self, context: _Context) -> None:
-        """Reports something that went wrong and that no caller will see.
 
-        `context` is a dict with "message" and, where they apply, "exception", "future", "task",
-        "handle", "protocol", "transport", "socket", "asyncgen", "source_traceback" and
-        "handle_traceback". The handler runs in the contextvars context of the task, future or
-        handle concerned. What a handler raises is logged; KeyboardInterrupt and SystemExit pass.
+def call_exception_handler(self: Loop, context: _Context) -> None:
+    """Reports something that went wrong and that no caller will see.
 
-        >>> import saburo
-        >>> loop = saburo.new_event_loop()
-        >>> loop.set_exception_handler(lambda loop, context: print(sorted(context)))
-        >>> loop.call_exception_handler({"message": "lost", "exception": OSError("gone")})
-        ['exception', 'message']
-        >>> loop.close()
-        """
-        handler = self._exception_handler
-        if handler is None:
-            try:
-                self.default_exception_handler(context)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
-                logger.error("Exception in default exception handler", exc_info=True)
-            return
+    `context` is a dict with "message" and, where they apply, "exception", "future", "task",
+    "handle", "protocol", "transport", "socket", "asyncgen", "source_traceback" and
+    "handle_traceback". The handler runs in the contextvars context of the task, future or
+    handle concerned. What a handler raises is logged; KeyboardInterrupt and SystemExit pass.
+
+    >>> import saburo
+    >>> loop = saburo.new_event_loop()
+    >>> loop.set_exception_handler(lambda loop, context: print(sorted(context)))
+    >>> loop.call_exception_handler({"message": "lost", "exception": OSError("gone")})
+    ['exception', 'message']
+    >>> loop.close()
+    """
+    handler = self._exception_handler
+    if handler is None:
         try:
-            surroundings = _context_of(context)
-            if surroundings is None:
-                handler(self, context)  # type: ignore[arg-type]  # every instance is a saburo.Loop
-            else:
-                surroundings.run(handler, self, context)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self._handler_failed(error, context)
-
-    def _handler_failed(self, error: BaseException, context: _Context) -> None:
-        try:
-            self.default_exception_handler(
-                {
-                    "message": "Unhandled error in exception handler",
-                    "exception": error,
-                    "context": context,
-                }
-            )
+            self.default_exception_handler(context)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            logger.error(
-                "Exception in default exception handler while handling an unexpected error "
-                "in custom exception handler",
-                exc_info=True,
-            )
+            logger.error("Exception in default exception handler", exc_info=True)
+        return
+    try:
+        surroundings = _context_of(context)
+        if surroundings is None:
+            handler(self, context)
+        else:
+            surroundings.run(handler, self, context)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        _handler_failed(self, error, context)
 
-    def _report_slow(self, subject: object, seconds: float) -> None:
-        # The step of a task says more as the task than as the handle that ran it.
-        owner = getattr(getattr(subject, "_callback", None), "__self__", None)
-        shown = owner if isinstance(owner, asyncio.Task) else subject
-        # Its words and not itself: a log may keep the record.
-        logger.warning("Executing %s took %.3f seconds", repr(shown), seconds)
+
+def _handler_failed(loop: Loop, error: BaseException, context: _Context) -> None:
+    try:
+        loop.default_exception_handler(
+            {
+                "message": "Unhandled error in exception handler",
+                "exception": error,
+                "context": context,
+            }
+        )
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        logger.error(
+            "Exception in default exception handler while handling an unexpected error "
+            "in custom exception handler",
+            exc_info=True,
+        )
+
+
+def report_slow(self: Loop, subject: object, seconds: float) -> None:
+    # The step of a task says more as the task than as the handle that ran it.
+    owner = getattr(getattr(subject, "_callback", None), "__self__", None)
+    shown = owner if isinstance(owner, asyncio.Task) else subject
+    # Its words and not itself: a log may keep the record.
+    logger.warning("Executing %s took %.3f seconds", repr(shown), seconds)
 
 
 def _describe(key: str, value: Any) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import socket
 
-from ._executors import Executing
+from ._executors import check_default_executor, run_in_resolver
 from ._report import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
+
+    from ._loop import Loop
 
     # Family, type, protocol, canonical name and socket address, as getaddrinfo() has them.
     _AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
@@ -27,101 +29,102 @@ _PROTOCOLS: dict[int, int] = {
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
-class Resolving(Executing):
-    """`getaddrinfo` and `getnameinfo`. Semantics: asyncio's, in a pool of their own."""
+async def getaddrinfo(
+    self: Loop,
+    host: bytes | str | None,
+    port: bytes | str | int | None,
+    *,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+) -> list[Any]:
+    """`socket.getaddrinfo`, without blocking the loop; the same result and errors.
 
-    async def getaddrinfo(
-        self,
-        host: bytes | str | None,
-        port: bytes | str | int | None,
-        *,
-        family: int = 0,
-        type: int = 0,
-        proto: int = 0,
-        flags: int = 0,
-    ) -> list[Any]:
-        """`socket.getaddrinfo`, without blocking the loop; the same result and errors.
+    IP addresses are answered at once. Names are looked up in threads of their own, so that a
+    full default executor does not delay them. Raises `socket.gaierror` for unknown names,
+    RuntimeError if the loop is closed or its executor shut down.
 
-        IP addresses are answered at once. Names are looked up in threads of their own, so that a
-        full default executor does not delay them. Raises `socket.gaierror` for unknown names,
-        RuntimeError if the loop is closed or its executor shut down.
+    >>> import asyncio, saburo, socket
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     infos = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    ...     return infos[0][4]
+    >>> saburo.run(main())
+    ('127.0.0.1', 80)
+    """
+    look_up = (
+        functools.partial(_getaddrinfo_logged, self) if self.get_debug() else socket.getaddrinfo
+    )
+    if is_numeric(host, port):
+        self._check_closed()
+        check_default_executor(self)
+        return look_up(host, port, family, type, proto, flags)
+    return await run_in_resolver(self, look_up, host, port, family, type, proto, flags)
 
-        >>> import asyncio, saburo, socket
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     infos = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
-        ...     return infos[0][4]
-        >>> saburo.run(main())
-        ('127.0.0.1', 80)
-        """
-        look_up = self._getaddrinfo_logged if self.get_debug() else socket.getaddrinfo
-        if is_numeric(host, port):
-            self._check_closed()
-            self._check_default_executor()
-            return look_up(host, port, family, type, proto, flags)
-        return await self._run_in_resolver(look_up, host, port, family, type, proto, flags)
 
-    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
-        """`socket.getnameinfo`, without blocking the loop; the same result and errors.
+async def getnameinfo(self: Loop, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+    """`socket.getnameinfo`, without blocking the loop; the same result and errors.
 
-        >>> import asyncio, saburo, socket
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-        ...     return await loop.getnameinfo(("127.0.0.1", 80), numeric)
-        >>> saburo.run(main())
-        ('127.0.0.1', '80')
-        """
-        if flags & _NUMERIC == _NUMERIC:
-            self._check_closed()
-            self._check_default_executor()
-            return socket.getnameinfo(sockaddr, flags)
-        return await self._run_in_resolver(socket.getnameinfo, sockaddr, flags)
+    >>> import asyncio, saburo, socket
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    ...     return await loop.getnameinfo(("127.0.0.1", 80), numeric)
+    >>> saburo.run(main())
+    ('127.0.0.1', '80')
+    """
+    if flags & _NUMERIC == _NUMERIC:
+        self._check_closed()
+        check_default_executor(self)
+        return socket.getnameinfo(sockaddr, flags)
+    return await run_in_resolver(self, socket.getnameinfo, sockaddr, flags)
 
-    async def _resolve(self, sock: socket.socket, family: int, address: Any) -> Any:
-        """The socket address that `address` stands for, for a socket of an IP family."""
-        host, port = address[:2]
-        if literal_family(host) == family and is_numeric(None, port):
-            host = _text(host)
-            # A zone ("fe80::1%eth0") becomes a scope id below; one that is given already is kept.
-            if "%" not in host:
-                return (host, int(port or 0), *address[2:])
-        found = await self.getaddrinfo(host, port, family=family, type=sock.type, proto=sock.proto)
-        return found[0][4]
 
-    async def _addresses(
-        self,
-        address: Any,
-        *,
-        family: int = 0,
-        type: int = socket.SOCK_STREAM,
-        proto: int = 0,
-        flags: int = 0,
-    ) -> list[_AddressInfo]:
-        """`getaddrinfo` of `address`, a host, a port and perhaps more; not asked for a literal."""
-        host, port = address[:2]
-        info = _info_of_literal(host, port, family, type, proto, address[2:])
-        if info is not None:
-            return [info]
-        return await self.getaddrinfo(
-            host, port, family=family, type=type, proto=proto, flags=flags
-        )
+async def socket_address(loop: Loop, sock: socket.socket, family: int, address: Any) -> Any:
+    """The socket address that `address` stands for, for a socket of an IP family."""
+    host, port = address[:2]
+    if literal_family(host) == family and is_numeric(None, port):
+        host = _text(host)
+        # A zone ("fe80::1%eth0") becomes a scope id below; one that is given already is kept.
+        if "%" not in host:
+            return (host, int(port or 0), *address[2:])
+    found = await loop.getaddrinfo(host, port, family=family, type=sock.type, proto=sock.proto)
+    return found[0][4]
 
-    def _getaddrinfo_logged(
-        self, host: Any, port: Any, family: int, type: int, proto: int, flags: int
-    ) -> list[Any]:
-        """For debug mode: says what is looked up, and how long it took. Runs on any thread."""
-        options = {"family": family, "type": type, "proto": proto, "flags": flags}
-        asked = ", ".join(
-            [f"{host}:{port!r}"] + [f"{name}={value!r}" for name, value in options.items() if value]
-        )
-        logger.debug("Get address info %s", asked)
-        started = self.time()
-        found = socket.getaddrinfo(host, port, family, type, proto, flags)
-        took = self.time() - started
-        log = logger.info if took >= self.slow_callback_duration else logger.debug
-        log("Getting address info %s took %.3fms: %r", asked, took * 1e3, found)
-        return found
+
+async def addresses(
+    loop: Loop,
+    address: Any,
+    *,
+    family: int = 0,
+    type: int = socket.SOCK_STREAM,
+    proto: int = 0,
+    flags: int = 0,
+) -> list[_AddressInfo]:
+    """`getaddrinfo` of `address`, a host, a port and perhaps more; not asked for a literal."""
+    host, port = address[:2]
+    info = _info_of_literal(host, port, family, type, proto, address[2:])
+    if info is not None:
+        return [info]
+    return await loop.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+
+
+def _getaddrinfo_logged(
+    loop: Loop, host: Any, port: Any, family: int, type: int, proto: int, flags: int
+) -> list[Any]:
+    """For debug mode: says what is looked up, and how long it took. Runs on any thread."""
+    options = {"family": family, "type": type, "proto": proto, "flags": flags}
+    asked = ", ".join(
+        [f"{host}:{port!r}"] + [f"{name}={value!r}" for name, value in options.items() if value]
+    )
+    logger.debug("Get address info %s", asked)
+    started = loop.time()
+    found = socket.getaddrinfo(host, port, family, type, proto, flags)
+    took = loop.time() - started
+    log = logger.info if took >= loop.slow_callback_duration else logger.debug
+    log("Getting address info %s took %.3fms: %r", asked, took * 1e3, found)
+    return found
 
 
 def _info_of_literal(

@@ -11,8 +11,8 @@ import asyncio
 import functools
 from asyncio import constants
 
-from ._sock_sendfile import SendingFiles, _check_parameters, _read_into, is_seekable
-from ._transports import Transports
+from ._sock import check_non_blocking
+from ._sock_sendfile import _check_parameters, _read_into, is_seekable, send_by_kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,132 +20,133 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import IO, Any
 
+    from ._loop import Loop
+
 _Mode: Any = vars(constants)["_SendfileMode"]
 # How much the fallback reads at a time, in bytes: it all goes through the transport's buffer.
 _CHUNK = 16 * 1024
 
 
-class SendingThroughTransports(SendingFiles, Transports):
-    """Semantics: asyncio of Python 3.15, on every version."""
+async def sendfile(
+    self: Loop,
+    transport: asyncio.WriteTransport,
+    file: IO[bytes],
+    offset: int = 0,
+    count: int | None = None,
+    *,
+    fallback: bool = True,
+) -> int:
+    """Sends `file` from `offset` on, `count` bytes of it or all; returns how many it sent.
 
-    async def sendfile(
-        self,
-        transport: asyncio.WriteTransport,
-        file: IO[bytes],
-        offset: int = 0,
-        count: int | None = None,
-        *,
-        fallback: bool = True,
-    ) -> int:
-        """Sends `file` from `offset` on, `count` bytes of it or all; returns how many it sent.
+    Uses `os.sendfile`; where that is impossible, as with TLS, it reads and writes, or if
+    `fallback` is false raises RuntimeError or `asyncio.SendfileNotAvailableError`. The file's
+    position is left behind the last byte sent, also after an error or a cancellation. Until
+    this is done nothing else may be written.
 
-        Uses `os.sendfile`; where that is impossible, as with TLS, it reads and writes, or if
-        `fallback` is false raises RuntimeError or `asyncio.SendfileNotAvailableError`. The file's
-        position is left behind the last byte sent, also after an error or a cancellation. Until
-        this is done nothing else may be written.
+    Raises RuntimeError if the transport is closing or of another kind, ValueError or TypeError
+    for a file in text mode or bad numbers, ConnectionError if the connection is lost.
 
-        Raises RuntimeError if the transport is closing or of another kind, ValueError or TypeError
-        for a file in text mode or bad numbers, ConnectionError if the connection is lost.
-
-        >>> import asyncio, saburo, socket, tempfile
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     here, there = socket.socketpair()
-        ...     with there, tempfile.TemporaryFile() as file:
-        ...         file.write(b"green tea")
-        ...         file.flush()
-        ...         transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
-        ...         sent = await loop.sendfile(transport, file, offset=6)
-        ...         transport.close()
-        ...         return sent, there.recv(1024)
-        >>> saburo.run(main())
-        (3, b'tea')
-        """
-        mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
-        if mode is not _Mode.UNSUPPORTED:
-            # Asked for because it sends what was written: a peer that is gone shows by that.
-            transport.get_write_buffer_size()
-        if transport.is_closing():
-            raise RuntimeError("Transport is closing")
-        if mode is _Mode.UNSUPPORTED:
-            raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
-        if mode is _Mode.TRY_NATIVE:
-            try:
-                return await self._sendfile_native(transport, file, offset, count)
-            except asyncio.SendfileNotAvailableError:
-                if not fallback:
-                    raise
-        if not fallback:
-            raise RuntimeError(
-                f"fallback is disabled and native sendfile is not supported "
-                f"for transport {transport!r}"
-            )
-        return await self._sendfile_fallback(transport, file, offset, count)
-
-    async def _sendfile_native(
-        self, transport: Any, file: IO[bytes], offset: int, count: int | None
-    ) -> int:
-        """Straight into the transport's socket."""
-        resume_reading = transport.is_reading()
-        transport.pause_reading()
-        # From here on until it is reset the transport refuses to write.
-        written: Awaitable[None] = transport._make_empty_waiter()
+    >>> import asyncio, saburo, socket, tempfile
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     here, there = socket.socketpair()
+    ...     with there, tempfile.TemporaryFile() as file:
+    ...         file.write(b"green tea")
+    ...         file.flush()
+    ...         transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+    ...         sent = await loop.sendfile(transport, file, offset=6)
+    ...         transport.close()
+    ...         return sent, there.recv(1024)
+    >>> saburo.run(main())
+    (3, b'tea')
+    """
+    mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
+    if mode is not _Mode.UNSUPPORTED:
+        # Asked for because it sends what was written: a peer that is gone shows by that.
+        transport.get_write_buffer_size()
+    if transport.is_closing():
+        raise RuntimeError("Transport is closing")
+    if mode is _Mode.UNSUPPORTED:
+        raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+    if mode is _Mode.TRY_NATIVE:
         try:
-            await written
-            sock: socket.socket = transport._lent_sock
-            self._check_non_blocking(sock)
-            _check_parameters(sock, file, offset, count)
-            wait_writable = functools.partial(self._wait_for, transport)
-            return await self._send_by_kernel(sock, file, offset, count, wait_writable)
-        finally:
-            transport._reset_empty_waiter()
-            if resume_reading:
-                transport.resume_reading()
-
-    async def _wait_for(self, transport: Any, _sock: socket.socket) -> None:
-        """Until the socket takes more; the transport ends the wait if it is closed meanwhile."""
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task is not None else 0
-        try:
-            await transport._wait_for_room()
-        except asyncio.CancelledError:
-            if task is None or task.cancelling() > cancelled_before:
+            return await _sendfile_native(self, transport, file, offset, count)
+        except asyncio.SendfileNotAvailableError:
+            if not fallback:
                 raise
-        if transport.is_closing():
-            raise ConnectionError("Connection is closed by peer")
+    if not fallback:
+        raise RuntimeError(
+            f"fallback is disabled and native sendfile is not supported for transport {transport!r}"
+        )
+    return await _sendfile_fallback(self, transport, file, offset, count)
 
-    async def _sendfile_fallback(
-        self, transport: Any, file: IO[bytes], offset: int, count: int | None
-    ) -> int:
-        """Through the transport's buffer, at the pace of its flow control."""
-        seekable = is_seekable(file)
-        if seekable:
-            file.seek(offset)
-        sent = 0
-        takeover = _Takeover(self, transport)
-        try:
-            while not count or sent < count:
-                # Anew each time: the transport may keep what it is given.
-                chunk = memoryview(bytearray(min(count - sent, _CHUNK) if count else _CHUNK))
-                read = await self.run_in_executor(None, _read_into, file, chunk)
-                if not read:
-                    break
-                transport.write(chunk[:read])
-                # It leaves now, and not when the turn is over: a lost connection shows by that.
-                transport.get_write_buffer_size()
-                await takeover.drain()
-                sent += read
-            return sent
-        finally:
-            if sent > 0 and seekable:
-                file.seek(offset + sent)
-            takeover.end()
+
+async def _sendfile_native(
+    loop: Loop, transport: Any, file: IO[bytes], offset: int, count: int | None
+) -> int:
+    """Straight into the transport's socket."""
+    resume_reading = transport.is_reading()
+    transport.pause_reading()
+    # From here on until it is reset the transport refuses to write.
+    written: Awaitable[None] = transport._make_empty_waiter()
+    try:
+        await written
+        sock: socket.socket = transport._lent_sock
+        check_non_blocking(loop, sock)
+        _check_parameters(sock, file, offset, count)
+        wait_writable = functools.partial(_wait_for_room, transport)
+        return await send_by_kernel(loop, sock, file, offset, count, wait_writable)
+    finally:
+        transport._reset_empty_waiter()
+        if resume_reading:
+            transport.resume_reading()
+
+
+async def _wait_for_room(transport: Any, _sock: socket.socket) -> None:
+    """Until the socket takes more; the transport ends the wait if it is closed meanwhile."""
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
+    try:
+        await transport._wait_for_room()
+    except asyncio.CancelledError:
+        if task is None or task.cancelling() > cancelled_before:
+            raise
+    if transport.is_closing():
+        raise ConnectionError("Connection is closed by peer")
+
+
+async def _sendfile_fallback(
+    loop: Loop, transport: Any, file: IO[bytes], offset: int, count: int | None
+) -> int:
+    """Through the transport's buffer, at the pace of its flow control."""
+    seekable = is_seekable(file)
+    if seekable:
+        file.seek(offset)
+    sent = 0
+    takeover = _Takeover(loop, transport)
+    try:
+        while not count or sent < count:
+            # Anew each time: the transport may keep what it is given.
+            chunk = memoryview(bytearray(min(count - sent, _CHUNK) if count else _CHUNK))
+            read = await loop.run_in_executor(None, _read_into, file, chunk)
+            if not read:
+                break
+            transport.write(chunk[:read])
+            # It leaves now, and not when the turn is over: a lost connection shows by that.
+            transport.get_write_buffer_size()
+            await takeover.drain()
+            sent += read
+        return sent
+    finally:
+        if sent > 0 and seekable:
+            file.seek(offset + sent)
+        takeover.end()
 
 
 class _Takeover(asyncio.Protocol):
     """Stands in the protocol's place while a file goes out."""
 
-    def __init__(self, loop: SendingFiles, transport: Any) -> None:
+    def __init__(self, loop: Loop, transport: Any) -> None:
         self._loop = loop
         self._transport = transport
         self._protocol: Any = transport.get_protocol()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ._transports import Transports
+    from ._loop import Loop
 
 
 class Server(asyncio.Server):
@@ -49,7 +49,7 @@ class Server(asyncio.Server):
 
     def __init__(
         self,
-        loop: Transports,
+        loop: Loop,
         sockets: list[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         ssl_context: ssl_module.SSLContext | None,

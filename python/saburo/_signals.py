@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias, TypeVarTuple
 
+    from ._loop import Loop
+
     _Ts = TypeVarTuple("_Ts")
     # A callback, its arguments and the context it runs in; in debug mode, where it was added.
     _Handler: TypeAlias = tuple[
@@ -35,124 +37,125 @@ if TYPE_CHECKING:
     ]
 
 
-class Signals(_saburo.Loop):
-    """Signal handlers of a loop. Semantics: asyncio's."""
+def add_signal_handler(
+    self: Loop, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts
+) -> None:
+    """Calls `callback(*args)` in the loop whenever signal `sig` arrives.
 
-    _signal_handlers: dict[int, _Handler]
-    # The descriptor this loop has claimed the process's signals for.
-    _signals_claimed: int | None = None
+    Unlike a handler of the module `signal`, the callback may use the loop. It replaces the
+    handler there was for `sig`. Signals that arrive while the loop is not running are delivered
+    by its next run.
 
-    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Calls `callback(*args)` in the loop whenever signal `sig` arrives.
+    Raises TypeError if `sig` is no int or `callback` a coroutine function, ValueError if there
+    is no such signal, RuntimeError if it cannot be caught (SIGKILL), if the loop is closed, or
+    on any thread but the main one.
 
-        Unlike a handler of the module `signal`, the callback may use the loop. It replaces the
-        handler there was for `sig`. Signals that arrive while the loop is not running are delivered
-        by its next run.
+    >>> import asyncio, os, saburo, signal
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     told = asyncio.Event()
+    ...     loop.add_signal_handler(signal.SIGUSR1, told.set)
+    ...     os.kill(os.getpid(), signal.SIGUSR1)
+    ...     return await told.wait()
+    >>> saburo.run(main())
+    True
+    """
+    if asyncio.iscoroutine(callback) or is_coroutine_function(callback):
+        raise TypeError("coroutines cannot be used with add_signal_handler()")
+    _saburo.check_callable("add_signal_handler", callback)
+    _check_signal(sig)
+    self._check_closed()
+    try:
+        # First of all, because it raises on any thread that could not set a handler either.
+        _claim_signals(self)
+    except (ValueError, OSError) as error:
+        raise RuntimeError(str(error)) from None
+    origin = extract_stack(sys._getframe(1)) if self.get_debug() else None
+    self._signal_handlers[sig] = (callback, args, contextvars.copy_context(), origin)
+    try:
+        # CPython writes into the wakeup fd only for signals that have a handler in Python.
+        signal.signal(sig, _noticed)
+        # Lets interrupted system calls go on by themselves.
+        signal.siginterrupt(sig, False)
+    except OSError as error:
+        del self._signal_handlers[sig]
+        release_signals(self)
+        raise _cannot_catch(sig, error) from None
 
-        Raises TypeError if `sig` is no int or `callback` a coroutine function, ValueError if there
-        is no such signal, RuntimeError if it cannot be caught (SIGKILL), if the loop is closed, or
-        on any thread but the main one.
 
-        >>> import asyncio, os, saburo, signal
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     told = asyncio.Event()
-        ...     loop.add_signal_handler(signal.SIGUSR1, told.set)
-        ...     os.kill(os.getpid(), signal.SIGUSR1)
-        ...     return await told.wait()
-        >>> saburo.run(main())
-        True
-        """
-        if asyncio.iscoroutine(callback) or is_coroutine_function(callback):
-            raise TypeError("coroutines cannot be used with add_signal_handler()")
-        _saburo.check_callable("add_signal_handler", callback)
-        _check_signal(sig)
-        self._check_closed()
-        try:
-            # First of all, because it raises on any thread that could not set a handler either.
-            self._claim_signals()
-        except (ValueError, OSError) as error:
-            raise RuntimeError(str(error)) from None
-        origin = extract_stack(sys._getframe(1)) if self.get_debug() else None
-        self._signal_handlers[sig] = (callback, args, contextvars.copy_context(), origin)
-        try:
-            # CPython writes into the wakeup fd only for signals that have a handler in Python.
-            signal.signal(sig, _noticed)
-            # Lets interrupted system calls go on by themselves.
-            signal.siginterrupt(sig, False)
-        except OSError as error:
-            del self._signal_handlers[sig]
-            self._release_signals()
-            raise _cannot_catch(sig, error) from None
+def remove_signal_handler(self: Loop, sig: int) -> bool:
+    """Restores the default action of signal `sig`; returns whether there was a handler.
 
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Restores the default action of signal `sig`; returns whether there was a handler.
+    Raises TypeError if `sig` is no int, ValueError if there is no such signal or on any thread
+    but the main one.
 
-        Raises TypeError if `sig` is no int, ValueError if there is no such signal or on any thread
-        but the main one.
+    >>> import saburo, signal
+    >>> loop = saburo.new_event_loop()
+    >>> loop.remove_signal_handler(signal.SIGUSR1)
+    False
+    >>> loop.close()
+    """
+    _check_signal(sig)
+    if self._signal_handlers.pop(sig, None) is None:
+        return False
+    default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+    try:
+        signal.signal(sig, default)
+    except OSError as error:
+        raise _cannot_catch(sig, error) from None
+    release_signals(self)
+    return True
 
-        >>> import saburo, signal
-        >>> loop = saburo.new_event_loop()
-        >>> loop.remove_signal_handler(signal.SIGUSR1)
-        False
-        >>> loop.close()
-        """
-        _check_signal(sig)
-        if self._signal_handlers.pop(sig, None) is None:
-            return False
-        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
-        try:
-            signal.signal(sig, default)
-        except OSError as error:
-            raise _cannot_catch(sig, error) from None
-        self._release_signals()
-        return True
 
-    def _handle_signals(self, data: bytes) -> None:
-        """The engine read these signal numbers from its waker."""
-        for number in data:
-            handler = self._signal_handlers.get(number)
-            # None: a signal that interests somebody else, or a handler just removed.
-            if handler is not None:
-                callback, args, context, origin = handler
-                handle = self.call_soon(callback, *args, context=context)
-                if origin is not None:
-                    handle._source_traceback = origin  # type: ignore[attr-defined]
+def handle_signals(self: Loop, data: bytes) -> None:
+    """The engine read these signal numbers from its waker."""
+    for number in data:
+        handler = self._signal_handlers.get(number)
+        # None: a signal that interests somebody else, or a handler just removed.
+        if handler is not None:
+            callback, args, context, origin = handler
+            handle = self.call_soon(callback, *args, context=context)
+            if origin is not None:
+                handle._source_traceback = origin  # type: ignore[attr-defined]
 
-    def _claim_signals(self, *, from_others: bool = True) -> None:
-        """Raises ValueError on any thread but the main one."""
-        # Each time anew: others change the wakeup fd, and a fork changes ours.
-        descriptor = self._signal_fd()
-        if _wakeup.claim(descriptor, from_others=from_others):
-            self._signals_claimed = descriptor
 
-    def _claim_signals_if_possible(self) -> None:
-        """For a run, which needs signals only to end a wait, and only where they arrive at all."""
-        with contextlib.suppress(ValueError):
-            self._claim_signals(from_others=bool(self._signal_handlers))
+def _claim_signals(loop: Loop, *, from_others: bool = True) -> None:
+    """Raises ValueError on any thread but the main one."""
+    # Each time anew: others change the wakeup fd, and a fork changes ours.
+    descriptor = loop._signal_fd()
+    if _wakeup.claim(descriptor, from_others=from_others):
+        loop._signals_claimed = descriptor
 
-    def _release_signals(self) -> None:
-        """Lets go of the wakeup fd, unless the loop runs or has handlers."""
-        if self._signals_claimed is None or self._signal_handlers or self.is_running():
-            return
-        descriptor, self._signals_claimed = self._signals_claimed, None
-        _wakeup.release(descriptor)
 
-    def _remove_signal_handlers(self) -> None:
-        """For close()."""
-        if self._signal_handlers and sys.is_finalizing():
-            # The module `signal` no longer works.
-            warnings.warn(
-                f"Closing the loop {self!r} on interpreter shutdown stage, "
-                "skipping signal handlers removal",
-                ResourceWarning,
-                stacklevel=1,
-                source=self,
-            )
-            self._signal_handlers.clear()
-            return
-        for sig in list(self._signal_handlers):
-            self.remove_signal_handler(sig)
+def claim_signals_if_possible(loop: Loop) -> None:
+    """For a run, which needs signals only to end a wait, and only where they arrive at all."""
+    with contextlib.suppress(ValueError):
+        _claim_signals(loop, from_others=bool(loop._signal_handlers))
+
+
+def release_signals(loop: Loop) -> None:
+    """Lets go of the wakeup fd, unless the loop runs or has handlers."""
+    if loop._signals_claimed is None or loop._signal_handlers or loop.is_running():
+        return
+    descriptor, loop._signals_claimed = loop._signals_claimed, None
+    _wakeup.release(descriptor)
+
+
+def remove_signal_handlers(loop: Loop) -> None:
+    """For close()."""
+    if loop._signal_handlers and sys.is_finalizing():
+        # The module `signal` no longer works.
+        warnings.warn(
+            f"Closing the loop {loop!r} on interpreter shutdown stage, "
+            "skipping signal handlers removal",
+            ResourceWarning,
+            stacklevel=1,
+            source=loop,
+        )
+        loop._signal_handlers.clear()
+        return
+    for sig in list(loop._signal_handlers):
+        loop.remove_signal_handler(sig)
 
 
 class _Wakeup:

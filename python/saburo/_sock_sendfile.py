@@ -10,12 +10,14 @@ import socket
 import stat
 
 from . import _os_calls
-from ._sock import Sockets, _refuse_tls
+from ._sock import _refuse_tls, check_non_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import IO, Any
+
+    from ._loop import Loop
 
 # How much the fallback reads at a time, in bytes.
 _CHUNK = 256 * 1024
@@ -23,112 +25,111 @@ _CHUNK = 256 * 1024
 _MOST = 1 << 30
 
 
-class SendingFiles(Sockets):
-    """`sock_sendfile`. Semantics: asyncio of Python 3.15, on every version."""
+async def sock_sendfile(
+    self: Loop,
+    sock: socket.socket,
+    file: IO[bytes],
+    offset: int = 0,
+    count: int | None = None,
+    *,
+    fallback: bool | None = True,
+) -> int:
+    """Sends `file` from `offset` on, `count` bytes of it or all; returns how many it sent.
 
-    async def sock_sendfile(
-        self,
-        sock: socket.socket,
-        file: IO[bytes],
-        offset: int = 0,
-        count: int | None = None,
-        *,
-        fallback: bool | None = True,
-    ) -> int:
-        """Sends `file` from `offset` on, `count` bytes of it or all; returns how many it sent.
+    Uses `os.sendfile`; where that is impossible, it reads and sends, or if `fallback` is false
+    raises `asyncio.SendfileNotAvailableError`. The file's position is left behind the last byte
+    sent, also after an error or a cancellation.
 
-        Uses `os.sendfile`; where that is impossible, it reads and sends, or if `fallback` is false
-        raises `asyncio.SendfileNotAvailableError`. The file's position is left behind the last byte
-        sent, also after an error or a cancellation.
+    Raises ValueError for a file in text mode, a socket that is no stream, a negative offset or
+    a count that is not positive; TypeError if these are no integers or `sock` is an
+    `ssl.SSLSocket`; the OSError of the transfer.
 
-        Raises ValueError for a file in text mode, a socket that is no stream, a negative offset or
-        a count that is not positive; TypeError if these are no integers or `sock` is an
-        `ssl.SSLSocket`; the OSError of the transfer.
+    >>> import asyncio, saburo, socket, tempfile
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     left, right = socket.socketpair()
+    ...     with left, right, tempfile.TemporaryFile() as file:
+    ...         left.setblocking(False)
+    ...         file.write(b"green tea")
+    ...         file.flush()
+    ...         sent = await loop.sock_sendfile(left, file, offset=6)
+    ...         return sent, right.recv(1024)
+    >>> saburo.run(main())
+    (3, b'tea')
+    """
+    check_non_blocking(self, sock)
+    _refuse_tls(sock)
+    _check_parameters(sock, file, offset, count)
+    try:
+        return await send_by_kernel(self, sock, file, offset, count, self._wait_writable)
+    except asyncio.SendfileNotAvailableError:
+        if not fallback:
+            raise
+    return await _send_by_hand(self, sock, file, offset, count)
 
-        >>> import asyncio, saburo, socket, tempfile
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     left, right = socket.socketpair()
-        ...     with left, right, tempfile.TemporaryFile() as file:
-        ...         left.setblocking(False)
-        ...         file.write(b"green tea")
-        ...         file.flush()
-        ...         sent = await loop.sock_sendfile(left, file, offset=6)
-        ...         return sent, right.recv(1024)
-        >>> saburo.run(main())
-        (3, b'tea')
-        """
-        self._check_non_blocking(sock)
-        _refuse_tls(sock)
-        _check_parameters(sock, file, offset, count)
-        try:
-            return await self._send_by_kernel(sock, file, offset, count, self._wait_writable)
-        except asyncio.SendfileNotAvailableError:
-            if not fallback:
-                raise
-        return await self._send_by_hand(sock, file, offset, count)
 
-    async def _send_by_kernel(
-        self,
-        sock: socket.socket,
-        file: IO[bytes],
-        offset: int,
-        count: int | None,
-        wait_writable: Callable[[socket.socket], Awaitable[None]],
-    ) -> int:
-        if _os_calls.sendfile is None:
-            raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
-        try:
-            status = os.fstat(file.fileno())
-        except (AttributeError, OSError):
-            # io.UnsupportedOperation, from an object in memory, is an OSError.
-            raise asyncio.SendfileNotAvailableError("not a regular file") from None
-        if not stat.S_ISREG(status.st_mode):
-            raise asyncio.SendfileNotAvailableError("not a regular file")
-        # Files below /proc have no size, but bytes.
-        block = count or status.st_size or _MOST
-        sent = 0
-        try:
-            while count is None or sent < count:
-                left = block if count is None else count - sent
-                try:
-                    moved = self._sendfile(
-                        _os_calls.sendfile, sock, file, offset + sent, min(left, _MOST)
-                    )
-                except (BlockingIOError, InterruptedError):
-                    moved = None
-                except OSError as error:
-                    raise _transfer_error(error, sent) from error
-                if moved == 0:
-                    break
-                sent += moved or 0
-                # Also after a success: the other tasks get their turn between two blocks.
-                await wait_writable(sock)
-            return sent
-        finally:
-            _move_to(file, offset + sent)
+async def send_by_kernel(
+    loop: Loop,
+    sock: socket.socket,
+    file: IO[bytes],
+    offset: int,
+    count: int | None,
+    wait_writable: Callable[[socket.socket], Awaitable[None]],
+) -> int:
+    if _os_calls.sendfile is None:
+        raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError):
+        # io.UnsupportedOperation, from an object in memory, is an OSError.
+        raise asyncio.SendfileNotAvailableError("not a regular file") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise asyncio.SendfileNotAvailableError("not a regular file")
+    # Files below /proc have no size, but bytes.
+    block = count or status.st_size or _MOST
+    sent = 0
+    try:
+        while count is None or sent < count:
+            left = block if count is None else count - sent
+            try:
+                moved = loop._sendfile(
+                    _os_calls.sendfile, sock, file, offset + sent, min(left, _MOST)
+                )
+            except (BlockingIOError, InterruptedError):
+                moved = None
+            except OSError as error:
+                raise _transfer_error(error, sent) from error
+            if moved == 0:
+                break
+            sent += moved or 0
+            # Also after a success: the other tasks get their turn between two blocks.
+            await wait_writable(sock)
+        return sent
+    finally:
+        _move_to(file, offset + sent)
 
-    async def _send_by_hand(
-        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
-    ) -> int:
-        seekable = is_seekable(file)
-        if seekable:
-            file.seek(offset)
-        buffer = bytearray(min(count, _CHUNK) if count else _CHUNK)
-        sent = 0
-        try:
-            while not count or sent < count:
-                size = min(count - sent, len(buffer)) if count else len(buffer)
-                view = memoryview(buffer)[:size]
-                read = await self.run_in_executor(None, _read_into, file, view)
-                if not read:
-                    break
-                await self.sock_sendall(sock, view[:read])
-                sent += read
-            return sent
-        finally:
-            if sent > 0 and seekable:
-                file.seek(offset + sent)
+
+async def _send_by_hand(
+    loop: Loop, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+) -> int:
+    seekable = is_seekable(file)
+    if seekable:
+        file.seek(offset)
+    buffer = bytearray(min(count, _CHUNK) if count else _CHUNK)
+    sent = 0
+    try:
+        while not count or sent < count:
+            size = min(count - sent, len(buffer)) if count else len(buffer)
+            view = memoryview(buffer)[:size]
+            read = await loop.run_in_executor(None, _read_into, file, view)
+            if not read:
+                break
+            await loop.sock_sendall(sock, view[:read])
+            sent += read
+        return sent
+    finally:
+        if sent > 0 and seekable:
+            file.seek(offset + sent)
 
 
 def is_seekable(file: Any) -> bool:

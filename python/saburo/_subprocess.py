@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 
-from ._child_watch import Children
 from ._process_transport import _UnixSubprocessTransport
 from ._report import logger
 
@@ -17,163 +16,164 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any, Literal, TypeAlias, TypeVar
 
+    from ._loop import Loop
+
     _P = TypeVar("_P", bound=asyncio.BaseProtocol)
     # What `subprocess.Popen` takes for a standard stream.
     _Stream: TypeAlias = int | IO[Any] | None
 
 
-class Subprocesses(Children):
-    """Child processes. Semantics: `asyncio.loop`'s "Running Subprocesses", of Python 3.15."""
+async def subprocess_exec(
+    self: Loop,
+    protocol_factory: Callable[[], _P],
+    program: Any,
+    *args: Any,
+    stdin: _Stream = subprocess.PIPE,
+    stdout: _Stream = subprocess.PIPE,
+    stderr: _Stream = subprocess.PIPE,
+    universal_newlines: Literal[False] = False,
+    shell: Literal[False] = False,
+    bufsize: Literal[0] = 0,
+    encoding: None = None,
+    errors: None = None,
+    text: Literal[False] | None = None,
+    **kwargs: Any,
+) -> tuple[asyncio.SubprocessTransport, _P]:
+    """Starts `program` with `args`, each a str, bytes or path; returns transport and protocol.
 
-    async def subprocess_exec(
+    The protocol is an `asyncio.SubprocessProtocol`. Standard streams are pipes unless the
+    arguments say otherwise; they and `kwargs` are those of `subprocess.Popen`, without its text
+    mode and buffering. A start that is cancelled kills the child and waits for its end.
+
+    Raises ValueError for text mode, a buffer or a shell, and whatever `Popen` raises:
+    FileNotFoundError, PermissionError, `subprocess.SubprocessError`.
+
+    >>> import asyncio, saburo
+    >>> class Listener(asyncio.SubprocessProtocol):
+    ...     def __init__(self):
+    ...         self.said, self.ended = b"", asyncio.Event()
+    ...     def pipe_data_received(self, fd, data):
+    ...         self.said += data
+    ...     def connection_lost(self, exc):
+    ...         self.ended.set()
+    >>> async def main():
+    ...     loop = asyncio.get_running_loop()
+    ...     transport, listener = await loop.subprocess_exec(Listener, "echo", "tea")
+    ...     transport.get_pipe_transport(0).close()
+    ...     await listener.ended.wait()
+    ...     transport.close()
+    ...     return listener.said, transport.get_returncode()
+    >>> saburo.run(main())
+    (b'tea\\n', 0)
+    """
+    shell_is_right = None if not shell else "shell must be False"
+    _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
+    protocol = protocol_factory()
+    # Not the arguments: there may be a password among them, or very many.
+    title = f"execute program {program!r}"
+    if self.get_debug():
+        logger.debug(_description(title, stdin, stdout, stderr))
+    transport = await self._make_subprocess_transport(
+        protocol, (program, *args), False, stdin, stdout, stderr, bufsize, **kwargs
+    )
+    if self.get_debug():
+        logger.info("%s: %r", title, transport)
+    return transport, protocol
+
+
+async def subprocess_shell(
+    self: Loop,
+    protocol_factory: Callable[[], _P],
+    cmd: bytes | str,
+    *,
+    stdin: _Stream = subprocess.PIPE,
+    stdout: _Stream = subprocess.PIPE,
+    stderr: _Stream = subprocess.PIPE,
+    universal_newlines: Literal[False] = False,
+    shell: Literal[True] = True,
+    bufsize: Literal[0] = 0,
+    encoding: None = None,
+    errors: None = None,
+    text: Literal[False] | None = None,
+    **kwargs: Any,
+) -> tuple[asyncio.SubprocessTransport, _P]:
+    """`subprocess_exec` of the shell with the command line `cmd`, a str or bytes.
+
+    Whoever puts foreign words into `cmd` quotes them, with `shlex.quote`. Raises ValueError if
+    `cmd` is neither.
+
+    >>> import asyncio, saburo
+    >>> async def main():
+    ...     process = await asyncio.create_subprocess_shell("exit 7")
+    ...     return await process.wait()
+    >>> saburo.run(main())
+    7
+    """
+    if not isinstance(cmd, (bytes, str)):
+        raise ValueError("cmd must be a string")
+    shell_is_right = None if shell else "shell must be True"
+    _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
+    protocol = protocol_factory()
+    title = f"run shell command {cmd!r}"
+    if self.get_debug():
+        logger.debug(_description(title, stdin, stdout, stderr))
+    transport = await self._make_subprocess_transport(
+        protocol, cmd, True, stdin, stdout, stderr, bufsize, **kwargs
+    )
+    if self.get_debug():
+        logger.info("%s: %r", title, transport)
+    return transport, protocol
+
+
+async def make_subprocess_transport(
+    self: Loop,
+    protocol: asyncio.BaseProtocol,
+    args: Any,
+    shell: bool,
+    stdin: _Stream,
+    stdout: _Stream,
+    stderr: _Stream,
+    bufsize: int,
+    extra: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> _UnixSubprocessTransport:
+    # The child may have to do with who was written to before it was started.
+    self._send_gathered()
+    # It returns when the child has begun or failed to, a fraction of a millisecond later.
+    process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: ASYNC220
+        args,
+        shell=shell,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        bufsize=bufsize,
+        **kwargs,
+    )
+    connected: asyncio.Future[None] = self.create_future()
+    transport = _UnixSubprocessTransport(
         self,
-        protocol_factory: Callable[[], _P],
-        program: Any,
-        *args: Any,
-        stdin: _Stream = subprocess.PIPE,
-        stdout: _Stream = subprocess.PIPE,
-        stderr: _Stream = subprocess.PIPE,
-        universal_newlines: Literal[False] = False,
-        shell: Literal[False] = False,
-        bufsize: Literal[0] = 0,
-        encoding: None = None,
-        errors: None = None,
-        text: Literal[False] | None = None,
-        **kwargs: Any,
-    ) -> tuple[asyncio.SubprocessTransport, _P]:
-        """Starts `program` with `args`, each a str, bytes or path; returns transport and protocol.
-
-        The protocol is an `asyncio.SubprocessProtocol`. Standard streams are pipes unless the
-        arguments say otherwise; they and `kwargs` are those of `subprocess.Popen`, without its text
-        mode and buffering. A start that is cancelled kills the child and waits for its end.
-
-        Raises ValueError for text mode, a buffer or a shell, and whatever `Popen` raises:
-        FileNotFoundError, PermissionError, `subprocess.SubprocessError`.
-
-        >>> import asyncio, saburo
-        >>> class Listener(asyncio.SubprocessProtocol):
-        ...     def __init__(self):
-        ...         self.said, self.ended = b"", asyncio.Event()
-        ...     def pipe_data_received(self, fd, data):
-        ...         self.said += data
-        ...     def connection_lost(self, exc):
-        ...         self.ended.set()
-        >>> async def main():
-        ...     loop = asyncio.get_running_loop()
-        ...     transport, listener = await loop.subprocess_exec(Listener, "echo", "tea")
-        ...     transport.get_pipe_transport(0).close()
-        ...     await listener.ended.wait()
-        ...     transport.close()
-        ...     return listener.said, transport.get_returncode()
-        >>> saburo.run(main())
-        (b'tea\\n', 0)
-        """
-        shell_is_right = None if not shell else "shell must be False"
-        _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
-        protocol = protocol_factory()
-        # Not the arguments: there may be a password among them, or very many.
-        title = f"execute program {program!r}"
-        if self.get_debug():
-            logger.debug(_description(title, stdin, stdout, stderr))
-        transport = await self._make_subprocess_transport(
-            protocol, (program, *args), False, stdin, stdout, stderr, bufsize, **kwargs
-        )
-        if self.get_debug():
-            logger.info("%s: %r", title, transport)
-        return transport, protocol
-
-    async def subprocess_shell(
-        self,
-        protocol_factory: Callable[[], _P],
-        cmd: bytes | str,
-        *,
-        stdin: _Stream = subprocess.PIPE,
-        stdout: _Stream = subprocess.PIPE,
-        stderr: _Stream = subprocess.PIPE,
-        universal_newlines: Literal[False] = False,
-        shell: Literal[True] = True,
-        bufsize: Literal[0] = 0,
-        encoding: None = None,
-        errors: None = None,
-        text: Literal[False] | None = None,
-        **kwargs: Any,
-    ) -> tuple[asyncio.SubprocessTransport, _P]:
-        """`subprocess_exec` of the shell with the command line `cmd`, a str or bytes.
-
-        Whoever puts foreign words into `cmd` quotes them, with `shlex.quote`. Raises ValueError if
-        `cmd` is neither.
-
-        >>> import asyncio, saburo
-        >>> async def main():
-        ...     process = await asyncio.create_subprocess_shell("exit 7")
-        ...     return await process.wait()
-        >>> saburo.run(main())
-        7
-        """
-        if not isinstance(cmd, (bytes, str)):
-            raise ValueError("cmd must be a string")
-        shell_is_right = None if shell else "shell must be True"
-        _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
-        protocol = protocol_factory()
-        title = f"run shell command {cmd!r}"
-        if self.get_debug():
-            logger.debug(_description(title, stdin, stdout, stderr))
-        transport = await self._make_subprocess_transport(
-            protocol, cmd, True, stdin, stdout, stderr, bufsize, **kwargs
-        )
-        if self.get_debug():
-            logger.info("%s: %r", title, transport)
-        return transport, protocol
-
-    async def _make_subprocess_transport(
-        self,
-        protocol: asyncio.BaseProtocol,
-        args: Any,
-        shell: bool,
-        stdin: _Stream,
-        stdout: _Stream,
-        stderr: _Stream,
-        bufsize: int,
-        extra: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> _UnixSubprocessTransport:
-        # The child may have to do with who was written to before it was started.
-        self._send_gathered()
-        # It returns when the child has begun or failed to, a fraction of a millisecond later.
-        process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: ASYNC220
-            args,
-            shell=shell,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            bufsize=bufsize,
-            **kwargs,
-        )
-        connected: asyncio.Future[None] = self.create_future()
-        transport = _UnixSubprocessTransport(
-            self,  # type: ignore[arg-type]  # every instance is a saburo.Loop
-            protocol,
-            process,
-            connected,
-            extra,
-        )
-        if self.get_debug():
-            program = args if shell else args[0]
-            logger.debug("process %r created: pid %s", program, process.pid)
-        try:
-            await connected
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except GeneratorExit:
-            # Thrown away half-way, with a loop that may be closed: nothing can be awaited.
-            transport.close()
-            raise
-        except BaseException:
-            transport.close()
-            # The child's end is known before the caller goes on, however often it is cancelled.
-            await asyncio.shield(transport._wait())
-            raise
-        return transport
+        protocol,
+        process,
+        connected,
+        extra,
+    )
+    if self.get_debug():
+        program = args if shell else args[0]
+        logger.debug("process %r created: pid %s", program, process.pid)
+    try:
+        await connected
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except GeneratorExit:
+        # Thrown away half-way, with a loop that may be closed: nothing can be awaited.
+        transport.close()
+        raise
+    except BaseException:
+        transport.close()
+        # The child's end is known before the caller goes on, however often it is cancelled.
+        await asyncio.shield(transport._wait())
+        raise
+    return transport
 
 
 def _check(

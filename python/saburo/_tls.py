@@ -10,7 +10,7 @@ import asyncio
 from asyncio import constants
 
 from . import _saburo
-from ._report import Reporting, logger
+from ._report import logger
 
 try:
     import ssl
@@ -23,87 +23,87 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Any, TypeAlias
 
+    from ._loop import Loop
     from ._saburo import Dial
     from ._server import Server
 
     _Waiter: TypeAlias = asyncio.Future[None] | None
 
 
-class TransportLayerSecurity(Reporting):
-    """The makers of what has TLS."""
+def make_ssl_transport(
+    self: Loop,
+    rawsock: socket.socket | Dial,
+    protocol: asyncio.BaseProtocol,
+    sslcontext: ssl.SSLContext | None,
+    waiter: _Waiter = None,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
+    extra: dict[str, Any] | None = None,
+    server: Server | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    call_connection_made: bool = True,
+    context: Context | None = None,
+) -> asyncio.Transport:
+    """A transport with TLS over a connected stream socket.
 
-    def _make_ssl_transport(
+    Schedules the handshake; `waiter` gets its result, or the error, when that is over.
+    """
+    self._ensure_fd_no_transport(rawsock)
+    tls = make_ssl_protocol(
         self,
-        rawsock: socket.socket | Dial,
-        protocol: asyncio.BaseProtocol,
-        sslcontext: ssl.SSLContext | None,
-        waiter: _Waiter = None,
-        *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        extra: dict[str, Any] | None = None,
-        server: Server | None = None,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-        call_connection_made: bool = True,
-        context: Context | None = None,
-    ) -> asyncio.Transport:
-        """A transport with TLS over a connected stream socket.
+        protocol,
+        sslcontext,
+        waiter,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=ssl_handshake_timeout,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
+        call_connection_made=call_connection_made,
+    )
+    transport = tls._app_transport
+    assert transport is not None
+    self._make_socket_transport(rawsock, tls, None, extra=extra, server=server, context=context)
+    return transport
 
-        Schedules the handshake; `waiter` gets its result, or the error, when that is over.
-        """
-        self._ensure_fd_no_transport(rawsock)
-        tls = self._make_ssl_protocol(
-            protocol,
-            sslcontext,
-            waiter,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-            call_connection_made=call_connection_made,
-        )
-        transport = tls._app_transport
-        assert transport is not None
-        self._make_socket_transport(rawsock, tls, None, extra=extra, server=server, context=context)
-        return transport
 
-    def _make_ssl_protocol(
-        self,
-        protocol: asyncio.BaseProtocol,
-        sslcontext: ssl.SSLContext | None,
-        waiter: _Waiter,
-        *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-        call_connection_made: bool = True,
-    ) -> _saburo.SSLProtocol:
-        """What speaks TLS between a transport, whose protocol it is, and `protocol`.
+def make_ssl_protocol(
+    loop: Loop,
+    protocol: asyncio.BaseProtocol,
+    sslcontext: ssl.SSLContext | None,
+    waiter: _Waiter,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    call_connection_made: bool = True,
+) -> _saburo.SSLProtocol:
+    """What speaks TLS between a transport, whose protocol it is, and `protocol`.
 
-        A client's `sslcontext` of None is a default one. Raises ValueError for a server without a
-        context and for time limits that are not positive, and what `sslcontext.wrap_bio` raises.
-        """
-        if ssl is None:
-            raise RuntimeError("stdlib ssl module not available")
-        handshake_timeout = _positive(
-            "ssl_handshake_timeout", ssl_handshake_timeout, constants.SSL_HANDSHAKE_TIMEOUT
-        )
-        shutdown_timeout = _positive(
-            "ssl_shutdown_timeout", ssl_shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT
-        )
-        return _saburo.SSLProtocol(
-            self,
-            protocol,
-            sslcontext or _default_context(server_side, server_hostname),
-            waiter,
-            server_side,
-            None if server_side else server_hostname or None,
-            call_connection_made,
-            handshake_timeout,
-            shutdown_timeout,
-        )
+    A client's `sslcontext` of None is a default one. Raises ValueError for a server without a
+    context and for time limits that are not positive, and what `sslcontext.wrap_bio` raises.
+    """
+    if ssl is None:
+        raise RuntimeError("stdlib ssl module not available")
+    handshake_timeout = _positive(
+        "ssl_handshake_timeout", ssl_handshake_timeout, constants.SSL_HANDSHAKE_TIMEOUT
+    )
+    shutdown_timeout = _positive(
+        "ssl_shutdown_timeout", ssl_shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT
+    )
+    return _saburo.SSLProtocol(
+        loop,
+        protocol,
+        sslcontext or _default_context(server_side, server_hostname),
+        waiter,
+        server_side,
+        None if server_side else server_hostname or None,
+        call_connection_made,
+        handshake_timeout,
+        shutdown_timeout,
+    )
 
 
 def _positive(name: str, seconds: float | None, default: float) -> float:
