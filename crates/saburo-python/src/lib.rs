@@ -33,6 +33,7 @@ fn populate(module: &Module) -> Res<()> {
     ffi::find_layout()?;
     ffi::find_descriptors(&names().class_socket, &names().class_file)?;
     task::load_current()?;
+    transport::add_receivers([tls::receiver_of, streams::receiver_of]);
     module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
     module.internal_error(
         c"A bug in saburo itself: please report it, with the message.

@@ -14,8 +14,8 @@ use saburo_core::net;
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::event_loop::{Direction, Loop, os_error, wait_for};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Sent, Slot, TypeCell, Visit,
-    builtin, bytes, int, lend_mut, none, raise, socket_number,
+    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, TypeCell,
+    Visit, builtin, bytes, int, lend_mut, none, raise, socket_number,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -189,9 +189,6 @@ fn receive(event_loop: &Instance<Loop>, sock: &Object, count: &Object) -> Res<Op
         Err(error) => not_yet(&error),
     }
 }
-
-/// What Python's `socket` says of a buffer that cannot be filled begins with.
-pub(crate) const RECV_INTO: &str = "recv_into() argument 1";
 
 fn receive_into(sock: &Object, buffer: &Object) -> Res<Option<Obj>> {
     let received = lend_mut(

@@ -148,6 +148,9 @@ pub(crate) fn lend_ready<A, R>(
     Ok(look(prepared, unsafe { std::slice::from_raw_parts(start(loan.0), loan.0.len as usize) }))
 }
 
+/// What Python's `socket` says of a buffer that cannot be filled begins with.
+pub(crate) const RECV_INTO: &str = "recv_into() argument 1";
+
 /// Lends them to be written to. TypeError for what has none, not in a row, or must not be changed, in the
 /// words of a function of Python's that does so with its `argument`. Only `prepare` may run Python, as above.
 pub(crate) fn lend_mut<A, R>(

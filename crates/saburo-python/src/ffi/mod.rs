@@ -38,7 +38,9 @@ mod window;
 
 pub(crate) use args::{Args, Params};
 pub(crate) use audit::is_audited;
-pub(crate) use buffer::{Bytes, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_ready, lend_text};
+pub(crate) use buffer::{
+    Bytes, RECV_INTO, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_ready, lend_text,
+};
 pub(crate) use call::mapping;
 pub(crate) use class::{Builder, Class, Dict, Instance, OneSlot, Own, TypeCell, Visit};
 pub(crate) use context::{Context, inside};

@@ -13,7 +13,7 @@ use crate::names::names;
 use super::protocol::{self, StreamReaderProtocol};
 use super::reader::StreamReader;
 use super::writer::StreamWriter;
-use super::{foreign, link};
+use super::{link, receiver};
 
 /// What a coroutine waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,7 +110,7 @@ impl Coroutine for WriterCoroutine {
 fn begin_to_drain(this: &Instance<WriterCoroutine>, owner: &Object) -> Res<Sent> {
     let Some(writer) = owner.cast::<StreamWriter>() else { return Ok(Sent::Returned(none())) };
     let (transport, reader) = (writer.transport(), writer.reader.get());
-    link::drain(&transport, || reader.as_deref().map_or(Ok(false), foreign::has_unread_in))?;
+    link::drain(&transport, || reader.as_deref().map_or(Ok(false), receiver::has_unread))?;
     if let Some(reader) = reader {
         let exception = match reader.cast_untouched::<StreamReader>() {
             Some(reader) => reader.exception(),

@@ -5,18 +5,18 @@
 //! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
 
 mod draining;
-mod foreign;
 mod link;
 mod protocol;
 mod reader;
 mod reading;
 mod received;
+mod receiver;
 mod waiter;
 mod writer;
 
 pub(crate) use draining::WriterCoroutine;
-pub(crate) use foreign::{has_unread, is_asyncios};
-pub(crate) use protocol::{StreamReaderProtocol, feed};
+pub(crate) use protocol::StreamReaderProtocol;
 pub(crate) use reader::StreamReader;
 pub(crate) use reading::ReaderCoroutine;
+pub(crate) use receiver::receiver_of;
 pub(crate) use writer::StreamWriter;

@@ -14,12 +14,14 @@ mod hellos;
 mod lower;
 mod protocol;
 mod read;
+mod receiver;
 mod report;
 mod shutdown;
 mod transport;
 mod write;
 
 pub(crate) use hellos::Hellos;
-pub(crate) use protocol::{TlsProtocol, feed, leave_to_parent, may_read};
+pub(crate) use protocol::TlsProtocol;
+pub(crate) use receiver::receiver_of;
 pub(crate) use transport::TlsTransport;
-pub(crate) use write::{drain, send_above, turn_is_over};
+pub(crate) use write::{drain, turn_is_over};

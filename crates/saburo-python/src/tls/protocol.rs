@@ -13,7 +13,7 @@ use crate::ffi::{
     builtin, none, raise,
 };
 use crate::names::{names, tls_names};
-use crate::streams::{self, StreamReaderProtocol};
+use crate::transport::{PLAIN, Receiver, receiver_of};
 
 use super::backlog::Backlog;
 use super::engine::Engine;
@@ -27,7 +27,8 @@ pub(crate) struct TlsProtocol {
     engine: OnceCell<Engine>,
     /// The application's protocol, until the connection is lost.
     pub(super) app: Slot,
-    pub(super) app_kind: Cell<AppKind>,
+    /// How it takes what has arrived.
+    pub(super) app_receiver: Cell<&'static dyn Receiver>,
     pub(super) app_phase: Cell<AppPhase>,
     /// The application's transport, until the connection is lost.
     pub(super) transport: Slot<Own<TlsTransport>>,
@@ -101,17 +102,6 @@ pub(super) enum AppPhase {
     Lost,
 }
 
-/// How the application's protocol takes what has arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum AppKind {
-    /// `data_received(bytes)`
-    Plain,
-    /// `get_buffer(sizehint)` and `buffer_updated(count)`
-    Buffered,
-    /// asyncio's stream: as Plain, and its writer asks `is_closing()` as it drains.
-    AsyncioStream,
-}
-
 impl TlsProtocol {
     pub(super) fn event_loop(&self) -> Res<Own<Loop>> {
         match self.event_loop.get() {
@@ -138,14 +128,7 @@ impl TlsProtocol {
 
     /// Makes another protocol the application's.
     pub(super) fn set_app(&self, app: &Object) -> Res<()> {
-        let kind = if app.is_instance(&names().class_buffered_protocol)? {
-            AppKind::Buffered
-        } else if app.cast_exact::<StreamReaderProtocol>().is_none() && streams::is_asyncios(app)? {
-            AppKind::AsyncioStream
-        } else {
-            AppKind::Plain
-        };
-        self.app_kind.set(kind);
+        self.app_receiver.set(receiver_of(app)?);
         self.app.set(Some(app.to_obj()));
         Ok(())
     }
@@ -213,12 +196,12 @@ pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> R
 
 /// May what the transport below has received be read in this turn?
 #[inline]
-pub(crate) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
+pub(super) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
     !this.silent.get() || event_loop.hellos().may_answer(Instant::now)
 }
 
 /// The transport below has received something.
-pub(crate) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
+pub(super) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     match this.phase.get() {
         Phase::Wrapped => read::pump(this, ciphertext),
         Phase::Handshaking => {
@@ -302,17 +285,16 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.cancel_timer()
 }
 
-/// In a forked child, where the transport below is the parent's; `protocol` is its protocol. Whoever closes
-/// the child's copy must not tell the peer that the connection ends.
-pub(crate) fn leave_to_parent(protocol: &Object) -> Res<()> {
-    let Some(this) = protocol.cast_exact::<TlsProtocol>() else { return Ok(()) };
+/// In a forked child, where the transport below is the parent's. Whoever closes the child's copy must not
+/// tell the peer that the connection ends.
+pub(super) fn leave_to_parent(this: &Instance<TlsProtocol>) -> Res<()> {
     this.phase.set(Phase::Unwrapped);
     this.backlog.clear();
     if let Some(transport) = this.transport.get() {
         transport.mark_closed();
     }
     match this.app.get() {
-        Some(app) => leave_to_parent(&app),
+        Some(app) => this.app_receiver.get().leave_to_parent(&app),
         None => Ok(()),
     }
 }
@@ -427,7 +409,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
             event_loop: Slot::empty(),
             engine: OnceCell::new(),
             app: Slot::empty(),
-            app_kind: Cell::new(AppKind::Plain),
+            app_receiver: Cell::new(PLAIN),
             app_phase: Cell::new(AppPhase::Waiting),
             transport: Slot::empty(),
             lower: Slot::empty(),

@@ -8,7 +8,7 @@ use crate::names::{names, tls_names};
 
 use super::engine::{Engine, Plaintext};
 use super::gate::Signal;
-use super::protocol::{AppKind, AppPhase, Gathering, Phase, TlsProtocol, call_soon};
+use super::protocol::{AppPhase, Gathering, Phase, TlsProtocol, call_soon};
 use super::{report, shutdown, write};
 
 /// Takes `ciphertext` in and hands out all there is to read; then sends what is to be sent.
@@ -26,9 +26,10 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
         engine.feed_all(ciphertext)?;
     } else {
         let before = this.gathering.replace(Gathering::Reading);
-        let read = match this.app_kind.get() {
-            AppKind::Plain | AppKind::AsyncioStream => read_plain(this, engine, ciphertext),
-            AppKind::Buffered => read_buffered(this, engine, ciphertext),
+        let read = if this.app_receiver.get().is_buffered() {
+            read_buffered(this, engine, ciphertext)
+        } else {
+            read_plain(this, engine, ciphertext)
         };
         this.gathering.set(before);
         if let Err(raised) = read {

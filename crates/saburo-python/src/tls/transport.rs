@@ -10,9 +10,8 @@ use crate::ffi::{
     Visit, Weak, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
-use crate::streams;
 
-use super::protocol::{self, AppKind, TlsProtocol};
+use super::protocol::{self, TlsProtocol};
 use super::{gate::Gate, read, report, shutdown, write};
 
 /// The application's transport.
@@ -79,9 +78,9 @@ fn is_closing(this: &Instance<TlsTransport>) -> Res<bool> {
         return Ok(true);
     }
     let protocol = this.protocol()?;
-    if protocol.app_kind.get() == AppKind::AsyncioStream {
-        // Its writer drains.
-        write::drain(this, || protocol.app.get().map_or(Ok(false), |app| streams::has_unread(&app)))?;
+    let receiver = protocol.app_receiver.get();
+    if receiver.drains_by_is_closing() {
+        write::drain(this, || protocol.app.get().map_or(Ok(false), |app| receiver.has_unread(&app)))?;
     }
     match protocol.lower.get() {
         Some(lower) => lower.method(&names().is_closing, &[])?.truth(),

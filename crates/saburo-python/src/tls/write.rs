@@ -113,11 +113,10 @@ pub(super) fn send_gathered(this: &Instance<TlsProtocol>) -> Res<()> {
     this.lower.get().map_or(Ok(()), |below| lower::send_gathered(&below))
 }
 
-/// Sends what has gathered above a transport: `protocol` is its protocol.
-pub(crate) fn send_above(protocol: &Object) -> Res<()> {
-    let Some(this) = protocol.cast_exact::<TlsProtocol>() else { return Ok(()) };
+/// Sends what has gathered above the transport below, by TLS in TLS first.
+pub(super) fn send_above(this: &Instance<TlsProtocol>) -> Res<()> {
     if let Some(app) = this.app.get() {
-        send_above(&app)?;
+        this.app_receiver.get().send_gathered(&app)?;
     }
     send_backlog(this)
 }

@@ -16,6 +16,7 @@ mod listener;
 mod piece;
 mod pipe;
 mod protocol;
+mod receiver;
 pub(crate) mod stream;
 mod table;
 
@@ -24,7 +25,8 @@ pub(crate) use datagram::{DatagramTransport, endpoint};
 pub(crate) use dial::{Dial, dial};
 pub(crate) use listener::{Listener, listen};
 pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
-pub(crate) use stream::{StreamTransport, accept_now, connected, write};
+pub(crate) use receiver::{PLAIN, Receiver, add_receivers, is_buffered, of as receiver_of};
+pub(crate) use stream::{Incoming, StreamTransport, accept_now, connected, write};
 pub(crate) use table::Transports;
 
 use std::os::fd::RawFd;

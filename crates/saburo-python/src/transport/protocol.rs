@@ -3,38 +3,8 @@
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
-use crate::streams::{self, StreamReaderProtocol};
-use crate::tls::TlsProtocol;
 
 use super::failure;
-
-/// How a protocol takes what has arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// `data_received(bytes)`
-    Plain,
-    /// `get_buffer(sizehint)` and `buffer_updated(count)`
-    Buffered,
-    /// TLS of ours, which takes what is in the loop's buffer
-    Tls,
-    /// A stream's, of exactly our class: without a `bytes` in between.
-    Stream,
-    /// A stream's of asyncio's: `data_received(bytes)`, and its writer asks `is_closing()` as it drains
-    AsyncioStream,
-}
-
-pub(super) fn kind(protocol: &Object) -> Res<Kind> {
-    if protocol.cast_exact::<TlsProtocol>().is_some() {
-        return Ok(Kind::Tls);
-    }
-    if protocol.cast_exact::<StreamReaderProtocol>().is_some() {
-        return Ok(Kind::Stream);
-    }
-    if protocol.is_instance(&names().class_buffered_protocol)? {
-        return Ok(Kind::Buffered);
-    }
-    Ok(if streams::is_asyncios(protocol)? { Kind::AsyncioStream } else { Kind::Plain })
-}
 
 /// Calls one of its methods in the transport's context.
 #[inline]

@@ -4,7 +4,6 @@ use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Object, Raised, Res, aside, string};
 use crate::future;
 use crate::names::names;
-use crate::tls;
 
 use super::super::clients;
 use super::{Phase, StreamTransport, failure, write};
@@ -82,7 +81,7 @@ pub(in crate::transport) fn leave_to_parent(this: &Instance<StreamTransport>) ->
     let unsent = this.queue.borrow_mut().take();
     std::mem::forget(unsent);
     match this.protocol.get() {
-        Some(target) => tls::leave_to_parent(&target),
+        Some(target) => this.receiver.get().leave_to_parent(&target),
         None => Ok(()),
     }
 }

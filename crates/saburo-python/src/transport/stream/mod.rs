@@ -24,18 +24,18 @@ use crate::ffi::{
 };
 use crate::future::Future;
 use crate::names::names;
-use crate::streams;
 
 use super::endpoint::Endpoint;
 use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
 use super::piece::Piece;
-use super::protocol::{self, Kind};
+use super::receiver::{self, PLAIN, Receiver};
 use super::{Event, failure};
 
 pub(in crate::transport) use end::leave_to_parent;
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::{accept_now, connected};
+pub(crate) use read::Incoming;
 pub(in crate::transport) use write::turn_is_over;
 pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_once, write, writelines};
 
@@ -44,7 +44,7 @@ pub(crate) struct StreamTransport {
     life: Life,
     endpoint: Endpoint,
     /// How the protocol takes bytes.
-    kind: Cell<Kind>,
+    receiver: Cell<&'static dyn Receiver>,
     /// So much came the last time that the next is received where it is to stay.
     in_flood: Cell<bool>,
     /// The server it came in by; told when it is gone.
@@ -146,20 +146,21 @@ impl StreamTransport {
 }
 
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
-    let kind = protocol::kind(protocol)?;
+    let receiver = receiver::of(protocol)?;
     if let Some(event_loop) = this.open_loop() {
         // What comes of it concerns the protocol that it was written for.
         write::send_gathered(&event_loop, this)?;
     }
-    this.kind.set(kind);
+    this.receiver.set(receiver);
     this.protocol.set(Some(protocol.to_obj()));
     Ok(())
 }
 
 /// `is_closing()`: asyncio's StreamWriter asks as it drains.
 fn is_closing(this: &Instance<StreamTransport>) -> Res<bool> {
-    if this.kind.get() == Kind::AsyncioStream {
-        drain(this, || this.protocol.get().map_or(Ok(false), |target| streams::has_unread(&target)))?;
+    let receiver = this.receiver.get();
+    if receiver.drains_by_is_closing() {
+        drain(this, || this.protocol.get().map_or(Ok(false), |target| receiver.has_unread(&target)))?;
     }
     Ok(this.is_closing())
 }
@@ -217,7 +218,7 @@ True";
         StreamTransport {
             life: Life::new(),
             endpoint: Endpoint::new(),
-            kind: Cell::new(Kind::Plain),
+            receiver: Cell::new(PLAIN),
             in_flood: Cell::new(false),
             server: Slot::empty(),
             queue: RefCell::new(WriteQueue::new()),

@@ -7,7 +7,6 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop, new_future, os_error, wait_on};
 use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::names::names;
-use crate::tls;
 
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
@@ -409,7 +408,7 @@ pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamT
 /// The same with what a protocol above it has gathered, as that of TLS does.
 pub(super) fn send_all(this: &Instance<StreamTransport>) -> Res<()> {
     if let Some(target) = this.protocol.get() {
-        tls::send_above(&target)?;
+        this.receiver.get().send_gathered(&target)?;
     }
     match this.open_loop() {
         Some(event_loop) => send_gathered(&event_loop, this),

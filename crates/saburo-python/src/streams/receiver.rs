@@ -1,0 +1,61 @@
+//! How the protocols of streams take what a transport reads: ours, and asyncio's own.
+
+use crate::ffi::{Object, Res};
+use crate::names::names;
+use crate::transport::{Incoming, Receiver, is_buffered};
+
+use super::protocol::{self, StreamReaderProtocol};
+use super::reader::StreamReader;
+
+/// The receiver of a stream's protocol.
+pub(crate) fn receiver_of(protocol: &Object) -> Res<Option<&'static dyn Receiver>> {
+    if protocol.cast_exact::<StreamReaderProtocol>().is_some() {
+        return Ok(Some(&Stream));
+    }
+    let is_asyncios = protocol.is_instance(&names().class_flow_control_mixin)? && !is_buffered(protocol)?;
+    Ok(is_asyncios.then_some(&AsyncioStream))
+}
+
+/// That of exactly our class: from the kernel into the reader, without a `bytes` in between.
+struct Stream;
+
+impl Receiver for Stream {
+    fn read(&self, incoming: Incoming<'_>, protocol: &Object) -> Res<()> {
+        match protocol.cast_untouched::<StreamReaderProtocol>() {
+            Some(stream) => {
+                incoming.into_slice(protocol, "data_received", |data| protocol::feed(stream, data))
+            }
+            // The program has given it attributes, which may be a data_received of its own.
+            None => incoming.into_bytes(protocol),
+        }
+    }
+}
+
+/// One of asyncio's, whose writer says by nothing but `is_closing()` that it drains.
+struct AsyncioStream;
+
+impl Receiver for AsyncioStream {
+    fn read(&self, incoming: Incoming<'_>, protocol: &Object) -> Res<()> {
+        incoming.into_bytes(protocol)
+    }
+
+    fn drains_by_is_closing(&self) -> bool {
+        true
+    }
+
+    fn has_unread(&self, protocol: &Object) -> Res<bool> {
+        match protocol.attr_opt(&names().private_stream_reader)? {
+            Some(reader) => has_unread(&reader),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Has more arrived than has been read from this reader, whoever's it is? No, of None.
+#[inline]
+pub(super) fn has_unread(reader: &Object) -> Res<bool> {
+    match reader.cast_untouched::<StreamReader>() {
+        Some(ours) => Ok(!ours.received.is_empty()?),
+        None => reader.attr_opt(&names().private_buffer)?.map_or(Ok(false), |buffer| buffer.truth()),
+    }
+}
