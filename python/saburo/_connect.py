@@ -8,35 +8,25 @@ and by its object, never by its number.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import functools
-import itertools
 import os
 import socket
 
-from ._happy_eyeballs import race
+from ._arguments import check_stream, check_tls_times, check_unix_stream, refuse_tls_socket
+from ._connect_host import connect_to_host
 from ._report import logger
-from ._resolve import addresses
 from ._saburo import Dial
-from ._sock import _refuse_tls, sock_connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable
-    from typing import Any, TypeAlias, TypeVar
+    from typing import TypeAlias, TypeVar
 
-    from ._happy_eyeballs import _Outcome
     from ._loop import Loop
-    from ._resolve import _AddressInfo
 
     _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
     _Tls: TypeAlias = bool | ssl_module.SSLContext | None
-
-
-# As long as it is this one, nobody wants to know of sockets that are made.
-_SOCKET = socket.socket
 
 
 async def create_connection(
@@ -100,32 +90,29 @@ async def create_connection(
         if not host:
             raise ValueError("You must set server_hostname when using ssl without a host")
         server_hostname = host
-    _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
-        _refuse_tls(sock)
+        refuse_tls_socket(sock)
 
     if host is not None or port is not None:
         if sock is not None:
             raise ValueError("host/port and sock can not be specified at the same time")
-        if interleave is None and happy_eyeballs_delay is not None:
-            interleave = 1
-        infos = await _known_addresses(self, (host, port), family, proto, flags)
-        local_infos = None
-        if local_addr is not None:
-            local_infos = await _known_addresses(self, local_addr, family, proto, flags)
-        if interleave:
-            infos = _interleaved(infos, interleave)
-        connected = await _connect_to_any(self, infos, local_infos, happy_eyeballs_delay)
-        if isinstance(connected, list):
-            try:
-                raise _failure(connected, all_errors)
-            finally:
-                # What is raised leads back to here by its traceback.
-                del connected
+        connected: socket.socket | Dial = await connect_to_host(
+            self,
+            host,
+            port,
+            family=family,
+            proto=proto,
+            flags=flags,
+            local_addr=local_addr,
+            happy_eyeballs_delay=happy_eyeballs_delay,
+            interleave=interleave,
+            all_errors=all_errors,
+        )
     else:
         if sock is None:
             raise ValueError("host and port was not specified and no sock specified")
-        _check_stream(sock)
+        check_stream(sock)
         connected = sock
 
     transport, protocol = await _make_connection(
@@ -185,7 +172,7 @@ async def create_unix_connection(
         raise ValueError("you have to pass server_hostname when using ssl")
     if not ssl and server_hostname is not None:
         raise ValueError("server_hostname is only meaningful with ssl")
-    _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
 
     if path is not None:
         if sock is not None:
@@ -194,7 +181,7 @@ async def create_unix_connection(
     else:
         if sock is None:
             raise ValueError("no path and sock were specified")
-        _check_unix_stream(sock)
+        check_unix_stream(sock)
         connected = sock
     return await _make_connection(
         self,
@@ -234,9 +221,9 @@ async def connect_accepted_socket(
     >>> saburo.run(main())
     b'tea'
     """
-    _check_stream(sock)
-    _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    _refuse_tls(sock)
+    check_stream(sock)
+    check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    refuse_tls_socket(sock)
     transport, protocol = await _make_connection(
         self,
         sock,
@@ -251,98 +238,6 @@ async def connect_accepted_socket(
         handled = transport.get_extra_info("socket")
         logger.debug("%r handled: (%r, %r)", handled, transport, protocol)
     return transport, protocol
-
-
-async def _known_addresses(
-    loop: Loop, address: Any, family: int, proto: int, flags: int
-) -> list[_AddressInfo]:
-    infos = await addresses(
-        loop, address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
-    )
-    if not infos:
-        raise OSError("getaddrinfo() returned empty list")
-    return infos
-
-
-async def _connect_to_any(
-    loop: Loop,
-    infos: list[_AddressInfo],
-    local_infos: list[_AddressInfo] | None,
-    happy_eyeballs_delay: float | None,
-) -> _Outcome:
-    attempts = (functools.partial(_attempt, loop, info, local_infos) for info in infos)
-    if happy_eyeballs_delay is not None:
-        return await race(loop, attempts, happy_eyeballs_delay)
-    errors: list[OSError] = []
-    try:
-        for attempt in attempts:
-            outcome = await attempt()
-            if not isinstance(outcome, list):
-                return outcome
-            errors += outcome
-        return errors
-    finally:
-        # The errors' tracebacks may lead back to here.
-        outcome = errors = []
-
-
-async def _attempt(
-    loop: Loop, info: _AddressInfo, local_infos: list[_AddressInfo] | None
-) -> _Outcome:
-    """A socket connected to this address, or what went wrong on the way to it.
-
-    What is not an OSError is raised.
-    """
-    family, type_, proto, _, address = info
-    errors: list[OSError] = []
-    try:
-        if local_infos is None and (dial := _dial_plainly(loop, info)):
-            return await _answered(loop, dial, address)
-        sock = socket.socket(family=family, type=type_, proto=proto)
-    except OSError as error:
-        return [error]
-    try:
-        sock.setblocking(False)
-        if local_infos is not None:
-            _bind_to_any(sock, family, local_infos, errors)
-        await loop.sock_connect(sock, address)
-        return sock
-    except OSError as error:
-        sock.close()
-        return [*errors, error]
-    except BaseException:
-        # What close() has to say matters less than why the socket is closed.
-        with contextlib.suppress(OSError):
-            sock.close()
-        raise
-    finally:
-        # The errors' tracebacks lead back to here.
-        del errors
-
-
-def _dial_plainly(loop: Loop, info: _AddressInfo) -> Dial | None:
-    """A TCP connection without a `socket`, unless somebody has a word in how those are made."""
-    family, type_, proto, _, address = info
-    if (
-        type_ == socket.SOCK_STREAM
-        and (proto == 0 or proto == socket.IPPROTO_TCP)
-        and (family == socket.AF_INET or family == socket.AF_INET6)
-        and socket.socket is _SOCKET
-        and getattr(loop.sock_connect, "__func__", None) is sock_connect
-    ):
-        return loop._dial(family == socket.AF_INET6, address)
-    return None
-
-
-async def _answered(loop: Loop, dial: Dial, address: object) -> Dial:
-    try:
-        while dial._pending:
-            await loop._wait_writable(dial)
-            dial._hear(address)
-    except BaseException:
-        dial.close()
-        raise
-    return dial
 
 
 async def _connect_to_path(loop: Loop, path: str | bytes) -> socket.socket:
@@ -411,66 +306,3 @@ def _is_free(loop: Loop, sock: socket.socket | Dial) -> bool:
     except ValueError:
         pass  # no descriptor, no transport
     return True
-
-
-def _check_tls_times(
-    ssl: _Tls, handshake_timeout: float | None, shutdown_timeout: float | None
-) -> None:
-    if handshake_timeout is not None and not ssl:
-        raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
-    if shutdown_timeout is not None and not ssl:
-        raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
-
-
-def _check_stream(sock: socket.socket) -> None:
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
-
-
-def _check_unix_stream(sock: socket.socket) -> None:
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
-
-
-def _interleaved(infos: list[_AddressInfo], first: int) -> list[_AddressInfo]:
-    """The families in turn, `first` addresses of the first one before one of the next."""
-    families: dict[int, list[_AddressInfo]] = {}
-    for info in infos:
-        families.setdefault(info[0], []).append(info)
-    queues = list(families.values())
-    ahead = max(first - 1, 0)
-    head, queues[0] = queues[0][:ahead], queues[0][ahead:]
-    turns = itertools.zip_longest(*queues)
-    return head + [info for turn in turns for info in turn if info is not None]
-
-
-def _bind_to_any(
-    sock: socket.socket, family: int, local_infos: list[_AddressInfo], errors: list[OSError]
-) -> None:
-    """Binds to the first local address that is free; raises the last error if none is.
-
-    The others are put to `errors`.
-    """
-    mine = [info[4] for info in local_infos if info[0] == family]
-    if not mine:
-        raise OSError(f"no matching local address with {family=} found")
-    for address in mine:
-        try:
-            sock.bind(address)
-            return
-        except OSError as error:
-            text = f"error while attempting to bind on address {address!r}: {str(error).lower()}"
-            errors.append(OSError(error.errno, text))
-    raise errors.pop()
-
-
-def _failure(errors: list[OSError], all_errors: bool) -> Exception:
-    """What is to be raised for the errors of all attempts."""
-    if all_errors:
-        return ExceptionGroup("create_connection failed", errors)
-    texts = [str(error) for error in errors]
-    if len(set(texts)) == 1:
-        return errors[0]
-    if errors:
-        return OSError("Multiple exceptions: {}".format(", ".join(texts)))
-    return TimeoutError("create_connection failed")

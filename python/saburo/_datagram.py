@@ -12,7 +12,7 @@ import socket
 from ._report import logger
 from ._resolve import addresses
 from ._serve import share_port
-from ._server import is_in_file_system, remove_stale_socket
+from ._socket_file import is_in_file_system, remove_stale_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

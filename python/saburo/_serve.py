@@ -14,11 +14,11 @@ import socket
 from collections.abc import Iterable
 
 from . import _saburo
-from ._connect import _check_stream, _check_tls_times, _check_unix_stream
+from ._arguments import check_stream, check_tls_times, check_unix_stream, refuse_tls_socket
 from ._report import logger
 from ._resolve import addresses
-from ._server import Server, SocketFile, is_in_file_system, remove_stale_socket
-from ._sock import _refuse_tls
+from ._server import Server
+from ._socket_file import SocketFile, is_in_file_system, remove_stale_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ async def create_server(
     """
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    _check_tls_times(ssl is not None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_tls_times(ssl is not None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
-        _refuse_tls(sock)
+        refuse_tls_socket(sock)
 
     with contextlib.ExitStack() as made_here:
         if host is not None or port is not None:
@@ -92,7 +92,7 @@ async def create_server(
         else:
             if sock is None:
                 raise ValueError("Neither host/port nor sock were specified")
-            _check_stream(sock)
+            check_stream(sock)
             sockets = [sock]
         for each in sockets:
             each.setblocking(False)
@@ -147,7 +147,7 @@ async def create_unix_server(
     """
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    _check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_tls_times(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
 
     with contextlib.ExitStack() as made_here:
         if path is not None:
@@ -157,7 +157,7 @@ async def create_unix_server(
         else:
             if sock is None:
                 raise ValueError("path was not specified, and no sock specified")
-            _check_unix_stream(sock)
+            check_unix_stream(sock)
             bound = sock
         bound.setblocking(False)
         _saburo.check_callable("create_unix_server", protocol_factory)

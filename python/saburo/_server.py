@@ -8,14 +8,9 @@ that happens. How connections are accepted is the loop's affair (`_start_serving
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import os
-import stat
 from asyncio import trsock
 
-from . import _os_calls
-from ._report import logger
 from ._saburo import Clients
 
 TYPE_CHECKING = False
@@ -26,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._loop import Loop
+    from ._socket_file import SocketFile
 
 
 class Server(asyncio.Server):
@@ -191,48 +187,3 @@ class Server(asyncio.Server):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-class SocketFile:
-    """The file that a Unix socket was bound to, to be removed if it is still the same."""
-
-    def __init__(self, path: str | bytes, loop: Any) -> None:
-        """Raises FileNotFoundError if it is gone already."""
-        self._loop = loop
-        self._forks = loop._forks
-        # The program may be in another folder when the time comes.
-        self._path = _os_calls.absolute(path)
-        self._identity = _identity(self._path)
-
-    def remove(self) -> None:
-        if self._loop._forks != self._forks:
-            # A child that was forked while the loop ran has a copy; the server is its parent's.
-            return
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                if _identity(self._path) == self._identity:
-                    _os_calls.unlink(self._path)
-        except OSError as error:
-            logger.error("Unable to clean up listening UNIX socket %r: %r", self._path, error)
-
-
-def remove_stale_socket(path: str | bytes) -> None:
-    """Removes the socket that a program before us has left at `path`, if there is one."""
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(_os_calls.stat(path).st_mode):
-                _os_calls.unlink(path)
-    except OSError as error:
-        # The folder may be one in which sockets can be made but not looked at.
-        logger.error("Unable to check or remove stale UNIX socket %r: %r", path, error)
-
-
-def is_in_file_system(path: str | bytes) -> bool:
-    """Abstract sockets, whose name begins with a zero byte, and unnamed ones are not."""
-    first = os.fsencode(path)[:1]
-    return first not in (b"", b"\0")
-
-
-def _identity(path: str | bytes) -> tuple[int, int]:
-    found = _os_calls.stat(path)
-    return found.st_dev, found.st_ino

@@ -14,12 +14,8 @@ import contextlib
 import errno
 import socket
 
+from ._arguments import refuse_tls_socket
 from ._resolve import socket_address
-
-try:
-    import ssl
-except ImportError:  # a CPython built without OpenSSL
-    ssl = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,7 +200,7 @@ async def sock_accept(self: Loop, sock: socket.socket) -> tuple[socket.socket, A
 
 
 def _check_socket(loop: Loop, sock: socket.socket) -> None:
-    _refuse_tls(sock)
+    refuse_tls_socket(sock)
     check_non_blocking(loop, sock)
 
 
@@ -220,9 +216,3 @@ def _family(sock: socket.socket) -> int:
         family: int = _plain_family.__get__(sock)
         return family
     return sock.family
-
-
-def _refuse_tls(sock: socket.socket) -> None:
-    # Readiness of the descriptor says nothing about decrypted bytes.
-    if ssl is not None and isinstance(sock, ssl.SSLSocket):
-        raise TypeError("Socket cannot be of type SSLSocket")

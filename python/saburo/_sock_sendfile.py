@@ -10,7 +10,8 @@ import socket
 import stat
 
 from . import _os_calls
-from ._sock import _refuse_tls, check_non_blocking
+from ._arguments import refuse_tls_socket
+from ._sock import check_non_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ async def sock_sendfile(
     (3, b'tea')
     """
     check_non_blocking(self, sock)
-    _refuse_tls(sock)
+    refuse_tls_socket(sock)
     _check_parameters(sock, file, offset, count)
     try:
         return await send_by_kernel(self, sock, file, offset, count, self._wait_writable)
