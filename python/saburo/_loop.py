@@ -15,6 +15,7 @@ import warnings
 import weakref
 
 from . import (
+    _accept,
     _async_generators,
     _child_watch,
     _connect,
@@ -32,7 +33,7 @@ from . import (
     _start_tls,
     _subprocess,
     _tls,
-    _transports,
+    _transport_reports,
 )
 from ._all_tasks import leave_tasks_to_parent, remember
 from ._asyncio_names import take_names
@@ -128,13 +129,13 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     start_tls = _start_tls.start_tls
     sendfile = _sendfile.sendfile
     _make_ssl_transport = _tls.make_ssl_transport
-    _start_serving = _transports.start_serving
-    _stop_serving = _transports.stop_serving
-    _report_transport = _transports.report_transport
-    _report_throttle = _transports.report_throttle
-    _log_accepted = _transports.log_accepted
-    _log_closed_by_peer = _transports.log_closed_by_peer
-    _debug_transport = _transports.debug_transport
+    _start_serving = _accept.start_serving
+    _stop_serving = _accept.stop_serving
+    _report_transport = _transport_reports.report_transport
+    _report_throttle = _transport_reports.report_throttle
+    _log_accepted = _transport_reports.log_accepted
+    _log_closed_by_peer = _transport_reports.log_closed_by_peer
+    _debug_transport = _transport_reports.debug_transport
 
     # A program's own sockets. sock_recv, sock_recv_into and sock_sendall are the engine's, which
     # leaves unusual arguments to the functions that are called any_.
@@ -154,7 +155,7 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     subprocess_exec = _subprocess.subprocess_exec
     subprocess_shell = _subprocess.subprocess_shell
     _make_subprocess_transport = _subprocess.make_subprocess_transport
-    _report_read_pipe = _transports.report_read_pipe
+    _report_read_pipe = _transport_reports.report_read_pipe
 
     # Threads, and names looked up in them. run_in_executor is the engine's, which leaves all but
     # jobs for its own threads to any_.

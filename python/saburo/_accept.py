@@ -1,17 +1,13 @@
-"""The cold side of a loop's native transports: listening, and what is said of what goes wrong.
+"""Accepting connections: what Python does of it. Without TLS it only tells the engine to listen.
 
-The transports themselves are native (`_saburo._SelectorSocketTransport` and its like), and so is
-accepting; Python is asked where TLS begins, where something fails, and in debug mode.
+With TLS the engine hands over each socket, and the transport is made here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import socket
-
-from ._report import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,68 +122,3 @@ def _report_accepted(
     if transport is not None:
         context["transport"] = transport
     loop.call_exception_handler(context)
-
-
-def report_transport(
-    self: Loop, transport: asyncio.Transport, exc: BaseException, message: str
-) -> None:
-    """A connection ends because of `exc`: the network's fault, or the program's."""
-    if isinstance(exc, OSError):
-        if self.get_debug():
-            logger.debug("%r: %s", transport, message, exc_info=exc)
-        return
-    self.call_exception_handler(
-        {
-            "message": message,
-            "exception": exc,
-            "transport": transport,
-            "protocol": transport.get_protocol(),
-        }
-    )
-
-
-def report_read_pipe(self: Loop, transport: asyncio.ReadTransport, exc: OSError) -> None:
-    """Reading has failed. A terminal whose other end is closed answers so, too."""
-    message = "Fatal read error on pipe transport"
-    if exc.errno == errno.EIO:
-        if self.get_debug():
-            logger.debug("%r: %s", transport, message, exc_info=exc)
-        return
-    self.call_exception_handler(
-        {
-            "message": message,
-            "exception": exc,
-            "transport": transport,
-            "protocol": transport.get_protocol(),
-        }
-    )
-
-
-def report_throttle(
-    self: Loop,
-    transport: asyncio.Transport,
-    protocol: asyncio.BaseProtocol,
-    exc: BaseException,
-    method: str,
-) -> None:
-    """`pause_writing` or `resume_writing` has raised."""
-    self.call_exception_handler(
-        {
-            "message": f"protocol.{method}() failed",
-            "exception": exc,
-            "transport": transport,
-            "protocol": protocol,
-        }
-    )
-
-
-def log_accepted(self: Loop, server: object, peer: object, sock: object) -> None:
-    logger.debug("%r got a new connection from %r: %r", server, peer, sock)
-
-
-def log_closed_by_peer(self: Loop, transport: object) -> None:
-    logger.info("%r was closed by peer", transport)
-
-
-def debug_transport(self: Loop, transport: object, words: str) -> None:
-    logger.debug("%r %s", transport, words)
