@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from both_loops import PATIENCE, Kind
+from support.both_loops import PATIENCE, Kind
 
 from .certificates import Certificates
 from .programs import Program

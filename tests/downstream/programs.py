@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from both_loops import PATIENCE, Kind
+from support.both_loops import PATIENCE, Kind
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from both_loops import PATIENCE
+from support.both_loops import PATIENCE
 
 from .certificates import Certificates
 

@@ -11,7 +11,7 @@ import aiofiles
 import aiofiles.os
 import aiofiles.tempfile
 import pytest
-from both_loops import Kind
+from support.both_loops import Kind
 
 from .conftest import Run
 from .programs import python

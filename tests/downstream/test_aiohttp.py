@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from both_loops import PATIENCE
+from support.both_loops import PATIENCE
 
 from .certificates import Certificates
 from .conftest import Run

@@ -22,7 +22,7 @@ import pytest
 from anyio import from_thread, to_process, to_thread
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener, TLSStream
-from both_loops import Kind
+from support.both_loops import Kind
 
 from .certificates import Certificates
 

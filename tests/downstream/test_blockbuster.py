@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
-from both_loops import Kind
+from support.both_loops import Kind
 
 from .conftest import Run
 

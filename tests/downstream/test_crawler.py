@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from both_loops import Kind
+from support.both_loops import Kind
 
 from .conftest import Start
 from .programs import EXAMPLES, Program, python

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from both_loops import Kind
+from support.both_loops import Kind
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

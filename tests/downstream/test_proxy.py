@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from both_loops import Kind
+from support.both_loops import Kind
 
 from .certificates import Certificates
 from .conftest import Start

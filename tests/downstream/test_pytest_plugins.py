@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from both_loops import PATIENCE, Kind
+from support.both_loops import PATIENCE, Kind
 
 from .programs import TROUBLE
 

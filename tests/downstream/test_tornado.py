@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_loops import Kind
+from support.both_loops import Kind
 from tornado import gen, httpclient, httpserver, iostream, netutil, tcpclient, tcpserver, web
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.websocket import WebSocketHandler, websocket_connect

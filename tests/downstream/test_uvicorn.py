@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from both_loops import PATIENCE, Kind
+from support.both_loops import PATIENCE, Kind
 from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
