@@ -146,7 +146,7 @@ lint-python: $(BUILT)
 	$(BIN)/mypy -p saburo
 	$(BIN)/mypy --python-version 3.15 -p saburo
 	$(BIN)/mypy tests benches examples
-	$(BIN)/python -m mypy.stubtest saburo --allowlist tests/stubtest_allowlist.txt
+	$(BIN)/python -m mypy.stubtest saburo --allowlist tests/support/stubtest_allowlist.txt
 
 lint-scripts:
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os.path
 import posix
+from posix import chmod as chmod
 from posix import stat as stat
 from posix import unlink as unlink
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import operator
 import os
 import socket
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from ._arguments import check_stream, check_tls_times, check_unix_stream, refuse
 from ._report import logger
 from ._resolve import addresses
 from ._server import Server
-from ._socket_file import SocketFile, is_in_file_system, remove_stale_socket
+from ._socket_file import SocketFile, is_in_file_system, remove_stale_socket, set_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,12 +127,15 @@ async def create_unix_server(
     ssl_shutdown_timeout: float | None = None,
     start_serving: bool = True,
     cleanup_socket: bool = True,
+    mode: int | None = None,
 ) -> Server:
     """Listens on a Unix socket bound to `path`, or takes the bound socket `sock`.
 
     A socket that is left at `path` is replaced; anything else there is an OSError. With
-    `cleanup_socket` the socket is removed from the file system when the server is closed.
-    Otherwise as `create_server`.
+    `cleanup_socket` the socket is removed from the file system when the server is closed. `mode`
+    is the permissions of the socket's file, as `os.chmod` takes them; nobody can connect before
+    they are set, and the process's umask does not count. It is not for a `sock`, nor for an
+    abstract socket, which has no file. Otherwise as `create_server`.
 
     >>> import asyncio, os, saburo, tempfile
     >>> async def main():
@@ -153,10 +157,12 @@ async def create_unix_server(
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
-            bound = _bound_unix_socket(os.fspath(path), made_here)
+            bound = _bound_unix_socket(os.fspath(path), mode, made_here)
         else:
             if sock is None:
                 raise ValueError("path was not specified, and no sock specified")
+            if mode is not None:
+                raise ValueError("mode and sock can not be specified at the same time")
             check_unix_stream(sock)
             bound = sock
         bound.setblocking(False)
@@ -277,10 +283,17 @@ def _hosts(host: Any) -> Iterable[Any]:
     return host
 
 
-def _bound_unix_socket(path: str | bytes, made_here: contextlib.ExitStack) -> socket.socket:
+def _bound_unix_socket(
+    path: str | bytes, mode: int | None, made_here: contextlib.ExitStack
+) -> socket.socket:
+    has_file = is_in_file_system(path)
+    if mode is not None:
+        if not has_file:
+            raise ValueError("mode is not supported for abstract Unix sockets")
+        mode = operator.index(mode)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made_here.callback(sock.close)
-    if is_in_file_system(path):
+    if has_file:
         remove_stale_socket(path)
     try:
         sock.bind(path)
@@ -289,4 +302,7 @@ def _bound_unix_socket(path: str | bytes, made_here: contextlib.ExitStack) -> so
             text = f"Address {path!r} is already in use"
             raise OSError(errno.EADDRINUSE, text) from None
         raise
+    if mode is not None:
+        # It does not listen yet, so nobody has connected.
+        set_mode(path, mode)
     return sock

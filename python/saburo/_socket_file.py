@@ -48,6 +48,16 @@ def remove_stale_socket(path: str | bytes) -> None:
         logger.error("Unable to check or remove stale UNIX socket %r: %r", path, error)
 
 
+def set_mode(path: str | bytes, mode: int) -> None:
+    """Sets the permissions of a file that was just made; removes it if that is impossible."""
+    try:
+        _os_calls.chmod(path, mode)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _os_calls.unlink(path)
+        raise
+
+
 def is_in_file_system(path: str | bytes) -> bool:
     """Abstract sockets, whose name begins with a zero byte, and unnamed ones are not."""
     first = os.fsencode(path)[:1]

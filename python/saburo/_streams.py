@@ -148,8 +148,8 @@ async def start_unix_server(
 ) -> asyncio.Server:
     """`start_server` on a Unix domain socket.
 
-    All options but `limit` are those of `loop.create_unix_server`. Semantics:
-    `asyncio.start_unix_server`.
+    All options but `limit` are those of `loop.create_unix_server`, `mode` for the permissions of
+    the socket's file among them. Semantics: `asyncio.start_unix_server` of Python 3.16.
 
     >>> import saburo, tempfile
     >>> async def greet(reader, writer):
