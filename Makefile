@@ -137,7 +137,7 @@ lint-rust: $(READY)
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "lint: cargo-deny is not installed, left out (cargo install cargo-deny)"; fi
 
-# The package is read as the oldest CPython and as the newest, the stubs are held against the module. The types of
+# The package is read as the oldest CPython, the newest and the next, the stubs are held against the module. The types of
 # what examples and tests import come with the packages themselves.
 lint-python: $(BUILT)
 	$(BIN)/python -m pip install --quiet --group downstream
@@ -145,6 +145,7 @@ lint-python: $(BUILT)
 	$(BIN)/ruff format --check $(PYTHON_FOLDERS)
 	$(BIN)/mypy -p saburo
 	$(BIN)/mypy --python-version 3.15 -p saburo
+	$(BIN)/mypy --python-version 3.16 -p saburo
 	$(BIN)/mypy tests benches examples
 	$(BIN)/python -m mypy.stubtest saburo --allowlist tests/support/stubtest_allowlist.txt
 

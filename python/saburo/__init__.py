@@ -39,8 +39,6 @@ from ._streams import open_connection, open_unix_connection, start_server, start
 # Not the one from `typing`, here and in the other files: importing that takes longer than all of
 # saburo, and asyncio does without it. Type checkers know the name.
 TYPE_CHECKING = False
-if TYPE_CHECKING and sys.version_info < (3, 16):
-    from ._policy import EventLoopPolicy as EventLoopPolicy
 
 __all__ = (
     "Future",
@@ -64,11 +62,15 @@ __all__ = (
     "uninstall",
 )
 
+if sys.version_info < (3, 16):
+    if TYPE_CHECKING:
+        from ._policy import EventLoopPolicy as EventLoopPolicy
+    else:
 
-def __getattr__(name: str) -> object:
-    # Not in __all__ and not imported above: from Python 3.14 on, touching a policy warns.
-    if name == "EventLoopPolicy" and sys.version_info < (3, 16):
-        from ._policy import policy_class
+        def __getattr__(name: str) -> object:
+            # Not in __all__ and not imported above: from Python 3.14 on, touching a policy warns.
+            if name == "EventLoopPolicy":
+                from ._policy import policy_class
 
-        return policy_class()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+                return policy_class()
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

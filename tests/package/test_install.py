@@ -293,6 +293,52 @@ def test_a_policy_is_asked_under_saburo_run(tmp_path: Path) -> None:
     assert done.stdout.split() == ["Loop", *said, *default]
 
 
+# Python 3.16 has no policies. Until there is one to run on, the newest we have is made to look like
+# it before saburo is imported: by its number, and without the names.
+WITHOUT_POLICIES = """
+import asyncio, sys
+from asyncio import events, unix_events
+sys.version_info = (3, 16, 0, "final", 0)
+for module in (asyncio, events, unix_events):
+    for name in [name for name in vars(module) if "olicy" in name]:
+        delattr(module, name)
+del asyncio.__getattr__
+
+import saburo
+try:
+    saburo.EventLoopPolicy
+except AttributeError as error:
+    print(error)
+from saburo import *
+import saburo._policy
+named = {*dir(saburo), *saburo.__all__, *dir(saburo._policy), *globals()}
+print([name for name in named if name.endswith("olicy") and name != "_policy"])
+
+async def kind():
+    return type(asyncio.get_running_loop()).__name__
+print(saburo.run(kind()))
+with saburo.install():
+    loop = asyncio.new_event_loop()
+    print(type(loop).__name__, events.new_event_loop is asyncio.new_event_loop)
+    loop.close()
+print(asyncio.new_event_loop.__module__)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="too far from 3.16")
+def test_where_asyncio_has_no_policies_there_is_none() -> None:
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_POLICIES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "module 'saburo' has no attribute 'EventLoopPolicy'",
+        "[]",
+        "Loop",
+        "Loop True",
+        "asyncio.events",
+    ]
+
+
 def test_a_loop_factory_is_asked() -> None:
     class Made(asyncio.SelectorEventLoop):
         pass

@@ -181,7 +181,9 @@ async def get_loop() -> asyncio.AbstractEventLoop:
 
 
 @pytest.mark.saburo_only
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="policies are deprecated since 3.14")
+@pytest.mark.skipif(
+    not (3, 14) <= sys.version_info < (3, 16), reason="policies are deprecated in 3.14 and 3.15"
+)
 def test_the_policy_is_deprecated_where_asyncios_are(kind: Kind) -> None:
     import saburo
 
