@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell};
 
 use saburo_core::{Time, TimerId};
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Entry, Loop};
 use crate::ffi::{
     Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, aside,
     boolean, builtin, float, inside, mapping, none, raise, string, tuple,
@@ -188,11 +188,43 @@ impl Handle {
     }
 }
 
+impl Entry for Instance<Handle> {
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        run_queued(event_loop, self)
+    }
+
+    fn reveal(&self) {
+        Instance::reveal(self);
+    }
+
+    fn cancel(&self) -> Res<bool> {
+        match self.as_object().cast::<TimerHandle>() {
+            Some(timer) => cancel_timer(timer)?,
+            None => cancel(self)?,
+        }
+        Ok(true)
+    }
+}
+
+/// The queue holds a reference.
+#[inline]
+fn run_queued(event_loop: &Instance<Loop>, this: &Instance<Handle>) -> Res<()> {
+    let is_private = this.is_private() && !event_loop.debug();
+    if !is_private {
+        this.reveal();
+    }
+    if this.is_cancelled() {
+        return Ok(());
+    }
+    Loop::leave_task(event_loop)?;
+    if is_private { run_private(this) } else { run(this) }
+}
+
 /// Runs the callback; what it raises goes to the loop's exception handler.
 ///
 /// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
 #[inline]
-pub(crate) fn run(this: &Instance<Handle>) -> Res<()> {
+fn run(this: &Instance<Handle>) -> Res<()> {
     if this.running.is_shared() { run_shared(this) } else { call(this) }
 }
 
@@ -215,7 +247,7 @@ fn call(this: &Instance<Handle>) -> Res<()> {
 
 /// Runs a handle that nobody else knows: what is in it is moved out and not copied.
 #[inline]
-pub(crate) fn run_private(this: &Instance<Handle>) -> Res<()> {
+fn run_private(this: &Instance<Handle>) -> Res<()> {
     let (Some(callback), Some(context)) = (this.callback.take(), this.context.take()) else {
         return Ok(());
     };
@@ -545,11 +577,25 @@ impl TimerHandle {
     pub(crate) fn set_timer(&self, timer: TimerId) {
         self.timer.set(Some(timer));
     }
+}
 
-    /// The loop keeps it no longer: it is about to run, or was cancelled.
-    #[inline]
-    pub(crate) fn left_queue(&self) {
-        self.timer.set(None);
+impl Entry for Instance<TimerHandle> {
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        left_queue(event_loop, self);
+        run_queued(event_loop, self.upcast())
+    }
+
+    fn reveal(&self) {
+        Instance::reveal(self);
+    }
+}
+
+/// The loop keeps it no longer: it is about to run, or was cancelled.
+#[inline]
+fn left_queue(event_loop: &Loop, this: &Instance<TimerHandle>) {
+    this.timer.set(None);
+    if this.is_hidden() {
+        event_loop.hidden_timer_left();
     }
 }
 
@@ -558,7 +604,15 @@ fn cancel_timer(this: &Instance<TimerHandle>) -> Res<()> {
         return Ok(());
     }
     let queued = match (this.timer.take(), this.handle.native_loop.get()) {
-        (Some(timer), Some(native)) => native.forget_timer(timer),
+        (Some(timer), Some(native)) => {
+            let queued = native.forget_timer(timer);
+            if queued.is_some() {
+                left_queue(&native, this);
+                // Whoever cancels it has it.
+                this.reveal();
+            }
+            queued
+        }
         _ => None,
     };
     let done = cancel_with(this.upcast(), || timer_repr(this));
@@ -693,13 +747,5 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .getter(c"_when", |this| this.when(), c"The deadline.")
             .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")
             .setter(|_, _| Ok(()))
-    }
-}
-
-/// Cancels from outside, whichever of the two kinds of handle it is.
-pub(crate) fn cancel_any(handle: &Own<Handle>) -> Res<()> {
-    match handle.as_object().cast::<TimerHandle>() {
-        Some(timer) => cancel_timer(timer),
-        None => cancel(handle),
     }
 }

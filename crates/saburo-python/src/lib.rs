@@ -92,5 +92,7 @@ True",
     module.class::<transport::Listener>()?;
     module.class::<transport::Clients>()?;
     module.class::<transport::Dial>()?;
-    module.class::<event_loop::Loop>()
+    module.class_with::<event_loop::Loop>(|builder| {
+        pool::describe(sock::describe(transport::describe(builder)))
+    })
 }

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::callable;
-use crate::event_loop::{Loop, Outstanding, Ready, hand_over, new_future};
+use crate::event_loop::{Loop, Outstanding, hand_over, new_future};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Res, TypeCell, Visit, aside, builtin, detach,
     inside, int, raise,
@@ -57,17 +57,18 @@ struct Job {
 }
 
 /// `loop.run_in_executor(None, function, *args)`; everything but the usual case is left to Python.
-pub(crate) fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
+fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if let &[executor, function, ref rest @ ..] = args.positional()
         && executor.is_none()
         && args.names().is_none()
         && !this.debug()
-        && let Some(pool) = this.pool()
+        && let Some(pool) = this.pool().get()
+        && let Some(pool) = pool.cast::<Pool>()
         && pool.phase.get() == Phase::Open
     {
         this.check_usable()?;
         callable::check_job(function)?;
-        return submit(&pool, this, function, rest).map(Own::into_obj);
+        return submit(pool, this, function, rest).map(Own::into_obj);
     }
     this.as_object().method_with_names(&names().run_in_any_executor, args.all(), args.names())
 }
@@ -214,8 +215,8 @@ impl Job {
         drop((function, args, context));
         let event_loop = event_loop.end();
         match done {
-            Some(Ok(value)) => event_loop.post(Ready::Returned(future::leave(future, value))),
-            Some(Err(exception)) => event_loop.post(Ready::Failed(future::leave(future, exception))),
+            Some(Ok(value)) => event_loop.post(future::returned(future, value)),
+            Some(Err(exception)) => event_loop.post(future::failed(future, exception)),
             None => {}
         }
         event_loop
@@ -330,4 +331,44 @@ True";
                 c"In a forked child: forgets the jobs and threads of the parent.",
             )
     }
+}
+
+fn set_pool(this: &Instance<Loop>, pool: &Object) -> Res<()> {
+    let pool = match pool.cast::<Pool>() {
+        Some(_) => Some(pool.to_obj()),
+        None if pool.is_none() => None,
+        None => return raise(builtin::type_error(), "_pool must be a Pool or None"),
+    };
+    this.pool().set(pool);
+    Ok(())
+}
+
+/// What a loop has for its threads.
+pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"run_in_executor",
+            run_in_executor,
+            c"run_in_executor(executor, func, *args): calls func(*args) in an executor, returns a future.
+
+`executor` is any `concurrent.futures.Executor`; None means the loop's own pool of threads. In that
+pool `func` sees the contextvars of the caller. Cancelling the future keeps `func` from being called,
+but stops no call that has begun.
+
+Raises RuntimeError if the loop is closed or its pool shut down; in debug mode TypeError if `func`
+cannot be called or is a coroutine function. To be called on the loop's thread.
+
+>>> import asyncio, saburo
+>>> async def main():
+...     loop = asyncio.get_running_loop()
+...     return await loop.run_in_executor(None, sum, [1, 2, 3])
+>>> saburo.run(main())
+6",
+        )
+        .getter(
+            c"_pool",
+            |this| this.pool().get(),
+            c"The loop's own threads, None before the first job and where an executor has taken their place.",
+        )
+        .setter(set_pool)
 }

@@ -6,9 +6,11 @@
 mod contexts;
 mod given;
 mod network;
+mod ready;
 mod run;
 mod schedule;
 mod threads;
+mod transports;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -18,48 +20,24 @@ use std::os::fd::RawFd;
 use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
+    Args, Builder, Class, Instance, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
     copy_inherited, float, int, list, no_memory, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
-use crate::pool::Pool;
 use crate::running;
-use crate::sock;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
 use crate::tls::Hellos;
-use crate::transport::{self, StreamTransport, Transports};
 
 use contexts::Contexts;
 use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
+pub(crate) use ready::{Entry, Ready};
 pub(crate) use threads::{Outstanding, hand_over};
-pub(crate) use watch::{Direction, Watch, ensure_free, is_free, os_error, wait_for, wait_on};
-
-/// What stands in the ready queue: 16 bytes, and nothing allocated per step of a task.
-#[derive(Clone)]
-pub(crate) enum Ready {
-    /// Call a handle's callback.
-    Handle(Own<Handle>),
-    /// A timer that is due.
-    Timer(Own<TimerHandle>),
-    /// Step a task.
-    Step(Own<Task>),
-    /// Step a task with the outcome of what it waited for.
-    Wake(Own<Task>),
-    /// Finish a future that waits for a descriptor.
-    Arrived(Own<Future>),
-    /// Finish a future with the result that a worker thread has left in it.
-    Returned(Own<Future>),
-    /// The same with an exception.
-    Failed(Own<Future>),
-    /// Tell a transport what has happened to it.
-    Transport(transport::Event, Obj),
-    /// Make the protocol of a connection that a server has taken.
-    Accepted(Own<StreamTransport>),
-}
+pub(crate) use transports::{Transport, Transports};
+pub(crate) use watch::{Direction, Watch, ensure_free, is_free, os_error, unwatch, wait_for, wait_on};
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,13 +70,13 @@ pub(crate) struct Loop {
     task_factory: Slot,
     contexts: Contexts,
     /// The loop's own threads, while `run_in_executor(None, …)` means them.
-    pool: Slot<Own<Pool>>,
+    pool: Slot,
     /// Jobs of the pool that are queued or being run.
     jobs: Cell<usize>,
     transports: Transports,
     given: Given,
     /// Transports that have something to send when the turn is over.
-    gathering: RefCell<Vec<Obj>>,
+    gathering: RefCell<Vec<Ready>>,
     hellos: Hellos,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
@@ -139,6 +117,12 @@ impl Loop {
     #[inline]
     pub(crate) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// Something other than a step of a task is about to run.
+    #[inline]
+    pub(crate) fn leave_task(this: &Instance<Loop>) -> Res<()> {
+        this.current.leave(this)
     }
 
     /// Borrows the engine for one operation on its queues; `None` once it is closed.
@@ -200,29 +184,15 @@ impl Loop {
         self.core(|core| core.shared().wake());
     }
 
-    /// Ends the watch of a future that is done.
-    pub(crate) fn unwatch(&self, watch: Watch, future: &Instance<Future>) {
-        watch::unwatch(self, watch, future);
-    }
-
     /// Takes a timer that was cancelled out of the queue; the caller lets go of it.
     pub(crate) fn forget_timer(&self, timer: TimerId) -> Option<Ready> {
-        let forgotten = self.core(|core| core.cancel_timer(timer)).flatten();
-        if let Some(Ready::Timer(timer)) = &forgotten {
-            self.left_queue(timer);
-            // Whoever cancels it has it.
-            timer.reveal();
-        }
-        forgotten
+        self.core(|core| core.cancel_timer(timer)).flatten()
     }
 
-    /// A timer is in the queue no more.
+    /// A timer that was hidden from the collector is in the queue no more.
     #[inline]
-    fn left_queue(&self, timer: &Instance<TimerHandle>) {
-        timer.left_queue();
-        if timer.is_hidden() {
-            self.hidden_timers.set(self.hidden_timers.get().saturating_sub(1));
-        }
+    pub(crate) fn hidden_timer_left(&self) {
+        self.hidden_timers.set(self.hidden_timers.get().saturating_sub(1));
     }
 
     /// The run is over: the collector sees everything from now on.
@@ -230,9 +200,9 @@ impl Loop {
         self.registry.reveal();
         let has_timers = self.hidden_timers.take() > 0;
         self.core(|core| {
-            core.for_each_ready(&mut Ready::reveal);
+            core.for_each_ready(&mut |ready| ready.reveal());
             if has_timers {
-                core.for_each_handle(&mut Ready::reveal);
+                core.for_each_handle(&mut |ready| ready.reveal());
             }
         });
     }
@@ -443,13 +413,13 @@ True";
         self.transports.visit(visit);
         self.given.visit(visit);
         if let Ok(gathering) = self.gathering.try_borrow() {
-            gathering.iter().for_each(|transport| visit.object(transport));
+            gathering.iter().for_each(|transport| visit.object(transport.as_object()));
         }
         // The engine is borrowed only between Python calls, and the collector runs inside one.
         if let Ok(core) = self.core.try_borrow()
             && let Some(core) = &*core
         {
-            core.for_each_handle(&mut |ready| visit.object(ready.object()));
+            core.for_each_handle(&mut |ready| visit.object(ready.as_object()));
         }
     }
 
@@ -514,7 +484,7 @@ True";
 }
 
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
-    sock::describe(network::describe(threads::describe(builder)))
+    network::describe(builder)
         .many(
             c"add_reader",
             watch::add_reader,
@@ -594,30 +564,6 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             c"The thread that runs the loop, None if none does.",
         )
         .getter(c"_closed", |this| this.is_closed(), c"Was the loop closed?")
-}
-
-impl Ready {
-    /// Shows it to the collector, if it is hidden from it (see `Loop::soon`).
-    fn reveal(&self) {
-        match self {
-            Ready::Handle(handle) => handle.reveal(),
-            Ready::Timer(timer) => timer.reveal(),
-            Ready::Step(task) | Ready::Wake(task) => task.reveal(),
-            // Futures are never hidden.
-            _ => {}
-        }
-    }
-
-    fn object(&self) -> &Object {
-        match self {
-            Ready::Handle(handle) => handle.as_object(),
-            Ready::Timer(timer) => timer.as_object(),
-            Ready::Step(task) | Ready::Wake(task) => task.as_object(),
-            Ready::Arrived(future) | Ready::Returned(future) | Ready::Failed(future) => future.as_object(),
-            Ready::Transport(_, transport) => transport,
-            Ready::Accepted(transport) => transport.as_object(),
-        }
-    }
 }
 
 /// A pending future of this loop.

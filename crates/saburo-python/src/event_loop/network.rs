@@ -3,13 +3,11 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-use crate::ffi::{Builder, Instance, Object, Own, Raised, Res, aside, int, list};
-use crate::names::names;
+use crate::ffi::{Builder, Instance, Obj, Object, Raised, Res, aside, int};
 use crate::tls::Hellos;
-use crate::transport::{self, Event, Listener, StreamTransport, Transports};
 
 use super::watch::{self, Direction};
-use super::{Loop, Phase, Ready};
+use super::{Loop, Phase, Ready, Transports};
 
 impl Loop {
     #[inline]
@@ -22,13 +20,9 @@ impl Loop {
         self.phase.get() == Phase::Closed
     }
 
-    /// Tells a transport whenever its descriptor is ready.
-    pub(crate) fn watch_transport(&self, fd: RawFd, direction: Direction, transport: &Object) -> Res<()> {
-        let event = match direction {
-            Direction::Read => Event::Readable,
-            Direction::Write => Event::Writable,
-        };
-        watch::set(self, direction, fd, Ready::Transport(event, transport.to_obj()))
+    /// Queues this whenever the descriptor is ready.
+    pub(crate) fn watch(&self, fd: RawFd, direction: Direction, ready: Ready) -> Res<()> {
+        watch::set(self, direction, fd, ready)
     }
 
     /// Stops that, unless the number is another transport's by now. What is queued already is told;
@@ -43,31 +37,21 @@ impl Loop {
         drop(removed);
     }
 
-    /// Takes no more connections of a listening socket.
-    fn unlisten(&self, socket: &Object) -> Res<()> {
-        let fd = socket.method(&names().fileno, &[])?.as_i64()? as RawFd;
-        let is_ours = |ready: &Ready| {
-            let Ready::Transport(_, watched) = ready else { return false };
-            watched.cast_exact::<Listener>().is_some_and(|listener| listener.is_on(socket))
-        };
+    /// What this descriptor is watched for, or else any other, if it is wanted. `is_wanted` runs no Python.
+    pub(crate) fn find_watched(&self, fd: RawFd, is_wanted: impl Fn(&Object) -> bool) -> Option<Obj> {
         let mut found = None;
         self.core(|core| {
-            found = core.reader(fd).filter(|ready| is_ours(ready)).cloned();
+            let reader = core.reader(fd).map(Ready::as_object);
+            found = reader.filter(|watched| is_wanted(watched)).map(Object::to_obj);
             if found.is_none() {
-                // It has been closed, say, and the number it had may be another's.
                 core.for_each_handle(&mut |ready| {
-                    if is_ours(ready) {
-                        found = Some(ready.clone());
+                    if is_wanted(ready.as_object()) {
+                        found = Some(ready.as_object().to_obj());
                     }
                 });
             }
         });
-        if let Some(Ready::Transport(_, watched)) = &found
-            && let Some(listener) = watched.cast_exact::<Listener>()
-        {
-            listener.stop(self);
-        }
-        Ok(())
+        found
     }
 
     /// Is the descriptor watched for this very transport?
@@ -84,10 +68,10 @@ impl Loop {
         self.core(|core| (core.reader(fd).is_some(), core.writer(fd).is_some())).unwrap_or_default()
     }
 
-    /// Tells a transport in the next turn. In a forked child nobody is told of what becomes of the parent's.
+    /// Queues something for the next turn; in a forked child, whose parent has the loop, nothing.
     #[inline]
-    pub(crate) fn tell_later(&self, transport: &Object, event: Event) -> Res<()> {
-        self.push(Ready::Transport(event, transport.to_obj())).or_else(|raised| self.unless_inherited(raised))
+    pub(crate) fn push_unless_inherited(&self, ready: Ready) -> Res<()> {
+        self.push(ready).or_else(|raised| self.unless_inherited(raised))
     }
 
     #[cold]
@@ -111,12 +95,6 @@ impl Loop {
         !self.stopping.get() && !self.has_jobs() && self.core(|core| core.ready_len() == 0).unwrap_or(false)
     }
 
-    /// Makes the protocol of a new connection in the next turn.
-    #[inline]
-    pub(crate) fn accept_later(&self, transport: Own<StreamTransport>) -> Res<()> {
-        self.push(Ready::Accepted(transport))
-    }
-
     /// Will what is gathered now be sent at the end of a turn under way? Not if nobody runs the loop, or
     /// if another thread calls, against the rules, while it sleeps.
     #[inline]
@@ -124,14 +102,14 @@ impl Loop {
         self.is_running() && !self.sleeping.get()
     }
 
-    /// Lets a transport send at the end of the turn. No, where there is no memory to remember it: it sends now.
+    /// Has this sent at the end of the turn. No, where there is no memory to remember it: it is to be sent now.
     #[inline]
-    pub(crate) fn flush_later(&self, transport: &Object) -> bool {
+    pub(crate) fn flush_later(&self, unsent: impl FnOnce() -> Ready) -> bool {
         let mut gathering = self.gathering.borrow_mut();
         if gathering.len() == gathering.capacity() && gathering.try_reserve(1).is_err() {
             return false;
         }
-        gathering.push(transport.to_obj());
+        gathering.push(unsent());
         true
     }
 
@@ -169,7 +147,7 @@ impl Loop {
 /// Is the event of a descriptor told to this very transport?
 #[inline]
 fn is_told(ready: Option<&Ready>, transport: &Object) -> bool {
-    matches!(ready, Some(Ready::Transport(_, told)) if told.is(transport))
+    ready.is_some_and(|ready| ready.as_object().is(transport))
 }
 
 #[cold]
@@ -236,13 +214,13 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
         if batch.is_empty() {
             return done;
         }
-        for transport in &batch {
+        for unsent in &batch {
             done = match done {
-                Ok(()) => transport::flush(this, transport),
+                Ok(()) => unsent.run(this),
                 Err(raised) => {
                     aside(|| {
-                        if let Err(other) = transport::flush(this, transport) {
-                            Raised::unraisable(other, transport);
+                        if let Err(other) = unsent.run(this) {
+                            Raised::unraisable(other, unsent.as_object());
                         }
                     });
                     Err(raised)
@@ -256,7 +234,7 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
 /// In a forked child: the transports are the parent's, with what they have not sent yet.
 pub(super) fn leave_to_parent(this: &Loop) -> Res<()> {
     let (transports, gathering) = (this.transports.take(), this.gathering.take());
-    let left = transports.iter().flatten().try_for_each(|transport| transport::leave_to_parent(transport));
+    let left = transports.iter().flatten().try_for_each(|transport| transport.leave_to_parent());
     std::mem::forget((transports, gathering));
     left
 }
@@ -270,43 +248,11 @@ pub(super) fn abandon(this: &Loop) {
 
 pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
     builder
-        .many(
-            c"_make_socket_transport",
-            transport::connected,
-            c"A transport for a connected socket, which it owns from now on.",
-        )
-        .many(c"_dial", transport::dial, c"_dial(v6, address): begins to connect a TCP socket, if it can.")
-        .many(
-            c"_make_datagram_transport",
-            transport::endpoint,
-            c"A transport for a datagram socket, which it owns from now on.",
-        )
-        .many(
-            c"_make_read_pipe_transport",
-            transport::reading,
-            c"A transport that reads from a pipe, which it owns from now on.",
-        )
-        .many(
-            c"_make_write_pipe_transport",
-            transport::writing,
-            c"A transport that writes to a pipe, which it owns from now on.",
-        )
-        .many(c"_listen", transport::listen, c"Takes the connections of a listening socket.")
         .noargs(c"_send_gathered", flush_gathered, c"Sends now what was written to transports in this turn.")
-        .one(
-            c"_unlisten",
-            |this, sock| this.unlisten(sock),
-            c"Takes no more connections of a listening socket.",
-        )
         .one(
             c"_ensure_fd_no_transport",
             watch::ensure_free,
             c"_ensure_fd_no_transport(fd): RuntimeError if a transport has the descriptor, ValueError if it is none.",
-        )
-        .one(
-            c"_transports_of",
-            |this, server| list(this.transports.of_server(server).into_iter()),
-            c"The open transports that came in by a server, a list.",
         )
         .noargs(
             c"_open_transports",

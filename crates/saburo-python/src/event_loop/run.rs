@@ -11,13 +11,9 @@ use std::time::{Duration, Instant};
 use saburo_core::Timeout;
 
 use crate::ffi::{
-    Instance, Object, Res, aside, attached_thread, builtin, bytes, check_signals, detach, float, none, raise,
+    Instance, Res, aside, attached_thread, builtin, bytes, check_signals, detach, float, raise,
 };
-use crate::future;
-use crate::handle::{self, Handle};
 use crate::names::names;
-use crate::task;
-use crate::transport;
 
 use super::{Loop, Phase, Ready, network, watch};
 
@@ -149,12 +145,12 @@ fn batch(this: &Instance<Loop>, count: usize) -> Res<()> {
             if count > MANY
                 && let Some(ahead) = core.peek(AHEAD)
             {
-                ahead.object().prefetch(192);
+                ahead.as_object().prefetch(192);
             }
             core.next()
         });
         let Some(ready) = next.flatten() else { break };
-        if this.debug() { run_watched(this, &ready)? } else { run_one(this, &ready)? }
+        if this.debug() { run_watched(this, &ready)? } else { ready.run(this)? }
     }
     Ok(())
 }
@@ -164,65 +160,16 @@ const MANY: usize = 1024;
 /// How far ahead to fetch it back: one callback hardly lasts as long as that takes.
 const AHEAD: usize = 3;
 
-#[inline]
-fn run_one(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
-    match ready {
-        Ready::Step(task) => task::run_step(this, task),
-        Ready::Wake(task) => task::run_wake(this, task),
-        Ready::Arrived(future) if future.is_done() => Ok(()),
-        Ready::Arrived(future) => future::resolve(future, none()),
-        Ready::Returned(future) => future::resolve_left(future),
-        Ready::Failed(future) => future::fail_left(future),
-        Ready::Transport(event, transport) => {
-            this.current.leave(this)?;
-            transport::tell(this, transport, *event)
-        }
-        Ready::Accepted(transport) => {
-            this.current.leave(this)?;
-            transport::accept_now(this, transport)
-        }
-        Ready::Handle(handle) => {
-            if handle.is_private() && !this.debug() {
-                return call(this, handle, handle::run_private);
-            }
-            handle.reveal();
-            call(this, handle, handle::run)
-        }
-        Ready::Timer(timer) => {
-            this.left_queue(timer);
-            if timer.is_private() && !this.debug() {
-                return call(this, timer.upcast(), handle::run_private);
-            }
-            timer.reveal();
-            call(this, timer.upcast(), handle::run)
-        }
-    }
-}
-
-#[inline]
-fn call(
-    this: &Instance<Loop>,
-    handle: &Instance<Handle>,
-    run: impl FnOnce(&Instance<Handle>) -> Res<()>,
-) -> Res<()> {
-    if handle.is_cancelled() {
-        return Ok(());
-    }
-    this.current.leave(this)?;
-    run(handle)
-}
-
 /// Debug mode: reports what takes long.
 #[cold]
 fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
     let started = Instant::now();
-    let done = run_one(this, ready);
+    let done = ready.run(this);
     let seconds = started.elapsed().as_secs_f64();
     if done.is_ok() && seconds >= this.slow_callback_duration.get() {
         // It may have left the loop just now, and whoever writes the report may keep it.
         ready.reveal();
-        let subject: &Object = ready.object();
-        this.as_object().method(&names().report_slow, &[subject, &*float(seconds)?])?;
+        this.as_object().method(&names().report_slow, &[ready.as_object(), &*float(seconds)?])?;
     }
     done
 }

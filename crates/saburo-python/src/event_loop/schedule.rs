@@ -17,7 +17,7 @@ pub(super) fn call_soon(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         return args.placed("BaseEventLoop.call_soon", &["callback"], |args| call_soon(this, args));
     };
     if let Some(task) = wakes_own_task(this, callback) {
-        this.push(Ready::Wake(task))?;
+        this.push(task::wake(task))?;
         return Ok(none());
     }
     if this.debug() {
@@ -82,7 +82,7 @@ impl Loop {
         if this.debug() {
             handle.set_source_traceback(names().extract_stack.call0()?);
         }
-        push(Ready::Handle(handle.clone()))?;
+        push(Ready::of(handle.clone()))?;
         // Asked only now that it is in the queue: on another thread than the loop's, the run may have
         // ended while the handle was made.
         if !this.is_running() {
@@ -168,7 +168,7 @@ fn at(
     if debug {
         timer.upcast().set_source_traceback(names().extract_stack.call0()?);
     }
-    let queued = Ready::Timer(timer.clone());
+    let queued = Ready::of(timer.clone());
     let deadline = TimerHandle::deadline(when);
     let mut sooner = false;
     let id = this.core(|core| {

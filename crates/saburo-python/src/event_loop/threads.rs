@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use saburo_core::Alarm;
 
-use crate::ffi::{Builder, Instance, Object, Own, Res, builtin, detach, raise};
-use crate::pool::{self, Pool};
+use crate::ffi::{Instance, Object, Own, Slot, detach};
 
 use super::{Loop, Phase, Ready};
 
 impl Loop {
-    /// The loop's own threads, if there are any and nothing has taken their place.
+    /// The loop's own threads, if there are any and nothing has taken their place: a pool, which the loop
+    /// keeps and knows nothing of.
     #[inline]
-    pub(crate) fn pool(&self) -> Option<Own<Pool>> {
-        self.pool.get()
+    pub(crate) fn pool(&self) -> &Slot {
+        &self.pool
     }
 
     /// Is a job of the pool queued or being run?
@@ -128,43 +128,4 @@ impl Drop for Outstanding {
 pub(super) fn forget(this: &Instance<Loop>) {
     this.jobs.set(0);
     drop(this.pool.take());
-}
-
-fn set_pool(this: &Instance<Loop>, pool: &Object) -> Res<()> {
-    let pool = match pool.cast::<Pool>() {
-        Some(pool) => Some(pool.to_own()),
-        None if pool.is_none() => None,
-        None => return raise(builtin::type_error(), "_pool must be a Pool or None"),
-    };
-    this.pool.set(pool);
-    Ok(())
-}
-
-pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
-    builder
-        .many(
-            c"run_in_executor",
-            pool::run_in_executor,
-            c"run_in_executor(executor, func, *args): calls func(*args) in an executor, returns a future.
-
-`executor` is any `concurrent.futures.Executor`; None means the loop's own pool of threads. In that
-pool `func` sees the contextvars of the caller. Cancelling the future keeps `func` from being called,
-but stops no call that has begun.
-
-Raises RuntimeError if the loop is closed or its pool shut down; in debug mode TypeError if `func`
-cannot be called or is a coroutine function. To be called on the loop's thread.
-
->>> import asyncio, saburo
->>> async def main():
-...     loop = asyncio.get_running_loop()
-...     return await loop.run_in_executor(None, sum, [1, 2, 3])
->>> saburo.run(main())
-6",
-        )
-        .getter(
-            c"_pool",
-            |this| this.pool.get().map(Own::into_obj),
-            c"The loop's own threads, None before the first job and where an executor has taken their place.",
-        )
-        .setter(set_pool)
 }

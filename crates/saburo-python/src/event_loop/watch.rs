@@ -3,14 +3,15 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use saburo_core::Core;
+
 use crate::callable;
 use crate::ffi::{
     Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, no_memory, none, raise, string,
 };
 use crate::future::{self, Callback, Future};
-use crate::handle::{self, Arguments, Handle};
+use crate::handle::{Arguments, Handle};
 use crate::names::names;
-use crate::transport;
 
 use super::{Loop, Phase, Ready, new_future};
 
@@ -55,7 +56,7 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     let handle = Instance::alloc(handle)?;
     // Asked last: Python has run, and the number may be another file's by now.
     let fd = kernel_number(free_descriptor(this, object)?)?;
-    set(this, direction, fd, Ready::Handle(handle))?;
+    set(this, direction, fd, Ready::of(handle))?;
     if !object.is_int()
         && let Some(registration) = this.registration(fd)
     {
@@ -66,17 +67,22 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
 
 /// Registers `ready` with the engine, in place of whoever watched the descriptor before.
 pub(super) fn set(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
-    let set = this.core(|core| {
-        // A future waits for the first news only.
-        let once = matches!(ready, Ready::Arrived(_));
-        let before = match (direction, once) {
-            (Direction::Read, false) => core.set_reader(fd, ready),
-            (Direction::Write, false) => core.set_writer(fd, ready),
-            (Direction::Read, true) => core.set_reader_once(fd, ready),
-            (Direction::Write, true) => core.set_writer_once(fd, ready),
-        };
-        (before, core.take_orphans())
-    });
+    register(this, |core| match direction {
+        Direction::Read => core.set_reader(fd, ready),
+        Direction::Write => core.set_writer(fd, ready),
+    })
+}
+
+/// The same for the first news only.
+fn set_once(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
+    register(this, |core| match direction {
+        Direction::Read => core.set_reader_once(fd, ready),
+        Direction::Write => core.set_writer_once(fd, ready),
+    })
+}
+
+fn register(this: &Loop, set: impl FnOnce(&mut Core<Ready>) -> io::Result<Option<Ready>>) -> Res<()> {
+    let set = this.core(|core| (set(core), core.take_orphans()));
     // The orphans, what was refused among them, are let go of only now, and with no exception set.
     match set.map(|(before, orphans)| (drop(orphans), before).1) {
         None => this.check_usable(),
@@ -152,19 +158,15 @@ pub(crate) fn wait_on(
 ) -> Res<Own<Future>> {
     let future = new_future(this)?;
     let fd = descriptor()?;
-    set(this, direction, fd, Ready::Arrived(future.clone()))?;
+    set_once(this, direction, fd, future::arrived(future.clone()))?;
     // The first of a new future, which has room for it.
     future.callbacks().push(Callback::Unwatch(Watch { fd, direction }))?;
     Ok(future)
 }
 
-/// Ends a future's watch, unless somebody else watches the descriptor by now.
-pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
-    let future = future.as_object();
-    let is_ours = |ready: Option<&Ready>| match ready {
-        Some(Ready::Arrived(waiting)) => waiting.as_object().is(future),
-        _ => false,
-    };
+/// Ends the watch of a future that is done, unless somebody else watches the descriptor by now.
+pub(crate) fn unwatch(this: &Loop, watch: Watch, future: &Object) {
+    let is_ours = |ready: Option<&Ready>| ready.is_some_and(|ready| ready.as_object().is(future));
     let removed = this.core(|core| match watch.direction {
         Direction::Read if is_ours(core.reader(watch.fd)) => core.remove_reader(watch.fd),
         Direction::Write if is_ours(core.writer(watch.fd)) => core.remove_writer(watch.fd),
@@ -176,14 +178,7 @@ pub(super) fn unwatch(this: &Loop, watch: Watch, future: &Instance<Future>) {
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
 pub(super) fn cancel(before: Option<Ready>) -> Res<bool> {
-    match before {
-        Some(Ready::Handle(handle)) => {
-            handle::cancel_any(&handle)?;
-            Ok(true)
-        }
-        Some(Ready::Arrived(future)) => future::cancel(&future, None),
-        _ => Ok(false),
-    }
+    before.map_or(Ok(false), |before| before.cancel())
 }
 
 /// The descriptor that an int, or an object with `fileno()`, stands for; asyncio's errors otherwise.
@@ -233,13 +228,14 @@ fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
 /// to be asked for again.
 pub(crate) fn is_free(this: &Loop, fd: RawFd, named: impl FnOnce() -> Res<String>) -> Res<bool> {
     let Some(transport) = this.transports.of(fd) else { return Ok(true) };
-    if transport::is_closing(&transport) {
+    if transport.is_closing() {
         return Ok(true);
     }
-    if !transport::owns_descriptor(this, &transport) {
+    if !transport.has_descriptor(this) {
         return Ok(false);
     }
-    let message = format!("File descriptor {} is used by transport {}", named()?, transport.repr()?);
+    let message =
+        format!("File descriptor {} is used by transport {}", named()?, transport.as_object().repr()?);
     raise(builtin::runtime_error(), &message)
 }
 

@@ -25,9 +25,14 @@ impl Module {
     /// Makes class `T`, if it is not there yet, and adds it under the last part of its name. What it inherits
     /// it also has as its own.
     pub(crate) fn class<T: Class>(&self) -> Res<()> {
+        self.class_with::<T>(|builder| builder)
+    }
+
+    /// The same with methods and properties that rooms above the class's own describe.
+    pub(crate) fn class_with<T: Class>(&self, more: impl FnOnce(Builder<T>) -> Builder<T>) -> Res<()> {
         let class = match T::cell().made() {
             Some(class) => class,
-            None => Builder::<T>::build(self.0.as_ptr())?,
+            None => Builder::<T>::build(self.0.as_ptr(), more)?,
         };
         copy_inherited::<T::Base>(&class)?;
         let name = T::NAME.to_bytes_with_nul();

@@ -5,11 +5,11 @@
 
 use std::cell::Cell;
 
-use crate::event_loop::{Loop, Ready, Watch};
+use crate::event_loop::{Loop, Watch, unwatch};
 use crate::ffi::{Context, Instance, Obj, Object, Own, Res, Visit, int, list, none, tuple};
 use crate::handle::{Arguments, Handle};
 use crate::names::names;
-use crate::task::{Task, TaskWakeup};
+use crate::task::{self, Task, TaskWakeup};
 
 use super::Future;
 
@@ -261,9 +261,9 @@ pub(super) fn schedule(this: &Instance<Future>) -> Res<()> {
 fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
     let Some(event_loop) = this.native_loop.get() else { return tell_foreign(this, &callback) };
     match callback {
-        Callback::Wake(task) => event_loop.push(Ready::Wake(task)),
+        Callback::Wake(task) => event_loop.push(task::wake(task)),
         Callback::Unwatch(watch) => {
-            event_loop.unwatch(watch, this);
+            unwatch(&event_loop, watch, this.as_object());
             Ok(())
         }
         Callback::HandlerDone(protocol, context) => {
@@ -274,7 +274,7 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
             if let Some(task) = TaskWakeup::task_of(&function)
                 && task.native_loop().is_some_and(|own| own.as_object().is(event_loop.as_object()))
             {
-                return event_loop.push(Ready::Wake(task));
+                return event_loop.push(task::wake(task));
             }
             let args = Arguments::One(this.as_object().to_obj());
             Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone())).map(drop)

@@ -6,6 +6,7 @@
 mod awaited_by;
 mod awaiter;
 mod callbacks;
+mod queued;
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -22,6 +23,7 @@ use crate::reported_class::reported_class;
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::{FutureIter, step_of as step};
 pub(crate) use callbacks::{Callback, Callbacks, add_handler_done};
+pub(crate) use queued::{arrived, failed, returned};
 
 /// A result to come.
 pub(crate) struct Future {
@@ -294,44 +296,6 @@ pub(crate) fn set_exception(this: &Instance<Future>, given: &Object) -> Res<()> 
         return raise(&names().invalid_state_error, "invalid state");
     }
     fail(this, exception_instance(given)?)
-}
-
-/// Lays what a worker thread has got into a pending future, for the loop to make known: from another
-/// thread nothing else may be done to it. The future looks as pending as before.
-pub(crate) fn leave(this: Own<Future>, outcome: Obj) -> Own<Future> {
-    if !this.is_done() {
-        this.outcome.set(Some(outcome));
-    }
-    this
-}
-
-/// Finishes with the result that was left by a worker thread.
-pub(crate) fn resolve_left(this: &Instance<Future>) -> Res<()> {
-    match take_left(this) {
-        Some(value) => resolve(this, value),
-        None => Ok(()),
-    }
-}
-
-/// Finishes with the exception that was left by a worker thread.
-pub(crate) fn fail_left(this: &Instance<Future>) -> Res<()> {
-    match take_left(this) {
-        // The errors of concurrent.futures become asyncio's.
-        Some(exception) => fail(this, exception_instance(&*names().convert_exception.call(&[&exception])?)?),
-        None => Ok(()),
-    }
-}
-
-/// What was left, unless the future has been finished by somebody else since.
-fn take_left(this: &Instance<Future>) -> Option<Obj> {
-    match this.state.get() {
-        State::Pending => this.outcome.take(),
-        State::Cancelled => {
-            drop(this.outcome.take());
-            None
-        }
-        State::Returned | State::Failed => None,
-    }
 }
 
 /// Cancels a pending future and tells everybody; False if it was done before.

@@ -13,7 +13,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::coroutine;
-use crate::event_loop::{Loop, Ready};
+use crate::event_loop::Loop;
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
     Visit, builtin, deeper, int, mapping, none, raise, string,
@@ -24,7 +24,7 @@ use crate::reported_class::reported_class;
 
 pub(crate) use current::{Current, load as load_current};
 pub(crate) use registry::Registry;
-pub(crate) use step::{run_step, run_wake};
+pub(crate) use step::wake;
 pub(crate) use wakeup::TaskWakeup;
 
 /// A coroutine being driven.
@@ -165,7 +165,7 @@ fn loop_is_running(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<
 #[inline]
 fn soon(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     match home {
-        Some(event_loop) => event_loop.push(Ready::Step(this.to_own())),
+        Some(event_loop) => event_loop.push(step::step_later(this.to_own())),
         None => soon_elsewhere(this),
     }
 }

@@ -3,9 +3,9 @@
 //! This is the only place where a coroutine runs. A step borrows nothing across it: the coroutine may
 //! cancel, finish or drop anything, its own task included.
 
-use crate::event_loop::{Loop, Ready};
+use crate::event_loop::{Entry, Loop, Ready};
 use crate::ffi::{
-    Context, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, mapping, none, raise,
+    Context, In, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, mapping, none, raise,
     send, string, throw,
 };
 use crate::future::{self, Callback, Future, State};
@@ -13,23 +13,52 @@ use crate::names::names;
 
 use super::{Task, TaskWakeup, current, registry};
 
-/// Runs a queued step of a task on its own loop, inside its context.
+/// Queued for a step.
+struct Step;
+
+/// Queued for a step with the outcome of what it waited for.
+struct Wake;
+
+/// What is queued for a step of a task.
 #[inline]
-pub(crate) fn run_step(event_loop: &Instance<Loop>, this: &Instance<Task>) -> Res<()> {
-    let error = this.pending_error.take();
-    run(event_loop, this, error)
+pub(super) fn step_later(task: Own<Task>) -> Ready {
+    Ready::role::<Step, Task>(task)
 }
 
-/// Runs the step of a task that what it waited for has woken.
+/// What is queued for a task when what it waits for is done.
 #[inline]
-pub(crate) fn run_wake(event_loop: &Instance<Loop>, this: &Instance<Task>) -> Res<()> {
-    let error = match this.waits_for.get() {
-        Some(awaited) => outcome_error(&awaited),
-        None => None,
-    };
-    run(event_loop, this, error)
+pub(crate) fn wake(task: Own<Task>) -> Ready {
+    Ready::role::<Wake, Task>(task)
 }
 
+impl Entry for In<Step, Task> {
+    #[inline]
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        let error = self.pending_error.take();
+        run(event_loop, self, error)
+    }
+
+    fn reveal(&self) {
+        Instance::reveal(self);
+    }
+}
+
+impl Entry for In<Wake, Task> {
+    #[inline]
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        let error = match self.waits_for.get() {
+            Some(awaited) => outcome_error(&awaited),
+            None => None,
+        };
+        run(event_loop, self, error)
+    }
+
+    fn reveal(&self) {
+        Instance::reveal(self);
+    }
+}
+
+/// A queued step of a task on its own loop, inside its context.
 #[inline]
 fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
@@ -260,7 +289,7 @@ fn wait_for_ours(event_loop: &Instance<Loop>, this: &Instance<Task>, future: &In
     }
     future.blocking().set(false);
     if future.is_done() {
-        event_loop.push(Ready::Wake(this.to_own()))?;
+        event_loop.push(wake(this.to_own()))?;
     } else {
         future.callbacks().push(Callback::Wake(this.to_own()))?;
     }

@@ -24,4 +24,4 @@ pub(crate) use hellos::Hellos;
 pub(crate) use protocol::TlsProtocol;
 pub(crate) use receiver::receiver_of;
 pub(crate) use transport::TlsTransport;
-pub(crate) use write::{drain, turn_is_over};
+pub(crate) use write::drain;

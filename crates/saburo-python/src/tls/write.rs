@@ -3,7 +3,8 @@
 //! What is written from inside of data_received waits until that is over, and leaves together. While the
 //! transport below has no room, plaintext waits as such: the engine keeps the memory that it once had.
 
-use crate::ffi::{Bytes, Instance, Object, Res, View, Window, inside};
+use crate::event_loop::{Entry, Loop, Ready};
+use crate::ffi::{Bytes, Context, In, Instance, Object, Res, View, Window, aside, inside};
 use crate::names::{names, tls_names};
 use crate::transport;
 
@@ -64,7 +65,7 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
         let event_loop = this.event_loop()?;
         if event_loop.gathers()
             && !this.lower.get().map_or(Ok(false), |below| lower::sends_at_once(&below))?
-            && event_loop.flush_later(this.as_object())
+            && event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own()))
         {
             this.gathering.set(Gathering::Listed);
             return Ok(());
@@ -77,9 +78,23 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
 /// So much does not wait for the end of the turn.
 const AT_ONCE: usize = 64 * 1024;
 
+/// Listed to send when the turn is over.
+struct Unsent;
+
+impl Entry for In<Unsent, TlsProtocol> {
+    /// What is encrypted goes to a transport, which has its turn after this.
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        turn_is_over(self).or_else(|raised| {
+            let context = aside(Context::copy_current)?;
+            let (protocol, name) = (self.as_object(), &names().resume_writing);
+            transport::report_callback(event_loop, raised, protocol, name, &[], context)
+        })
+    }
+}
+
 /// The turn is over. Nobody's call sends it, so what it brings about belongs to the connection. What is
 /// no `Exception` is passed on.
-pub(crate) fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
+fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
     this.gathering.set(Gathering::No);
     if this.backlog.size() == 0 {
         // Some call has sent it since.

@@ -6,9 +6,10 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Loop, is_free};
+use crate::event_loop::{Loop, Transport, is_free};
 use crate::ffi::{
-    Args, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int, mapping, none, raise,
+    Args, Behind, Class, Instance, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int,
+    mapping, none, raise,
 };
 use crate::names::{self, Names, names};
 
@@ -86,14 +87,16 @@ impl Endpoint {
 
     /// Lets the loop know whose the descriptor is, if it is still the transport's: Python has run since it
     /// was taken over.
-    pub(super) fn enter(&self, life: &Life, event_loop: &Loop, transport: &Object) {
+    pub(super) fn enter<T: Class>(&self, life: &Life, event_loop: &Loop, transport: &Instance<T>)
+    where
+        Instance<T>: Transport,
+    {
         let fd = self.current(life);
         if fd < 0 {
             return;
         }
-        let Some(before) = event_loop.transports().enter(fd, transport.to_obj()) else { return };
-        // A new descriptor has got the number, so the one before has lost it without a word to us.
-        super::forget_descriptor(&before);
+        let transport = Behind::<dyn Transport>::new(transport.to_own(), |transport| transport);
+        event_loop.transports().enter(fd, transport);
     }
 
     /// The descriptor, asked of whoever owns it now; -1 if that has none, or another one. To be asked right

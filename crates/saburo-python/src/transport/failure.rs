@@ -47,7 +47,7 @@ pub(super) fn fatal(
 ///
 /// The report enters the context again, so it must have been left.
 #[cold]
-pub(super) fn report_callback(
+pub(crate) fn report_callback(
     event_loop: &Instance<Loop>,
     raised: Raised,
     object: &Object,

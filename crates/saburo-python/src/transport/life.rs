@@ -11,7 +11,8 @@ use crate::ffi::{Context, Instance, Object, Own, Owner, Res, Slot, Visit, aside,
 use crate::future::{self, Future};
 use crate::names::names;
 
-use super::{Event, failure, protocol};
+use super::watcher::{self, Lost, Watcher};
+use super::{failure, protocol};
 
 /// Where a transport stands, and who is told.
 pub(crate) struct Life {
@@ -121,9 +122,9 @@ impl Life {
     }
 
     /// `descriptor` asks for it.
-    pub(super) fn resume_reading(
+    pub(super) fn resume_reading<T: Watcher>(
         &self,
-        transport: &Object,
+        transport: &Instance<T>,
         descriptor: impl FnOnce(&Instance<Loop>) -> RawFd,
     ) -> Res<()> {
         if self.is_closing() || !self.paused.get() {
@@ -131,8 +132,8 @@ impl Life {
         }
         self.paused.set(false);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.watch_transport(descriptor(&event_loop), Direction::Read, transport)?;
-        failure::debug(&event_loop, transport, "resumes reading")
+        watcher::watch(&event_loop, descriptor(&event_loop), Direction::Read, transport)?;
+        failure::debug(&event_loop, transport.as_object(), "resumes reading")
     }
 
     /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the
@@ -187,14 +188,14 @@ impl Life {
 
     /// Tells the transport when there is room, and in the caller's context. `descriptor` asks for it, last:
     /// the context before may have been the last to hold something.
-    pub(super) fn wait_for_room(
+    pub(super) fn wait_for_room<T: Watcher>(
         &self,
         event_loop: &Instance<Loop>,
-        transport: &Object,
+        transport: &Instance<T>,
         descriptor: impl FnOnce() -> RawFd,
     ) -> Res<()> {
         self.writer_context.set(Some(event_loop.contexts().copy_current()?));
-        event_loop.watch_transport(descriptor(), Direction::Write, transport)
+        watcher::watch(event_loop, descriptor(), Direction::Write, transport)
     }
 
     /// The same for the last event, after which nobody needs the context.
@@ -214,14 +215,15 @@ impl Life {
 
     /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for
     /// it: the protocol has been called, and may have closed it.
-    pub(super) fn start_reading(
+    pub(super) fn start_reading<T: Watcher>(
         &self,
         event_loop: &Instance<Loop>,
-        transport: &Object,
+        transport: &Instance<T>,
         descriptor: impl FnOnce() -> RawFd,
     ) -> Res<()> {
-        if self.is_reading() && !event_loop.is_watched_for(self.number.get(), Direction::Read, transport) {
-            return event_loop.watch_transport(descriptor(), Direction::Read, transport);
+        let number = self.number.get();
+        if self.is_reading() && !event_loop.is_watched_for(number, Direction::Read, transport.as_object()) {
+            return watcher::watch(event_loop, descriptor(), Direction::Read, transport);
         }
         Ok(())
     }
@@ -262,10 +264,10 @@ impl Life {
     }
 
     /// The protocol will be told in the next turn that the connection is gone.
-    pub(super) fn schedule_lost(
+    pub(super) fn schedule_lost<T: Watcher>(
         &self,
         event_loop: &Instance<Loop>,
-        transport: &Object,
+        transport: &Instance<T>,
         cause: Option<&Object>,
     ) -> Res<()> {
         self.phase.set(Phase::Ending);
@@ -276,7 +278,7 @@ impl Life {
                 event_loop.contexts().recycle(before);
             }
         }
-        event_loop.tell_later(transport, Event::Lost)
+        watcher::tell_later::<Lost, T>(event_loop, transport)
     }
 
     /// Tells the protocol now. Whoever calls this is within the context, and closes the descriptor next.

@@ -17,6 +17,7 @@ use crate::ffi::{
 use crate::names::names;
 
 use super::endpoint::Endpoint;
+use super::watcher::{self, Watcher};
 use super::{failure, stream};
 
 /// A socket that listens.
@@ -77,22 +78,18 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
 }
 
 fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
-    event_loop.watch_transport(this.descriptor(event_loop), Direction::Read, this.as_object())
+    watcher::watch(event_loop, this.descriptor(event_loop), Direction::Read, this)
 }
 
-/// Connections have come in. Whatever is raised, except what ends the run, is reported.
-pub(super) fn accept(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
-    accept_all(event_loop, this).or_else(|raised| {
-        let context = aside(|| this.context_copy())?;
-        failure::report_callback(
-            event_loop,
-            raised,
-            this.as_object(),
-            &names().accept_connection,
-            &[],
-            context,
-        )
-    })
+impl Watcher for Listener {
+    /// Connections have come in.
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
+        accept_all(event_loop, this).or_else(|raised| {
+            let context = aside(|| this.context_copy())?;
+            let (listener, name) = (this.as_object(), &names().accept_connection);
+            failure::report_callback(event_loop, raised, listener, name, &[], context)
+        })
+    }
 }
 
 fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
@@ -112,7 +109,7 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
         let Some(context) = this.context.get() else { return Ok(()) };
         let context = event_loop.contexts().copy_of(&context)?;
         let accept_tls = this.accept_tls.get();
-        let transport = if accept_tls.is_some() || is_audited() || event_loop.debug() {
+        if accept_tls.is_some() || is_audited() || event_loop.debug() {
             let sock = this.python_socket(descriptor)?;
             let peer = peer.as_ref().map_or_else(|| Ok(none()), super::address::to_python)?;
             if event_loop.debug() {
@@ -123,12 +120,11 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
                 accept_tls.call(&[&sock, &peer, context.as_object()])?;
                 continue;
             }
-            stream::accepted(event_loop, this, |endpoint| endpoint.take_over(event_loop, &sock), context)?
+            stream::accepted(event_loop, this, |endpoint| endpoint.take_over(event_loop, &sock), context)?;
         } else {
             let take_over = |endpoint: &Endpoint| Ok(endpoint.take_over_descriptor(descriptor, peer));
-            stream::accepted(event_loop, this, take_over, context)?
-        };
-        event_loop.accept_later(transport)?;
+            stream::accepted(event_loop, this, take_over, context)?;
+        }
     }
     Ok(())
 }
@@ -155,6 +151,20 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
     inside(surroundings.as_object(), || {
         event_loop.as_object().method(&names.call_exception_handler, &[&context]).map(drop)
     })
+}
+
+/// `_unlisten(sock)`: takes no more connections of a listening socket.
+pub(super) fn unlisten(event_loop: &Instance<Loop>, socket: &Object) -> Res<()> {
+    // If it has been closed, say, the number it had may be another's.
+    let fd = socket.method(&names().fileno, &[])?.as_i64()? as RawFd;
+    let listens = |watched: &Object| {
+        watched.cast_exact::<Listener>().is_some_and(|listener| listener.socket.holds(socket))
+    };
+    let found = event_loop.find_watched(fd, listens);
+    if let Some(listener) = found.as_deref().and_then(Object::cast_exact::<Listener>) {
+        listener.stop(event_loop);
+    }
+    Ok(())
 }
 
 /// Tries again, unless the socket was closed meanwhile.
@@ -197,17 +207,12 @@ impl Instance<Listener> {
     }
 
     /// Takes no more connections.
-    pub(crate) fn stop(&self, event_loop: &Loop) {
+    fn stop(&self, event_loop: &Loop) {
         event_loop.unwatch_transport(self.number.replace(-1), Direction::Read, self.as_object());
     }
 }
 
 impl Listener {
-    /// Does it listen on this very socket?
-    pub(crate) fn is_on(&self, socket: &Object) -> bool {
-        self.socket.holds(socket)
-    }
-
     /// A connection's `socket`, as this one's `accept()` would make it. If that fails, as an audit hook may
     /// have it, the connection is closed.
     fn python_socket(&self, descriptor: OwnedFd) -> Res<Obj> {
@@ -300,7 +305,7 @@ impl Class for Listener {
     fn describe(builder: Builder<Listener>) -> Builder<Listener> {
         builder.noargs(c"_retry", retry, c"Takes connections again, after a lack of descriptors.").noargs(
             c"_accept_connection",
-            |this| this.event_loop.get().map_or(Ok(()), |event_loop| accept(&event_loop, this)),
+            |this| this.event_loop.get().map_or(Ok(()), |event_loop| Listener::readable(&event_loop, this)),
             c"Takes the connections that have come in.",
         )
     }

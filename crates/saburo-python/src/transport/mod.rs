@@ -1,7 +1,6 @@
 //! Transports: bytes between a socket or a pipe and a protocol, without Python in between.
 //!
-//! A transport's descriptor is watched by the loop with the transport itself as the handle; this file
-//! sends its events to the class they are for. The rule all of them keep: what the kernel has said is
+//! A transport's descriptor is watched by the loop, which tells the transport by the trait `Watcher`. The rule all of them keep: what the kernel has said is
 //! copied out and every borrow has ended before a protocol is called, since it may do anything.
 
 mod address;
@@ -18,112 +17,26 @@ mod pipe;
 mod protocol;
 mod receiver;
 pub(crate) mod stream;
-mod table;
+mod watcher;
 
 pub(crate) use clients::Clients;
-pub(crate) use datagram::{DatagramTransport, endpoint};
-pub(crate) use dial::{Dial, dial};
-pub(crate) use listener::{Listener, listen};
-pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport, reading, writing};
+pub(crate) use datagram::DatagramTransport;
+pub(crate) use dial::Dial;
+pub(crate) use failure::report_callback;
+pub(crate) use listener::Listener;
+pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport};
 pub(crate) use receiver::{PLAIN, Receiver, add_receivers, is_buffered, of as receiver_of};
-pub(crate) use stream::{Incoming, StreamTransport, accept_now, connected, write};
-pub(crate) use table::Transports;
+pub(crate) use stream::{Incoming, StreamTransport, write};
 
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Context, Instance, Object, Res, aside, float};
+use crate::ffi::{Builder, Context, Instance, Object, Res, float, list};
 use crate::names::names;
-use crate::tls::{self, TlsProtocol};
-
-/// What has happened to a transport.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Event {
-    /// Its descriptor is readable.
-    Readable,
-    /// Its descriptor is writable.
-    Writable,
-    /// It is time to tell the protocol that the connection is there.
-    Opened,
-    /// It is time to tell the protocol that the other end of a pipe was closed.
-    Ended,
-    /// It is time to tell the protocol that the connection is gone.
-    Lost,
-}
-
-/// Tells a transport. Whatever is raised, except what ends the run, has been reported.
-#[inline]
-pub(crate) fn tell(event_loop: &Instance<Loop>, transport: &Object, event: Event) -> Res<()> {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        stream::tell(event_loop, stream, event)
-    } else if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
-        datagram::tell(event_loop, datagrams, event)
-    } else if let Some(pipe) = transport.cast_exact::<ReadPipeTransport>() {
-        pipe::tell_reader(event_loop, pipe, event)
-    } else if let Some(pipe) = transport.cast_exact::<WritePipeTransport>() {
-        pipe::tell_writer(event_loop, pipe, event)
-    } else if let Some(listener) = transport.cast_exact::<Listener>() {
-        listener::accept(event_loop, listener)
-    } else {
-        unreachable!("only transports are watched for as such")
-    }
-}
-
-/// Sends what a transport has gathered in this turn. Whatever is raised, except what ends the run, has been
-/// reported.
-pub(crate) fn flush(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        return stream::turn_is_over(event_loop, stream);
-    } else if let Some(protocol) = transport.cast_exact::<TlsProtocol>() {
-        // What it has encrypted goes to a transport, which has its turn after this.
-        return tls::turn_is_over(protocol).or_else(|raised| {
-            let context = aside(Context::copy_current)?;
-            failure::report_callback(event_loop, raised, transport, &names().resume_writing, &[], context)
-        });
-    }
-    Ok(())
-}
 
 /// What callbacks of a connection run in, if the transport is one of ours.
 pub(crate) fn context_of(transport: &Object) -> Option<Context> {
     transport.cast_exact::<StreamTransport>().and_then(|stream| stream.context())
-}
-
-/// In a forked child, whose parent has the connection: here it is over, without a word to the protocol or the
-/// peer.
-pub(crate) fn leave_to_parent(transport: &Object) -> Res<()> {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        return stream::leave_to_parent(stream);
-    }
-    if let Some(datagrams) = transport.cast_exact::<DatagramTransport>() {
-        datagrams.leave_to_parent();
-    }
-    Ok(())
-}
-
-/// Has `close()` been called, or is the connection gone? Asked by whoever wants the descriptor.
-pub(crate) fn is_closing(transport: &Object) -> bool {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        return stream.is_closing();
-    }
-    transport.cast_exact::<DatagramTransport>().is_none_or(|datagrams| datagrams.is_closing())
-}
-
-/// Has a transport still got the descriptor by which the loop knows it? Asked by whoever has been given that
-/// number.
-pub(crate) fn owns_descriptor(event_loop: &Loop, transport: &Object) -> bool {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        return stream.descriptor(event_loop) >= 0;
-    }
-    transport.cast_exact::<DatagramTransport>().is_some_and(|datagrams| datagrams.descriptor(event_loop) >= 0)
-}
-
-/// The number of a transport's descriptor was given to another file.
-#[cold]
-fn forget_descriptor(transport: &Object) {
-    if let Some(stream) = transport.cast_exact::<StreamTransport>() {
-        stream.forget_descriptor();
-    }
 }
 
 /// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so
@@ -140,4 +53,37 @@ fn rest(
     let names = names();
     let retry = transport.attr(&names.retry)?;
     event_loop.as_object().method(&names.call_later, &[&*float(seconds)?, &retry]).map(drop)
+}
+
+/// What a loop has for its transports.
+pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"_make_socket_transport",
+            stream::connected,
+            c"A transport for a connected socket, which it owns from now on.",
+        )
+        .many(c"_dial", dial::dial, c"_dial(v6, address): begins to connect a TCP socket, if it can.")
+        .many(
+            c"_make_datagram_transport",
+            datagram::endpoint,
+            c"A transport for a datagram socket, which it owns from now on.",
+        )
+        .many(
+            c"_make_read_pipe_transport",
+            pipe::reading,
+            c"A transport that reads from a pipe, which it owns from now on.",
+        )
+        .many(
+            c"_make_write_pipe_transport",
+            pipe::writing,
+            c"A transport that writes to a pipe, which it owns from now on.",
+        )
+        .many(c"_listen", listener::listen, c"Takes the connections of a listening socket.")
+        .one(c"_unlisten", listener::unlisten, c"Takes no more connections of a listening socket.")
+        .one(
+            c"_transports_of",
+            |this, server| list(stream::of_server(this, server).into_iter()),
+            c"The open transports that came in by a server, a list.",
+        )
 }

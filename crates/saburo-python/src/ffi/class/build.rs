@@ -15,14 +15,18 @@ use super::{Builder, Class, DictField, Instance};
 
 impl<T: Class> Builder<T> {
     /// Makes the class. The tables are leaked: the class points at them for the life of the process.
-    pub(in crate::ffi) fn build(module: *mut ffi::PyObject) -> Res<Obj> {
-        let mut builder = T::describe(Builder {
+    /// `more` describes what other rooms give it beside its own.
+    pub(in crate::ffi) fn build(
+        module: *mut ffi::PyObject,
+        more: impl FnOnce(Builder<T>) -> Builder<T>,
+    ) -> Res<Obj> {
+        let mut builder = more(T::describe(Builder {
             methods: Vec::new(),
             getset: Vec::new(),
             slots: Vec::new(),
             unlisted: Vec::new(),
             _class: PhantomData,
-        });
+        }));
         let sample = T::create();
         assert!(
             ptr::from_ref(sample.base()).cast::<u8>() == ptr::from_ref(&sample).cast::<u8>()

@@ -5,6 +5,7 @@
 //! that makes it safe: the methods get shared references only, and `T` keeps what changes in `Cell`s
 //! and [`Slot`](super::Slot)s, so Python may call back into an instance at any time.
 
+mod behind;
 mod build;
 mod builder;
 mod entry;
@@ -20,6 +21,7 @@ use super::python as ffi;
 
 use super::object::{Obj, Object};
 
+pub(crate) use behind::{Behind, In};
 pub(crate) use builder::Builder;
 pub(super) use entry::{Answer, answer, zero_sized};
 

@@ -20,7 +20,7 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
         return Ok(());
     }
     send::stop_writing(&event_loop, this);
-    this.schedule_lost(&event_loop, this.as_object(), None)
+    this.schedule_lost(&event_loop, this, None)
 }
 
 /// Ends it without waiting; what is queued is lost.
@@ -75,7 +75,7 @@ fn force_close(
     if this.phase.get() == Phase::Open {
         event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     }
-    let scheduled = this.schedule_lost(event_loop, this.as_object(), cause);
+    let scheduled = this.schedule_lost(event_loop, this, cause);
     this.queued.set(0);
     let unsent = std::mem::take(&mut *this.queue.borrow_mut());
     drop(unsent);

@@ -16,17 +16,17 @@ use std::ffi::CStr;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
 use crate::names::names;
 
-use super::Event;
 use super::address::Family;
 use super::endpoint::{Endpoint, Peer};
 use super::flow::Flow;
 use super::life::{Life, watched_word};
+use super::watcher::{Watcher, told_by_name};
 
 pub(crate) use open::endpoint;
 
@@ -70,30 +70,44 @@ impl Deref for DatagramTransport {
     }
 }
 
-/// What has happened to it.
-#[inline]
-pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>, event: Event) -> Res<()> {
-    let transport = this.as_object();
-    match event {
-        Event::Readable => {
-            this.within(event_loop, transport, &names().read_ready, || receive::readable(event_loop, this))
-        }
-        Event::Writable => this.within_writer(event_loop, transport, || send::writable(event_loop, this)),
-        Event::Opened => this.opened(event_loop, transport, || {
-            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-        }),
-        Event::Lost => this.within_last(event_loop, transport, || end::lost(event_loop, this)),
-        Event::Ended => unreachable!("datagrams have no end"),
+impl Watcher for DatagramTransport {
+    #[inline]
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+        this.within(event_loop, this.as_object(), &names().read_ready, || receive::readable(event_loop, this))
+    }
+
+    fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+        this.within_writer(event_loop, this.as_object(), || send::writable(event_loop, this))
+    }
+
+    fn opened(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+        this.opened(event_loop, this.as_object(), || {
+            this.start_reading(event_loop, this, || this.descriptor(event_loop))
+        })
+    }
+
+    fn lost(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+        this.within_last(event_loop, this.as_object(), || end::lost(event_loop, this))
     }
 }
 
-/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
-fn tell_by_name(this: &Instance<DatagramTransport>, event: Event) -> Res<()> {
-    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
+impl Transport for Instance<DatagramTransport> {
+    fn is_closing(&self) -> bool {
+        Life::is_closing(self)
+    }
+
+    fn has_descriptor(&self, event_loop: &Loop) -> bool {
+        self.descriptor(event_loop) >= 0
+    }
+
+    fn leave_to_parent(&self) -> Res<()> {
+        Life::leave_to_parent(self);
+        Ok(())
+    }
 }
 
 fn resume_reading(this: &Instance<DatagramTransport>) -> Res<()> {
-    this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop))
+    this.resume_reading(this, |event_loop| this.descriptor(event_loop))
 }
 
 impl Instance<DatagramTransport> {
@@ -252,11 +266,11 @@ True";
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
     builder
-        .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"There is something to read.")
-        .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+        .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"There is something to read.")
+        .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
         .noargs(
             c"_call_connection_lost",
-            |this| tell_by_name(this, Event::Lost),
+            |this| told_by_name(this, Watcher::lost),
             c"Tells the protocol, and closes the socket.",
         )
         .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")

@@ -4,7 +4,7 @@ use crate::event_loop::{Loop, ensure_free};
 use crate::ffi::{Args, Class, Instance, Obj, Params, Res};
 use crate::names::names;
 
-use super::super::Event;
+use super::super::watcher::{self, Opened};
 use super::DatagramTransport;
 
 /// `_make_datagram_transport(sock, protocol, address=None, waiter=None, extra=None)`
@@ -35,7 +35,7 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     transport.begin(event_loop, target, waiter)?;
     // From here on the socket is its own.
     transport.number.set(fd);
-    transport.endpoint.enter(&transport, event_loop, transport.as_object());
-    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    transport.endpoint.enter(&transport, event_loop, &transport);
+    watcher::tell_later::<Opened, _>(event_loop, &*transport)?;
     Ok(transport.into_obj())
 }

@@ -14,6 +14,7 @@ use crate::names::names;
 
 use super::super::endpoint::Peer;
 use super::super::life::Phase;
+use super::super::watcher;
 use super::super::{address, rest};
 use super::{DatagramTransport, HEADER, end};
 
@@ -115,7 +116,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             // It is about to be closed: nobody would send it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full if !this.waiting_for_room.get() => {
-                this.wait_for_room(&event_loop, this.as_object(), || this.descriptor(&event_loop))?;
+                this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
                 this.waiting_for_room.set(true);
             }
             Outcome::Full => {}
@@ -272,7 +273,7 @@ pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
     match this.open_loop() {
         Some(event_loop) if this.waiting_for_room.get() && this.phase.get() < Phase::Ending => {
             let fd = this.descriptor(&event_loop);
-            event_loop.watch_transport(fd, Direction::Write, this.as_object())
+            watcher::watch(&event_loop, fd, Direction::Write, this)
         }
         _ => Ok(()),
     }

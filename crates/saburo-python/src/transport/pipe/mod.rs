@@ -7,9 +7,7 @@
 mod read;
 mod write;
 
-pub(in crate::transport) use read::tell as tell_reader;
 pub(crate) use read::{ReadPipeTransport, reading};
-pub(in crate::transport) use write::tell as tell_writer;
 pub(crate) use write::{WritePipeTransport, writing};
 
 use std::os::fd::RawFd;

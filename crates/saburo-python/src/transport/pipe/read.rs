@@ -16,7 +16,8 @@ use crate::ffi::{
 use crate::names::names;
 
 use super::super::life::{Life, Phase};
-use super::super::{Event, failure, protocol};
+use super::super::watcher::{self, Ended, Opened, Watcher, told_by_name};
+use super::super::{failure, protocol};
 use super::Given;
 
 /// The reading end of a pipe.
@@ -48,27 +49,28 @@ pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     transport.pipe.set(Some(owner));
     // From here on the pipe is its own.
     transport.number.set(fd);
-    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    watcher::tell_later::<Opened, _>(event_loop, &*transport)?;
     Ok(transport.into_obj())
 }
 
-/// What has happened to it.
-pub(in crate::transport) fn tell(
-    event_loop: &Instance<Loop>,
-    this: &Instance<ReadPipeTransport>,
-    event: Event,
-) -> Res<()> {
-    let transport = this.as_object();
-    match event {
-        Event::Readable => {
-            this.within(event_loop, transport, &names().read_ready, || readable(event_loop, this))
-        }
-        Event::Writable => unreachable!("only reading is watched for"),
-        Event::Opened => this.opened(event_loop, transport, || {
-            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-        }),
-        Event::Ended => tell_ended(event_loop, this),
-        Event::Lost => this.within_last(event_loop, transport, || lost(event_loop, this)),
+impl Watcher for ReadPipeTransport {
+    #[inline]
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+        this.within(event_loop, this.as_object(), &names().read_ready, || readable(event_loop, this))
+    }
+
+    fn opened(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+        this.opened(event_loop, this.as_object(), || {
+            this.start_reading(event_loop, this, || this.descriptor(event_loop))
+        })
+    }
+
+    fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+        tell_ended(event_loop, this)
+    }
+
+    fn lost(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
+        this.within_last(event_loop, this.as_object(), || lost(event_loop, this))
     }
 }
 
@@ -77,11 +79,6 @@ impl Instance<ReadPipeTransport> {
     fn descriptor(&self, event_loop: &Loop) -> RawFd {
         super::descriptor(self, &self.pipe, event_loop, self.as_object())
     }
-}
-
-/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
-fn tell_by_name(this: &Instance<ReadPipeTransport>, event: Event) -> Res<()> {
-    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
 }
 
 fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
@@ -111,8 +108,8 @@ fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res
     event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     event_loop.expect_as_much(this.received.get());
     // First, so that both find the same context.
-    event_loop.tell_later(this.as_object(), Event::Ended)?;
-    this.schedule_lost(event_loop, this.as_object(), None)
+    watcher::tell_later::<Ended, _>(event_loop, this)?;
+    this.schedule_lost(event_loop, this, None)
 }
 
 fn tell_ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
@@ -150,7 +147,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: O
         return Ok(());
     }
     event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
-    this.schedule_lost(event_loop, this.as_object(), cause)
+    this.schedule_lost(event_loop, this, cause)
 }
 
 /// Tells the protocol, and closes the pipe.
@@ -237,7 +234,7 @@ True";
             )
             .noargs(
                 c"resume_reading",
-                |this| this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop)),
+                |this| this.resume_reading(this, |event_loop| this.descriptor(event_loop)),
                 c"Goes on giving the protocol what arrives.",
             )
             .many(
@@ -251,12 +248,12 @@ True";
             .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .noargs(
                 c"_read_ready",
-                |this| tell_by_name(this, Event::Readable),
+                |this| told_by_name(this, Watcher::readable),
                 c"There is something to read.",
             )
             .noargs(
                 c"_call_connection_lost",
-                |this| tell_by_name(this, Event::Lost),
+                |this| told_by_name(this, Watcher::lost),
                 c"Tells the protocol, and closes the pipe.",
             )
             .getter(

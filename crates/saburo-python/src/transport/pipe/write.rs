@@ -19,10 +19,11 @@ use crate::ffi::{
 };
 use crate::names::names;
 
+use super::super::failure;
 use super::super::flow::Flow;
 use super::super::life::{Life, Phase};
 use super::super::piece::{self, Piece};
-use super::super::{Event, failure};
+use super::super::watcher::{self, Opened, Watcher, told_by_name};
 use super::Given;
 
 /// The writing end of a pipe.
@@ -61,25 +62,25 @@ pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     transport.pipe.set(Some(owner));
     // From here on the pipe is its own.
     transport.number.set(fd);
-    event_loop.tell_later(transport.as_object(), Event::Opened)?;
+    watcher::tell_later::<Opened, _>(event_loop, &*transport)?;
     Ok(transport.into_obj())
 }
 
-/// What has happened to it.
-pub(in crate::transport) fn tell(
-    event_loop: &Instance<Loop>,
-    this: &Instance<WritePipeTransport>,
-    event: Event,
-) -> Res<()> {
-    let transport = this.as_object();
-    match event {
-        Event::Readable => {
-            this.within(event_loop, transport, &names().read_ready, || reader_has_gone(event_loop, this))
-        }
-        Event::Writable => this.within_writer(event_loop, transport, || writable(event_loop, this)),
-        Event::Opened => this.opened(event_loop, transport, || watch_reader(event_loop, this)),
-        Event::Ended => unreachable!("a reader that goes ends the transport"),
-        Event::Lost => this.within_last(event_loop, transport, || lost(event_loop, this)),
+impl Watcher for WritePipeTransport {
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+        this.within(event_loop, this.as_object(), &names().read_ready, || reader_has_gone(event_loop, this))
+    }
+
+    fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+        this.within_writer(event_loop, this.as_object(), || writable(event_loop, this))
+    }
+
+    fn opened(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+        this.opened(event_loop, this.as_object(), || watch_reader(event_loop, this))
+    }
+
+    fn lost(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+        this.within_last(event_loop, this.as_object(), || lost(event_loop, this))
     }
 }
 
@@ -90,16 +91,11 @@ impl Instance<WritePipeTransport> {
     }
 }
 
-/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
-fn tell_by_name(this: &Instance<WritePipeTransport>, event: Event) -> Res<()> {
-    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
-}
-
 fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending || !this.kind.get().tells_of_reader() {
         return Ok(());
     }
-    event_loop.watch_transport(this.descriptor(event_loop), Direction::Read, this.as_object())
+    watcher::watch(event_loop, this.descriptor(event_loop), Direction::Read, this)
 }
 
 /// What has not been written will not be. A socket may also have received something: asyncio ends it as well.
@@ -140,7 +136,7 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
         return Ok(());
     }
     if !this.waiting_for_room.get() {
-        this.wait_for_room(&event_loop, this.as_object(), || this.descriptor(&event_loop))?;
+        this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
         this.waiting_for_room.set(true);
     }
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
@@ -239,7 +235,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: 
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
-    this.schedule_lost(event_loop, this.as_object(), cause)
+    this.schedule_lost(event_loop, this, cause)
 }
 
 /// Tells the protocol, and closes the pipe.
@@ -366,11 +362,11 @@ True";
                 },
                 c"How many bytes wait to be written.",
             )
-            .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"The reader has gone.")
-            .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+            .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"The reader has gone.")
+            .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
             .noargs(
                 c"_call_connection_lost",
-                |this| tell_by_name(this, Event::Lost),
+                |this| told_by_name(this, Watcher::lost),
                 c"Tells the protocol, and closes the pipe.",
             )
             .getter(c"_pipe", |this| this.pipe.get().map(Owner::into_object), c"The pipe, None once it is closed.")

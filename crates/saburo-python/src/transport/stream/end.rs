@@ -6,6 +6,7 @@ use crate::future;
 use crate::names::names;
 
 use super::super::clients;
+use super::super::life::Life;
 use super::{Phase, StreamTransport, failure, write};
 
 pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
@@ -72,12 +73,12 @@ fn force_close(
     if this.phase.get() == Phase::Open {
         event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
     }
-    this.schedule_lost(event_loop, this.as_object(), cause)
+    this.schedule_lost(event_loop, this, cause)
 }
 
 /// In a forked child: what waits to be sent is the parent's to send.
-pub(in crate::transport) fn leave_to_parent(this: &Instance<StreamTransport>) -> Res<()> {
-    this.leave_to_parent();
+pub(super) fn leave_to_parent(this: &Instance<StreamTransport>) -> Res<()> {
+    Life::leave_to_parent(this);
     let unsent = this.queue.borrow_mut().take();
     std::mem::forget(unsent);
     match this.protocol.get() {

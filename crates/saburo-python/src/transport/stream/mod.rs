@@ -18,7 +18,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::WriteQueue;
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
 };
@@ -26,17 +26,16 @@ use crate::future::Future;
 use crate::names::names;
 
 use super::endpoint::Endpoint;
+use super::failure;
 use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
 use super::piece::Piece;
 use super::receiver::{self, PLAIN, Receiver};
-use super::{Event, failure};
+use super::watcher::{Watcher, told_by_name};
 
-pub(in crate::transport) use end::leave_to_parent;
 pub(in crate::transport) use open::accepted;
-pub(crate) use open::{accept_now, connected};
+pub(crate) use open::connected;
 pub(crate) use read::Incoming;
-pub(in crate::transport) use write::turn_is_over;
 pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_once, write, writelines};
 
 /// A connection.
@@ -95,28 +94,44 @@ enum Eof {
     Sent,
 }
 
-/// What has happened to it.
-#[inline]
-pub(super) fn tell(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, event: Event) -> Res<()> {
-    let transport = this.as_object();
-    match event {
-        Event::Readable => {
-            this.within(event_loop, transport, &names().read_ready, || read::readable(event_loop, this))
-        }
-        Event::Writable => {
-            this.within(event_loop, transport, &names().write_ready, || write::writable(event_loop, this))
-        }
-        Event::Opened => this.opened(event_loop, transport, || {
-            this.start_reading(event_loop, transport, || this.descriptor(event_loop))
-        }),
-        Event::Lost => this.within_last(event_loop, transport, || end::lost(event_loop, this)),
-        Event::Ended => unreachable!("a stream's end is told as it is read"),
+impl Watcher for StreamTransport {
+    #[inline]
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        this.within(event_loop, this.as_object(), &names().read_ready, || read::readable(event_loop, this))
+    }
+
+    #[inline]
+    fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        this.within(event_loop, this.as_object(), &names().write_ready, || write::writable(event_loop, this))
+    }
+
+    fn opened(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        this.opened(event_loop, this.as_object(), || {
+            this.start_reading(event_loop, this, || this.descriptor(event_loop))
+        })
+    }
+
+    fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        this.within_last(event_loop, this.as_object(), || end::lost(event_loop, this))
     }
 }
 
-/// The same, for whoever calls the transport's method by its name, as the handle of a report does.
-fn tell_by_name(this: &Instance<StreamTransport>, event: Event) -> Res<()> {
-    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this, event))
+impl Transport for Instance<StreamTransport> {
+    fn is_closing(&self) -> bool {
+        Life::is_closing(self)
+    }
+
+    fn has_descriptor(&self, event_loop: &Loop) -> bool {
+        self.descriptor(event_loop) >= 0
+    }
+
+    fn forget_descriptor(&self) {
+        self.endpoint.forget_descriptor(self);
+    }
+
+    fn leave_to_parent(&self) -> Res<()> {
+        end::leave_to_parent(self)
+    }
 }
 
 pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
@@ -124,7 +139,7 @@ pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
 }
 
 pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
-    this.resume_reading(this.as_object(), |event_loop| this.descriptor(event_loop))
+    this.resume_reading(this, |event_loop| this.descriptor(event_loop))
 }
 
 impl Instance<StreamTransport> {
@@ -135,14 +150,11 @@ impl Instance<StreamTransport> {
     }
 }
 
-impl StreamTransport {
-    pub(in crate::transport) fn forget_descriptor(&self) {
-        self.endpoint.forget_descriptor(self);
-    }
-
-    pub(in crate::transport) fn came_in_by(&self, server: &Object) -> bool {
-        self.server.holds(server)
-    }
+/// The open connections that came in by `server`.
+pub(super) fn of_server(event_loop: &Loop, server: &Object) -> Vec<Obj> {
+    event_loop.transports().such(|transport| {
+        transport.cast_exact::<StreamTransport>().is_some_and(|stream| stream.server.holds(server))
+    })
 }
 
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
@@ -323,11 +335,11 @@ True";
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
     builder
-        .noargs(c"_read_ready", |this| tell_by_name(this, Event::Readable), c"There is something to read.")
-        .noargs(c"_write_ready", |this| tell_by_name(this, Event::Writable), c"There is room again.")
+        .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"There is something to read.")
+        .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
         .noargs(
             c"_call_connection_lost",
-            |this| tell_by_name(this, Event::Lost),
+            |this| told_by_name(this, Watcher::lost),
             c"Tells the protocol, and closes the socket.",
         )
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")

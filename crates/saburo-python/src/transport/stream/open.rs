@@ -4,14 +4,15 @@ use std::os::fd::RawFd;
 
 use saburo_core::net;
 
-use crate::event_loop::{Loop, ensure_free, keep_memory};
+use crate::event_loop::{Entry, Loop, Ready, ensure_free, keep_memory};
 use crate::ffi::{
-    Args, Class, Context, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
+    Args, Class, Context, In, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
 };
 
 use super::super::endpoint::Endpoint;
+use super::super::watcher::{self, Opened};
 use super::super::{Dial, Listener, clients, listener};
-use super::{Event, StreamTransport, end, failure, set_protocol};
+use super::{StreamTransport, end, failure, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
 pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -59,17 +60,27 @@ pub(in crate::transport) fn accepted(
     listener: &Instance<Listener>,
     take_over: impl FnOnce(&Endpoint) -> Res<RawFd>,
     context: Context,
-) -> Res<Own<StreamTransport>> {
+) -> Res<()> {
     let transport = made(event_loop)?;
     transport.number.set(take_over(&transport.endpoint)?);
     transport.context_given.set(true);
     transport.context.set(Some(context));
     transport.waiter.set(Some(listener.as_object().to_obj()));
-    Ok(transport)
+    event_loop.push(Ready::role::<Accepted, _>(transport))
+}
+
+/// Queued to get its protocol.
+struct Accepted;
+
+impl Entry for In<Accepted, StreamTransport> {
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        Loop::leave_task(event_loop)?;
+        accept_now(event_loop, self)
+    }
 }
 
 /// The turn after: makes the protocol, and lets it be told in the next.
-pub(crate) fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     let Some(waiter) = this.waiter.take() else { return Ok(()) };
     let listener = waiter.cast_exact::<Listener>().expect("a listener waits for its own connections");
     let failed = match begin(event_loop, this, listener) {
@@ -115,6 +126,6 @@ fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: 
         this.server.set(Some(server));
     }
     keep_memory();
-    this.endpoint.enter(this, event_loop, this.as_object());
-    event_loop.tell_later(this.as_object(), Event::Opened)
+    this.endpoint.enter(this, event_loop, this);
+    watcher::tell_later::<Opened, _>(event_loop, this)
 }

@@ -4,12 +4,13 @@ use std::io;
 
 use saburo_core::net;
 
-use crate::event_loop::{Direction, Loop, new_future, os_error, wait_on};
-use crate::ffi::{Bytes, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
+use crate::event_loop::{Direction, Entry, Loop, Ready, new_future, os_error, wait_on};
+use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::names::names;
 
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
+use super::super::watcher;
 use super::{Eof, Gathering, Phase, StreamTransport, end};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
@@ -218,7 +219,7 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
         return flush(event_loop, this);
     }
     match this.gathering.get() {
-        Gathering::Unlisted if event_loop.flush_later(this.as_object()) => {
+        Gathering::Unlisted if event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own())) => {
             this.gathering.set(Gathering::Listed);
             Ok(())
         }
@@ -266,11 +267,18 @@ pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
     flush(&event_loop, this)
 }
 
+/// Listed to send when the turn is over.
+struct Unsent;
+
+impl Entry for In<Unsent, StreamTransport> {
+    fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+        turn_is_over(event_loop, self)
+    }
+}
+
 /// What was gathered leaves. Nobody's call sends it, so what goes wrong belongs to the connection.
-pub(in crate::transport) fn turn_is_over(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-) -> Res<()> {
+#[inline]
+fn turn_is_over(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.gathering.get() != Gathering::Never {
         this.gathering.set(Gathering::Unlisted);
     }
@@ -351,7 +359,7 @@ fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()
         return drained(event_loop, this, false);
     }
     if !this.waiting_for_room.replace(true) {
-        event_loop.watch_transport(this.descriptor(event_loop), Direction::Write, this.as_object())?;
+        watcher::watch(event_loop, this.descriptor(event_loop), Direction::Write, this)?;
     }
     pause_if_full(event_loop, this)
 }
@@ -370,7 +378,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
             this.phase.set(Phase::Ending);
             end::lost(event_loop, this)
         }
-        Phase::Closing => this.schedule_lost(event_loop, this.as_object(), None),
+        Phase::Closing => this.schedule_lost(event_loop, this, None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
             net::shutdown_write(this.descriptor(event_loop)).or_else(|error| os_error(&error))

@@ -1,0 +1,88 @@
+//! Watcher: whom the loop tells of a descriptor's events, and of the steps of a transport's life.
+
+use std::ops::Deref;
+use std::os::fd::RawFd;
+
+use crate::event_loop::{Direction, Entry, Loop, Ready};
+use crate::ffi::{Class, In, Instance, Res};
+
+use super::life::Life;
+
+/// A class whose instances are told. Whatever is raised, except what ends the run, has been reported.
+pub(crate) trait Watcher: Class {
+    /// Its descriptor is readable.
+    fn readable(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()>;
+
+    /// Its descriptor is writable.
+    fn writable(_event_loop: &Instance<Loop>, _this: &Instance<Self>) -> Res<()> {
+        unreachable!("only reading is watched for")
+    }
+
+    /// It is time to tell the protocol that the connection is there.
+    fn opened(_event_loop: &Instance<Loop>, _this: &Instance<Self>) -> Res<()> {
+        unreachable!("nobody is told of a beginning")
+    }
+
+    /// It is time to tell the protocol that the other end of a pipe was closed.
+    fn ended(_event_loop: &Instance<Loop>, _this: &Instance<Self>) -> Res<()> {
+        unreachable!("only a pipe that is read ends before it is lost")
+    }
+
+    /// It is time to tell the protocol that the connection is gone.
+    fn lost(_event_loop: &Instance<Loop>, _this: &Instance<Self>) -> Res<()> {
+        unreachable!("nobody is told of an end")
+    }
+}
+
+macro_rules! entries {
+    ($($role:ident: $method:ident,)*) => {$(
+        /// Calls the method of the same name.
+        pub(super) struct $role;
+
+        impl<T: Watcher> Entry for In<$role, T> {
+            fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
+                Loop::leave_task(event_loop)?;
+                T::$method(event_loop, self)
+            }
+        }
+    )*};
+}
+
+entries! {
+    Readable: readable,
+    Writable: writable,
+    Opened: opened,
+    Ended: ended,
+    Lost: lost,
+}
+
+/// What the loop tells, for whoever calls the transport's method by its name, as the handle of a report does.
+pub(super) fn told_by_name<T: Watcher + Deref<Target = Life>>(
+    this: &Instance<T>,
+    tell: fn(&Instance<Loop>, &Instance<T>) -> Res<()>,
+) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this))
+}
+
+/// Has the loop tell whenever the descriptor is ready.
+pub(super) fn watch<T: Watcher>(
+    event_loop: &Loop,
+    fd: RawFd,
+    direction: Direction,
+    this: &Instance<T>,
+) -> Res<()> {
+    let ready = match direction {
+        Direction::Read => Ready::role::<Readable, T>(this.to_own()),
+        Direction::Write => Ready::role::<Writable, T>(this.to_own()),
+    };
+    event_loop.watch(fd, direction, ready)
+}
+
+/// Has the loop tell in the next turn. In a forked child nobody is told of what becomes of the parent's.
+#[inline]
+pub(super) fn tell_later<Role: 'static, T: Watcher>(event_loop: &Loop, this: &Instance<T>) -> Res<()>
+where
+    In<Role, T>: Entry,
+{
+    event_loop.push_unless_inherited(Ready::role::<Role, T>(this.to_own()))
+}
