@@ -12,12 +12,13 @@ READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml)
-PYTHON_FOLDERS := python examples tests benches
+PYTHON_FOLDERS := python examples tests benches scripts
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
 
 .PHONY: help demo bench soak count count-built count-base test test-all test-rust test-python test-behaviour \
-	test-stdlib test-debug test-downstream lint lint-rust lint-python lint-scripts wheel install-check clean
+	test-stdlib test-debug test-downstream lint lint-house lint-rust lint-python lint-scripts wheel \
+	install-check clean
 
 help:
 	@echo "make demo           build, install into $(VENV), and digest this repository with examples/digest.py"
@@ -28,7 +29,7 @@ help:
 	@echo "make test-debug     the Python tests on a debug build of CPython: PYTHON=python3.11d VENV=.venvs/3.11d"
 	@echo "make test-all       all of it on every CPython there is; bash .ci/run does a part of that"
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
-	@echo "make lint           rustfmt, clippy, rustdoc, ruff, mypy, stubtest, shellcheck"
+	@echo "make lint           the layers, rustfmt, clippy, rustdoc, cargo-deny, ruff, mypy, stubtest, shellcheck"
 	@echo "make bench          asyncio, uvloop and saburo in one run; BENCH='--only call_soon*' for options"
 	@echo "make count          instructions, system calls, allocations per operation; COUNT='--only stream*' for options"
 	@echo "make soak           a server is after long work what it was before; SOAK='--seconds 10' for options"
@@ -121,7 +122,11 @@ test-downstream: $(BUILT)
 	$(BIN)/python -m pip install --quiet --group downstream
 	$(BIN)/python -m pytest -p no:asyncio tests/downstream
 
-lint: lint-rust lint-python lint-scripts
+lint: lint-house lint-rust lint-python lint-scripts
+
+# The layers, the circles and the tests that no command runs: scripts/lint says what it looks for.
+lint-house:
+	$(PYTHON) -m scripts.lint
 
 # The C API has one door, ffi/python.rs, which says why.
 lint-rust: $(READY)
@@ -143,14 +148,14 @@ lint-python: $(BUILT)
 	$(BIN)/python -m pip install --quiet --group downstream
 	$(BIN)/ruff check $(PYTHON_FOLDERS)
 	$(BIN)/ruff format --check $(PYTHON_FOLDERS)
-	$(BIN)/mypy -p saburo
+	$(BIN)/mypy -p saburo -p scripts.lint
 	$(BIN)/mypy --python-version 3.15 -p saburo
 	$(BIN)/mypy --python-version 3.16 -p saburo
 	$(BIN)/mypy tests benches examples
 	$(BIN)/python -m mypy.stubtest saburo --allowlist tests/support/stubtest_allowlist.txt
 
 lint-scripts:
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run $$(find scripts -maxdepth 1 -type f); \
 	else echo "lint: shellcheck is not installed, left out (Debian: apt-get install shellcheck)"; fi
 
 wheel: $(READY)
