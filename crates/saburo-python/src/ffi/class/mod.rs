@@ -10,9 +10,10 @@ mod build;
 mod builder;
 mod entry;
 mod life;
+mod visit;
 
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr;
@@ -24,6 +25,7 @@ use super::object::{Obj, Object};
 pub(crate) use behind::{Behind, In};
 pub(crate) use builder::Builder;
 pub(super) use entry::{Answer, answer, zero_sized};
+pub(crate) use visit::Visit;
 
 /// A Rust type whose values are instances of a Python class.
 pub(crate) trait Class: Sized + 'static {
@@ -318,32 +320,5 @@ impl Inherited for OneSlot {
 
     fn peek(&self) -> *mut ffi::PyObject {
         self.0.get()
-    }
-}
-
-/// The collector's visitor.
-pub(crate) struct Visit<'a> {
-    visit: ffi::visitproc,
-    arg: *mut c_void,
-    stopped: c_int,
-    _collecting: PhantomData<&'a ()>,
-}
-
-impl Visit<'_> {
-    /// Lends what is in a cell to `look`, which shows the objects in there to the collector and does nothing
-    /// else; least of all does it set the cell.
-    #[inline]
-    pub(crate) fn cell<T>(&mut self, cell: &Cell<T>, look: impl FnOnce(&mut Self, &T)) {
-        // SAFETY: whoever has a Visit is called by the collector, on its thread, and the collector runs no
-        // code while it traverses: nobody sets the cell meanwhile, `look` included, as said above.
-        look(self, unsafe { &*cell.as_ptr() });
-    }
-
-    #[inline]
-    pub(crate) fn object(&mut self, object: &Object) {
-        if self.stopped == 0 {
-            // SAFETY: the collector's own function, with its own argument, on a live object.
-            self.stopped = unsafe { (self.visit)(object.as_ptr(), self.arg) };
-        }
     }
 }
