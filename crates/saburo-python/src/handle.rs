@@ -9,8 +9,8 @@ use saburo_core::{Time, TimerId};
 
 use crate::event_loop::{Entry, Loop};
 use crate::ffi::{
-    Builder, Class, Context, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell, Visit, aside,
-    boolean, builtin, float, inside, mapping, none, raise, string, tuple,
+    Builder, Class, Context, Holds, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Slot, Visit,
+    aside, boolean, builtin, fields, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
 use crate::reported_class::reported_class;
@@ -42,7 +42,9 @@ struct Rare {
 }
 
 /// The arguments of a call, without a tuple for the usual one or two.
+#[derive(Default)]
 pub(crate) enum Arguments {
+    #[default]
     None,
     One(Obj),
     Two(Obj, Obj),
@@ -51,6 +53,7 @@ pub(crate) enum Arguments {
 }
 
 /// A field of [`Arguments`] that is copied out, never lent.
+#[derive(Default)]
 struct CallArgs(Cell<Arguments>);
 
 impl Arguments {
@@ -84,8 +87,10 @@ impl Arguments {
             Arguments::Many(many) => callback.call_tuple(many, None),
         }
     }
+}
 
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+impl Owns for Arguments {
+    fn show(&self, visit: &mut Visit<'_>) {
         match self {
             Arguments::None => {}
             Arguments::One(one) => visit.object(one),
@@ -127,9 +132,23 @@ impl CallArgs {
     fn set(&self, args: Arguments) {
         drop(self.0.replace(args));
     }
+}
 
+impl Holds for CallArgs {
     fn visit(&self, visit: &mut Visit<'_>) {
-        visit.cell(&self.0, |visit, args| args.visit(visit));
+        self.0.visit(visit);
+    }
+
+    #[inline]
+    fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+impl Holds for Rare {
+    fields! {
+        part;
+        objects { foreign_loop, source_traceback, last_repr }
     }
 }
 
@@ -370,12 +389,12 @@ fn last_item(sequence: &Object) -> Res<Option<Obj>> {
     sequence.method(&names().getitem, &[&*crate::ffi::int(-1)?]).map(Some)
 }
 
-static HANDLE: TypeCell = TypeCell::new();
-
 impl Class for Handle {
-    type Base = Handle;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { callback, args, context, native_loop, rare }
+        plain { cancelled, running: Running::private() }
+    }
 
     const NAME: &'static std::ffi::CStr = c"saburo.Handle";
     const DOC: &'static std::ffi::CStr = c"Handle(callback, args, loop, context=None)
@@ -394,46 +413,6 @@ Cancel it to keep the call from being made. Like everything of a loop it belongs
 True
 >>> loop.close()";
     const REUSED: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &HANDLE
-    }
-
-    fn create() -> Handle {
-        Handle {
-            callback: Slot::empty(),
-            args: CallArgs(Cell::new(Arguments::None)),
-            context: Slot::empty(),
-            native_loop: Slot::empty(),
-            cancelled: Cell::new(false),
-            running: Running::private(),
-            rare: OnceCell::new(),
-        }
-    }
-
-    fn base(&self) -> &Handle {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.callback.visit(visit);
-        self.args.visit(visit);
-        self.context.visit(visit);
-        self.native_loop.visit(visit);
-        if let Some(rare) = self.rare.get() {
-            rare.foreign_loop.visit(visit);
-            rare.source_traceback.visit(visit);
-            rare.last_repr.visit(visit);
-        }
-    }
-
-    fn clear(&self) {
-        drop((self.callback.take(), self.args.take(), self.context.take()));
-        drop(self.native_loop.take());
-        if let Some(rare) = self.rare.get() {
-            drop((rare.foreign_loop.take(), rare.source_traceback.take(), rare.last_repr.take()));
-        }
-    }
 
     #[inline(always)]
     fn depart(&self) {
@@ -658,12 +637,12 @@ fn same(this: &Instance<TimerHandle>, other: &Instance<TimerHandle>) -> Res<bool
     Ok(callbacks && this.handle.args.get().to_tuple()?.equals(&*other.handle.args.get().to_tuple()?)?)
 }
 
-static TIMER_HANDLE: TypeCell = TypeCell::new();
-
 impl Class for TimerHandle {
-    type Base = Handle;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class extends Handle in handle;
+        objects { given }
+        plain { when, timer }
+    }
 
     const NAME: &'static std::ffi::CStr = c"saburo.TimerHandle";
     const DOC: &'static std::ffi::CStr = c"TimerHandle(when, callback, args, loop, context=None)
@@ -680,28 +659,6 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
 2.5
 >>> loop.close()";
     const REUSED: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &TIMER_HANDLE
-    }
-
-    fn create() -> TimerHandle {
-        TimerHandle::with(Handle::create(), 0.0)
-    }
-
-    fn base(&self) -> &Handle {
-        &self.handle
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.handle.traverse(visit);
-        self.given.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop(self.given.take());
-        self.handle.clear();
-    }
 
     #[inline]
     fn depart(&self) {

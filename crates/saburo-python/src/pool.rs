@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::callable;
 use crate::event_loop::{Loop, Outstanding, hand_over, new_future};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Res, TypeCell, Visit, aside, builtin, detach,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owns, Res, aside, builtin, detach, fields,
     inside, int, raise,
 };
 use crate::future::{self, Future};
@@ -221,13 +221,12 @@ impl Job {
         }
         event_loop
     }
+}
 
-    fn visit(&self, visit: &mut Visit<'_>) {
-        visit.object(self.future.as_object());
-        visit.object(self.event_loop.as_object());
-        visit.object(&self.function);
-        self.args.visit(visit);
-        visit.object(self.context.as_object());
+impl Owns for Job {
+    fields! {
+        value;
+        objects { future, event_loop, function, args, context }
     }
 }
 
@@ -264,12 +263,12 @@ fn init(this: &Instance<Pool>, args: Args<'_>) -> Res<()> {
     Ok(())
 }
 
-static POOL: TypeCell = TypeCell::new();
-
 impl Class for Pool {
-    type Base = Pool;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { jobs }
+        plain { limit: Cell::new(1), threads, idle, phase: Cell::new(Phase::Open), gate: Gate::new() }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.Pool";
     const DOC: &'static CStr = c"Pool(limit)
@@ -280,40 +279,6 @@ The native half of a loop's own threads: the queue, and what each of them does.
 >>> import saburo
 >>> issubclass(saburo._pool.Pool, saburo._saburo.Pool)
 True";
-
-    fn cell() -> &'static TypeCell {
-        &POOL
-    }
-
-    fn create() -> Pool {
-        Pool {
-            jobs: RefCell::new(VecDeque::new()),
-            limit: Cell::new(1),
-            threads: Cell::new(0),
-            idle: Cell::new(0),
-            phase: Cell::new(Phase::Open),
-            gate: Gate::new(),
-        }
-    }
-
-    fn base(&self) -> &Pool {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(jobs) = self.jobs.try_borrow() {
-            for job in jobs.iter() {
-                job.visit(visit);
-            }
-        }
-    }
-
-    fn clear(&self) {
-        // No thread is left, or its reference would have kept the pool from being garbage.
-        let jobs = std::mem::take(&mut *self.jobs.borrow_mut());
-        drop(jobs);
-    }
 
     fn describe(builder: Builder<Pool>) -> Builder<Pool> {
         builder

@@ -14,8 +14,8 @@ use saburo_core::net;
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::event_loop::{Direction, Loop, os_error, wait_for};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, TypeCell,
-    Visit, builtin, bytes, int, lend_mut, none, raise, socket_number,
+    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, builtin,
+    bytes, fields, int, lend_mut, none, raise, socket_number,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -251,12 +251,12 @@ fn not_yet(error: &io::Error) -> Res<Option<Obj>> {
     if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { os_error(error) }
 }
 
-static SOCK_COROUTINE: TypeCell = TypeCell::new();
-
 impl Class for SockCoroutine {
-    type Base = SockCoroutine;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { life: Life::blank(), event_loop, sock, argument, awaiting: Awaiting::nothing(), waiter }
+        plain { kind: Kind::Receive, sent }
+    }
 
     const NAME: &'static CStr = c"saburo.SockCoroutine";
     const DOC: &'static CStr =
@@ -265,45 +265,6 @@ impl Class for SockCoroutine {
     const CONSTRUCTIBLE: bool = false;
     const REUSED: bool = true;
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &SOCK_COROUTINE
-    }
-
-    fn create() -> SockCoroutine {
-        SockCoroutine {
-            life: Life::blank(),
-            kind: Kind::Receive,
-            event_loop: Slot::empty(),
-            sock: Slot::empty(),
-            argument: Slot::empty(),
-            sent: Cell::new(0),
-            awaiting: Awaiting::nothing(),
-            waiter: Slot::empty(),
-        }
-    }
-
-    fn base(&self) -> &SockCoroutine {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.event_loop.visit(visit);
-        self.sock.visit(visit);
-        self.argument.visit(visit);
-        self.awaiting.visit(visit);
-        self.waiter.visit(visit);
-    }
-
-    #[inline]
-    fn clear(&self) {
-        self.event_loop.set(None);
-        self.sock.set(None);
-        self.argument.set(None);
-        self.awaiting.clear();
-        self.waiter.set(None);
-    }
 
     #[inline]
     fn was_finalized(&self) -> bool {

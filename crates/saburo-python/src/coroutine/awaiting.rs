@@ -3,7 +3,7 @@
 //! A future of ours is yielded as it is, without an iterator. Anything else is driven through its own, as
 //! the interpreter would: steps, exceptions and the end are passed on to it.
 
-use crate::ffi::{Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, deeper, send, throw};
+use crate::ffi::{Holds, Obj, Object, Raised, Res, Sent, Slot, builtin, deeper, fields, send, throw};
 use crate::future::{self, Future};
 use crate::names::names;
 
@@ -48,13 +48,12 @@ impl Awaiting {
         }
         sent
     }
+}
 
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        self.inner.visit(visit);
-    }
-
-    pub(crate) fn clear(&self) {
-        self.inner.set(None);
+impl Holds for Awaiting {
+    fields! {
+        part;
+        objects { inner }
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, builtin, raise, send,
-};
+use crate::ffi::{Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, builtin, fields, raise, send};
 use crate::names::names;
 
 /// The iterator. It drives its coroutine and keeps nothing else.
@@ -47,37 +45,16 @@ impl CoroutineIter {
     }
 }
 
-static COROUTINE_ITER: TypeCell = TypeCell::new();
-
 impl Class for CoroutineIter {
-    type Base = CoroutineIter;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { coroutine }
+    }
 
     const NAME: &'static CStr = c"saburo.CoroutineIter";
     const DOC: &'static CStr = c"What coro.__await__() returns, of a coroutine of saburo's.";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &COROUTINE_ITER
-    }
-
-    fn create() -> CoroutineIter {
-        CoroutineIter { coroutine: Slot::empty() }
-    }
-
-    fn base(&self) -> &CoroutineIter {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.coroutine.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop(self.coroutine.take());
-    }
 
     fn describe(builder: Builder<CoroutineIter>) -> Builder<CoroutineIter> {
         builder

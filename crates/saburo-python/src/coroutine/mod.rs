@@ -10,7 +10,7 @@ mod iterator;
 use std::cell::Cell;
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, none, raise,
+    Args, Builder, Class, Holds, Instance, Obj, Object, Raised, Res, Sent, Slot, Visit, builtin, none, raise,
     string, tuple, warn_deprecated,
 };
 use crate::names::names;
@@ -68,10 +68,6 @@ impl Life {
         Life { phase: Cell::new(Phase::Ended), finalized: Cell::new(false), origin: Slot::empty() }
     }
 
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        self.origin.visit(visit);
-    }
-
     #[inline]
     pub(crate) fn was_finalized(&self) -> bool {
         self.finalized.get()
@@ -97,6 +93,16 @@ impl Life {
         if self.phase.get() == Phase::Created {
             self.phase.set(Phase::Ended);
         }
+    }
+}
+
+impl Holds for Life {
+    fn visit(&self, visit: &mut Visit<'_>) {
+        self.origin.visit(visit);
+    }
+
+    fn clear(&self) {
+        // It holds names and numbers; `cr_origin` is there after the end, too.
     }
 }
 

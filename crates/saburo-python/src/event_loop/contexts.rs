@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::ffi::{Context, Res, Slot, Vars, Visit, current_vars};
+use crate::ffi::{Context, Holds, Res, Slot, Vars, current_vars, fields};
 
 /// The contexts of a loop, while it runs.
 pub(crate) struct Contexts {
@@ -94,8 +94,14 @@ impl Contexts {
             }
         }
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.base.visit(visit);
+impl Holds for Contexts {
+    fields! {
+        part;
+        objects { base }
+        // Hidden from the collector, and with nothing but the variables of `base`.
+        unseen { spare }
+        plain { vars, lent }
     }
 }

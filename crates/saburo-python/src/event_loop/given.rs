@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::Registration;
 
-use crate::ffi::{Obj, Object, Visit};
+use crate::ffi::{Holds, Obj, Object, Owns, Visit, fields};
 
 /// The objects of a loop's watches, by number.
 pub(super) struct Given {
@@ -57,11 +57,17 @@ impl Given {
     pub(super) fn take(&self) -> Vec<Option<(Registration, Obj)>> {
         std::mem::take(&mut *self.by_fd.borrow_mut())
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(by_fd) = self.by_fd.try_borrow() {
-            by_fd.iter().flatten().for_each(|(_, object)| visit.object(object));
-        }
+impl Holds for Given {
+    fields! {
+        part;
+        objects { by_fd }
+    }
+}
+
+impl Owns for (Registration, Obj) {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.1.show(visit);
     }
 }

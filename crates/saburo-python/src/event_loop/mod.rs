@@ -20,8 +20,8 @@ use std::os::fd::RawFd;
 use saburo_core::{Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
-    Args, Builder, Class, Instance, Object, Own, Res, Slot, TypeCell, Visit, attached_thread, builtin,
-    copy_inherited, float, int, list, no_memory, raise,
+    Args, Builder, Class, Holds, Instance, Object, Own, Res, Slot, Visit, attached_thread, builtin,
+    copy_inherited, fields, float, int, list, no_memory, raise,
 };
 use crate::future::{Future, FutureIter};
 use crate::handle::{Handle, TimerHandle};
@@ -355,12 +355,22 @@ fn leave_to_parent(this: &Instance<Loop>) -> Res<()> {
     network::leave_to_parent(this)
 }
 
-static LOOP: TypeCell = TypeCell::new();
-
 impl Class for Loop {
-    type Base = Loop;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects {
+            task_factory, pool, core, given: Given::new(), registry: Registry::new(),
+            contexts: Contexts::new(), gathering, transports: Transports::new(),
+        }
+        // A pointer that is compared, and keeps nothing.
+        unseen { current: Current::new() }
+        plain {
+            phase: Cell::new(Phase::Idle), forks, stopping, sleeping, debug, thread,
+            slow_callback_duration: Cell::new(0.1), native_tasks: Cell::new(true), hidden_timers, jobs,
+            hellos: Hellos::new(), buffer, expected: Cell::new(network::KEPT_ANYWAY),
+            pace: run::Pace::new(),
+        }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.Loop";
     const DOC: &'static CStr = c"The native half of saburo.Loop: time, order, descriptors, tasks.
@@ -368,68 +378,6 @@ impl Class for Loop {
 >>> import saburo
 >>> issubclass(saburo.Loop, saburo._saburo.Loop)
 True";
-
-    fn cell() -> &'static TypeCell {
-        &LOOP
-    }
-
-    fn create() -> Loop {
-        Loop {
-            core: RefCell::new(None),
-            phase: Cell::new(Phase::Idle),
-            forks: Cell::new(0),
-            stopping: Cell::new(false),
-            sleeping: Cell::new(false),
-            debug: Cell::new(false),
-            thread: Cell::new(None),
-            slow_callback_duration: Cell::new(0.1),
-            native_tasks: Cell::new(true),
-            hidden_timers: Cell::new(0),
-            task_factory: Slot::empty(),
-            contexts: Contexts::new(),
-            pool: Slot::empty(),
-            jobs: Cell::new(0),
-            transports: Transports::new(),
-            given: Given::new(),
-            gathering: RefCell::new(Vec::new()),
-            hellos: Hellos::new(),
-            buffer: Cell::new(None),
-            expected: Cell::new(network::KEPT_ANYWAY),
-            registry: Registry::new(),
-            current: Current::new(),
-            pace: run::Pace::new(),
-        }
-    }
-
-    fn base(&self) -> &Loop {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.task_factory.visit(visit);
-        self.pool.visit(visit);
-        self.registry.visit(visit);
-        self.contexts.visit(visit);
-        self.transports.visit(visit);
-        self.given.visit(visit);
-        if let Ok(gathering) = self.gathering.try_borrow() {
-            gathering.iter().for_each(|transport| visit.object(transport.as_object()));
-        }
-        // The engine is borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(core) = self.core.try_borrow()
-            && let Some(core) = &*core
-        {
-            core.for_each_handle(&mut |ready| visit.object(ready.as_object()));
-        }
-    }
-
-    fn clear(&self) {
-        drop((self.task_factory.take(), self.pool.take()));
-        let handles = self.core.borrow_mut().as_mut().map(Core::drain);
-        drop((handles, self.given.take()));
-        drop(self.registry.drain());
-        network::abandon(self);
-    }
 
     fn describe(builder: Builder<Loop>) -> Builder<Loop> {
         let builder = builder
@@ -564,6 +512,22 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             c"The thread that runs the loop, None if none does.",
         )
         .getter(c"_closed", |this| this.is_closed(), c"Was the loop closed?")
+}
+
+impl Holds for RefCell<Option<Core<Ready>>> {
+    fn visit(&self, visit: &mut Visit<'_>) {
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(core) = self.try_borrow()
+            && let Some(core) = &*core
+        {
+            core.for_each_handle(&mut |ready| visit.object(ready.as_object()));
+        }
+    }
+
+    fn clear(&self) {
+        let handles = self.borrow_mut().as_mut().map(Core::drain);
+        drop(handles);
+    }
 }
 
 /// A pending future of this loop.

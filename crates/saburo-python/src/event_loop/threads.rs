@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use saburo_core::Alarm;
 
-use crate::ffi::{Instance, Object, Own, Slot, detach};
+use crate::ffi::{Instance, Own, Owns, Slot, Visit, detach};
 
 use super::{Loop, Phase, Ready};
 
@@ -110,9 +110,11 @@ impl Outstanding {
     pub(crate) fn end(self) -> Own<Loop> {
         self.0.clone()
     }
+}
 
-    pub(crate) fn as_object(&self) -> &Object {
-        self.0.as_object()
+impl Owns for Outstanding {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.0.show(visit);
     }
 }
 

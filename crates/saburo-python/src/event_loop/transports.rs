@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 
-use crate::ffi::{Behind, Obj, Object, Res, Visit};
+use crate::ffi::{Behind, Holds, Obj, Object, Res, fields};
 
 use super::Loop;
 
@@ -80,11 +80,11 @@ impl Transports {
     pub(crate) fn take(&self) -> Vec<Option<Behind<dyn Transport>>> {
         std::mem::take(&mut *self.by_fd.borrow_mut())
     }
+}
 
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(by_fd) = self.by_fd.try_borrow() {
-            by_fd.iter().flatten().for_each(|transport| visit.object(transport.as_object()));
-        }
+impl Holds for Transports {
+    fields! {
+        part;
+        objects { by_fd }
     }
 }

@@ -42,7 +42,10 @@ pub(crate) use buffer::{
     Bytes, RECV_INTO, View, bytearray, bytes, bytes_made, lend, lend_mut, lend_ready, lend_text,
 };
 pub(crate) use call::mapping;
-pub(crate) use class::{Behind, Builder, Class, Dict, In, Instance, OneSlot, Own, TypeCell, Visit};
+pub(crate) use class::{
+    Behind, Builder, Class, Dict, Holds, In, Instance, OneSlot, Own, Owns, TypeCell, Visit, fields,
+    holds_nothing,
+};
 pub(crate) use context::{Context, inside};
 pub(crate) use context_layout::{Vars, current_vars, find_layout};
 pub(crate) use coroutine::{Sent, send, throw};

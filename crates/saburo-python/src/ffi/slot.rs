@@ -5,7 +5,7 @@
 
 use std::cell::UnsafeCell;
 
-use super::class::{Class, Own, Visit};
+use super::class::{Class, Holds, Own, Visit};
 use super::context::Context;
 use super::object::{Obj, Object};
 use super::weak::Weak;
@@ -114,11 +114,18 @@ impl<T: Held> Slot<T> {
     pub(crate) fn set(&self, value: Option<T>) {
         drop(self.replace(value));
     }
+}
 
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+impl<T: Held> Holds for Slot<T> {
+    fn visit(&self, visit: &mut Visit<'_>) {
         // SAFETY: the collector runs no code while it traverses.
         if let Some(inside) = unsafe { &*self.0.get() } {
             visit.object(inside.object());
         }
+    }
+
+    #[inline]
+    fn clear(&self) {
+        self.set(None);
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use crate::coroutine::thrown;
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, TypeCell, Visit, builtin, none, raise,
+    Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, builtin, fields, none, raise,
 };
 
 use super::Future;
@@ -57,38 +57,17 @@ fn throw(this: &Instance<FutureIter>, args: Args<'_>) -> Res<Obj> {
     Err(Raised::with(exception))
 }
 
-static FUTURE_ITER: TypeCell = TypeCell::new();
-
 impl Class for FutureIter {
-    type Base = FutureIter;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { future }
+    }
 
     const NAME: &'static CStr = c"saburo.FutureIter";
     const DOC: &'static CStr = c"The iterator behind `await future`.";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
     const REUSED: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &FUTURE_ITER
-    }
-
-    fn create() -> FutureIter {
-        FutureIter { future: Slot::empty() }
-    }
-
-    fn base(&self) -> &FutureIter {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.future.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop(self.future.take());
-    }
 
     fn describe(builder: Builder<FutureIter>) -> Builder<FutureIter> {
         builder

@@ -6,7 +6,9 @@
 use std::cell::Cell;
 
 use crate::event_loop::{Loop, Watch, unwatch};
-use crate::ffi::{Context, Instance, Obj, Object, Own, Res, Visit, int, list, none, tuple};
+use crate::ffi::{
+    Context, Holds, Instance, Obj, Object, Own, Owns, Res, Visit, fields, int, list, none, tuple,
+};
 use crate::handle::{Arguments, Handle};
 use crate::names::names;
 use crate::task::{self, Task, TaskWakeup};
@@ -71,17 +73,6 @@ impl Callbacks {
         Ok(())
     }
 
-    pub(crate) fn clear(&self) {
-        drop((self.first.take(), self.more.take()));
-    }
-
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        visit.cell(&self.first, |visit, first| first.iter().for_each(|callback| callback.visit(visit)));
-        visit.cell(&self.more, |visit, more| {
-            more.iter().flat_map(|more| more.iter()).for_each(|callback| callback.visit(visit));
-        });
-    }
-
     /// Copies, in order.
     fn snapshot(&self) -> Res<Vec<Callback>> {
         let first = self.first.take();
@@ -112,8 +103,15 @@ impl Callbacks {
     }
 }
 
-impl Callback {
-    fn visit(&self, visit: &mut Visit<'_>) {
+impl Holds for Callbacks {
+    fields! {
+        part;
+        objects { first, more }
+    }
+}
+
+impl Owns for Callback {
+    fn show(&self, visit: &mut Visit<'_>) {
         match self {
             Callback::Call(object, context) | Callback::HandlerDone(object, context) => {
                 visit.object(object);
@@ -123,7 +121,9 @@ impl Callback {
             Callback::Unwatch(_) => {}
         }
     }
+}
 
+impl Callback {
     /// Is it this very entry? A function that was added twice has a context of its own each time.
     fn is(&self, entry: &Callback) -> bool {
         match (self, entry) {

@@ -14,8 +14,8 @@ use std::ffi::CStr;
 use crate::callable;
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
-    Visit, builtin, mapping, none, raise, string,
+    Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Slot,
+    builtin, fields, mapping, none, raise, string,
 };
 use crate::names::names;
 use crate::reported_class::reported_class;
@@ -67,28 +67,19 @@ struct Rare {
     source_traceback: Option<Obj>,
 }
 
+impl Owns for Rare {
+    fields! {
+        value;
+        objects { cancel_message, cancelled_error, traceback, source_traceback }
+    }
+}
+
 impl Future {
     /// A pending future of one of our loops.
     #[inline]
     pub(crate) fn of(event_loop: &Instance<Loop>) -> Future {
         Future {
             native_loop: Slot::new(Some(event_loop.to_own())),
-            foreign_loop: Slot::empty(),
-            outcome: Slot::empty(),
-            callbacks: Callbacks::new(),
-            awaited_by: Slot::empty(),
-            rare: Cell::new(None),
-            state: Cell::new(State::Pending),
-            blocking: Cell::new(false),
-            log_traceback: Cell::new(false),
-            finalized: Cell::new(false),
-        }
-    }
-
-    /// A future that `__new__` made and `__init__` has not seen.
-    pub(crate) fn blank() -> Future {
-        Future {
-            native_loop: Slot::empty(),
             foreign_loop: Slot::empty(),
             outcome: Slot::empty(),
             callbacks: Callbacks::new(),
@@ -414,12 +405,12 @@ fn add_done_callback(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
     callbacks::add(this, callback.to_obj(), context)
 }
 
-static FUTURE: TypeCell = TypeCell::new();
-
 impl Class for Future {
-    type Base = Future;
-    type Dict = Dict;
-    type Inherited = ();
+    fields! {
+        class, dict Dict;
+        objects { native_loop, foreign_loop, outcome, callbacks: Callbacks::new(), awaited_by, rare }
+        plain { state: Cell::new(State::Pending), blocking, log_traceback, finalized }
+    }
 
     const NAME: &'static CStr = c"saburo.Future";
     const DOC: &'static CStr = c"Future(*, loop=None)
@@ -440,40 +431,6 @@ to the thread of its loop: from other threads use `loop.call_soon_threadsafe(fut
 >>> loop.close()";
     const REUSED: bool = true;
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &FUTURE
-    }
-
-    fn create() -> Future {
-        Future::blank()
-    }
-
-    fn base(&self) -> &Future {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.native_loop.visit(visit);
-        self.foreign_loop.visit(visit);
-        self.outcome.visit(visit);
-        self.callbacks.visit(visit);
-        self.awaited_by.visit(visit);
-        visit.cell(&self.rare, |visit, rare| {
-            if let Some(rare) = rare {
-                [&rare.cancel_message, &rare.cancelled_error, &rare.traceback, &rare.source_traceback]
-                    .into_iter()
-                    .flatten()
-                    .for_each(|object| visit.object(object));
-            }
-        });
-    }
-
-    fn clear(&self) {
-        drop((self.native_loop.take(), self.foreign_loop.take(), self.outcome.take()));
-        self.callbacks.clear();
-        drop((self.awaited_by.take(), self.rare.take()));
-    }
 
     #[inline]
     fn was_finalized(&self) -> bool {

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::ffi::{
-    Builder, Class, Instance, Obj, Object, Own, Raised, Res, Sent, Slot, TypeCell, Visit, builtin, none,
-    raise, raise_given,
+    Builder, Class, Instance, Obj, Object, Own, Raised, Res, Sent, Slot, builtin, fields, none, raise,
+    raise_given,
 };
 use crate::names::names;
 
@@ -176,12 +176,12 @@ fn protocol_of(owner: &Object) -> Obj {
     }
 }
 
-static WRITER_COROUTINE: TypeCell = TypeCell::new();
-
 impl Class for WriterCoroutine {
-    type Base = WriterCoroutine;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { life: Life::blank(), owner, queued, awaiting: Awaiting::nothing() }
+        plain { kind: Kind::Drain, yielded }
+    }
 
     const NAME: &'static CStr = c"saburo.WriterCoroutine";
     const DOC: &'static CStr = c"What the methods of a StreamWriter return, to be awaited.";
@@ -189,39 +189,6 @@ impl Class for WriterCoroutine {
     const CONSTRUCTIBLE: bool = false;
     const REUSED: bool = true;
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &WRITER_COROUTINE
-    }
-
-    fn create() -> WriterCoroutine {
-        WriterCoroutine {
-            life: Life::blank(),
-            kind: Kind::Drain,
-            owner: Slot::empty(),
-            queued: Slot::empty(),
-            awaiting: Awaiting::nothing(),
-            yielded: Cell::new(false),
-        }
-    }
-
-    fn base(&self) -> &WriterCoroutine {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.owner.visit(visit);
-        self.queued.visit(visit);
-        self.awaiting.visit(visit);
-    }
-
-    #[inline]
-    fn clear(&self) {
-        self.owner.set(None);
-        self.queued.set(None);
-        self.awaiting.clear();
-    }
 
     #[inline]
     fn was_finalized(&self) -> bool {

@@ -9,8 +9,8 @@ use std::ffi::CStr;
 
 use crate::coroutine;
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, Weak, builtin,
-    list, mapping, raise, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, Weak, builtin, fields, list,
+    mapping, raise, string,
 };
 use crate::future;
 use crate::names::names;
@@ -48,25 +48,6 @@ pub(crate) struct StreamReaderProtocol {
 }
 
 impl StreamReaderProtocol {
-    fn blank() -> StreamReaderProtocol {
-        StreamReaderProtocol {
-            event_loop: Slot::empty(),
-            reader: Slot::empty(),
-            strong_reader: Slot::empty(),
-            connected_callback: Slot::empty(),
-            task: Slot::empty(),
-            transport: Slot::empty(),
-            accepted: Slot::empty(),
-            source_traceback: Slot::empty(),
-            closed: Slot::empty(),
-            error: Slot::empty(),
-            drainers: Cell::new(None),
-            paused: Cell::new(false),
-            is_lost: Cell::new(false),
-            is_encrypted: Cell::new(false),
-        }
-    }
-
     fn event_loop(&self) -> Obj {
         link::or_none(self.event_loop.get())
     }
@@ -375,12 +356,15 @@ fn init(this: &Instance<StreamReaderProtocol>, args: Args<'_>) -> Res<()> {
     Ok(())
 }
 
-static STREAM_READER_PROTOCOL: TypeCell = TypeCell::new();
-
 impl Class for StreamReaderProtocol {
-    type Base = StreamReaderProtocol;
-    type Dict = Dict;
-    type Inherited = ();
+    fields! {
+        class, dict Dict;
+        objects {
+            reader, event_loop, strong_reader, connected_callback, task, transport, accepted,
+            source_traceback, closed, error, drainers,
+        }
+        plain { paused, is_lost, is_encrypted }
+    }
 
     const NAME: &'static CStr = c"saburo.StreamReaderProtocol";
     const DOC: &'static CStr = c"StreamReaderProtocol(stream_reader, client_connected_cb=None, loop=None)
@@ -402,36 +386,6 @@ is true. Semantics: asyncio.StreamReaderProtocol of Python 3.14.
 ...     return await reader.read()
 >>> saburo.run(main())
 b'hello'";
-
-    fn cell() -> &'static TypeCell {
-        &STREAM_READER_PROTOCOL
-    }
-
-    fn create() -> StreamReaderProtocol {
-        StreamReaderProtocol::blank()
-    }
-
-    fn base(&self) -> &StreamReaderProtocol {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.reader.visit(visit);
-        for slot in self.slots() {
-            slot.visit(visit);
-        }
-        visit.cell(&self.drainers, |visit, drainers| {
-            drainers.iter().flat_map(|drainers| drainers.iter()).for_each(|drainer| visit.object(drainer));
-        });
-    }
-
-    fn clear(&self) {
-        self.reader.set(None);
-        for slot in self.slots() {
-            slot.set(None);
-        }
-        drop(self.drainers.take());
-    }
 
     fn describe(builder: Builder<StreamReaderProtocol>) -> Builder<StreamReaderProtocol> {
         let builder = builder
@@ -460,23 +414,6 @@ b'hello'";
             .noargs(c"pause_writing", pause_writing, c"The transport has too much to send.")
             .noargs(c"resume_writing", resume_writing, c"The transport has sent enough.");
         describe_internals(builder)
-    }
-}
-
-impl StreamReaderProtocol {
-    /// Every field with an object that somebody else may hold as well.
-    fn slots(&self) -> [&Slot; 9] {
-        [
-            &self.event_loop,
-            &self.strong_reader,
-            &self.connected_callback,
-            &self.task,
-            &self.transport,
-            &self.accepted,
-            &self.source_traceback,
-            &self.closed,
-            &self.error,
-        ]
     }
 }
 

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, TypeCell, Visit, builtin, bytes,
-    int, lend, none, raise, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, Params, Res, Slot, builtin, bytes, fields, int, lend,
+    none, raise, string,
 };
 use crate::names::names;
 use crate::reported_class::reported_class;
@@ -42,22 +42,6 @@ pub(crate) struct StreamReader {
 const DEFAULT_LIMIT: i64 = 1 << 16;
 
 impl StreamReader {
-    fn blank() -> StreamReader {
-        StreamReader {
-            event_loop: Slot::empty(),
-            received: Received::new(),
-            waiter: Slot::empty(),
-            exception: Slot::empty(),
-            transport: Slot::empty(),
-            source_traceback: Slot::empty(),
-            limit: Slot::empty(),
-            limit_number: Cell::new(None),
-            takes: Cell::new(0),
-            eof: Cell::new(false),
-            paused: Cell::new(false),
-        }
-    }
-
     /// The limit, if it is an int.
     #[inline]
     pub(super) fn limit_number(&self) -> Option<isize> {
@@ -321,12 +305,14 @@ fn repr(this: &Instance<StreamReader>) -> Res<Obj> {
     string(&(text + ">"))
 }
 
-static STREAM_READER: TypeCell = TypeCell::new();
-
 impl Class for StreamReader {
-    type Base = StreamReader;
-    type Dict = Dict;
-    type Inherited = ();
+    fields! {
+        class, dict Dict;
+        objects {
+            event_loop, received: Received::new(), waiter, exception, transport, source_traceback, limit,
+        }
+        plain { limit_number, takes, eof, paused }
+    }
 
     const NAME: &'static CStr = c"saburo.StreamReader";
     const DOC: &'static CStr = c"StreamReader(limit=65536, loop=None)
@@ -348,34 +334,6 @@ return at most, in bytes, and beyond twice as many the sender is slowed down. Be
 ...     return [line async for line in reader]
 >>> saburo.run(main())
 [b'first\\n', b'second\\n']";
-
-    fn cell() -> &'static TypeCell {
-        &STREAM_READER
-    }
-
-    fn create() -> StreamReader {
-        StreamReader::blank()
-    }
-
-    fn base(&self) -> &StreamReader {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.event_loop.visit(visit);
-        self.received.visit(visit);
-        self.waiter.visit(visit);
-        self.exception.visit(visit);
-        self.transport.visit(visit);
-        self.source_traceback.visit(visit);
-        self.limit.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop((self.event_loop.take(), self.waiter.take(), self.exception.take()));
-        drop((self.transport.take(), self.source_traceback.take(), self.limit.take()));
-        self.received.clear();
-    }
 
     fn describe(builder: Builder<StreamReader>) -> Builder<StreamReader> {
         let builder = builder

@@ -11,8 +11,8 @@ use saburo_core::{Search, Sought};
 
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, Sent, Slot, TypeCell, Visit,
-    builtin, bytes, int, lend, none, raise, raise_given, string,
+    Args, Builder, Class, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Sent, Slot, Visit, builtin,
+    bytes, fields, int, lend, none, raise, raise_given, string,
 };
 use crate::names::names;
 
@@ -62,6 +62,12 @@ struct Rest {
     separators: Vec<Vec<u8>>,
     /// What was read so far, up to the end of the stream.
     collected: Vec<u8>,
+}
+
+impl Owns for Rest {
+    fn show(&self, _visit: &mut Visit<'_>) {
+        // Nothing of Python's, but it goes with what is when the coroutine ends.
+    }
 }
 
 /// What looking at the buffer has come to.
@@ -532,12 +538,12 @@ fn copied(separator: &Object) -> Res<Vec<u8>> {
     raise(builtin::type_error(), &format!("argument should be integer or bytes-like object, not '{class}'"))
 }
 
-static READER_COROUTINE: TypeCell = TypeCell::new();
-
 impl Class for ReaderCoroutine {
-    type Base = ReaderCoroutine;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { life: Life::blank(), reader, argument, awaiting: Awaiting::nothing(), rest }
+        plain { kind: Kind::Read, progress: Cell::new(Progress::Begun) }
+    }
 
     const NAME: &'static CStr = c"saburo.ReaderCoroutine";
     const DOC: &'static CStr = c"What the methods of a StreamReader return, to be awaited.";
@@ -545,41 +551,6 @@ impl Class for ReaderCoroutine {
     const CONSTRUCTIBLE: bool = false;
     const REUSED: bool = true;
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &READER_COROUTINE
-    }
-
-    fn create() -> ReaderCoroutine {
-        ReaderCoroutine {
-            life: Life::blank(),
-            kind: Kind::Read,
-            reader: Slot::empty(),
-            argument: Slot::empty(),
-            awaiting: Awaiting::nothing(),
-            progress: Cell::new(Progress::Begun),
-            rest: RefCell::new(None),
-        }
-    }
-
-    fn base(&self) -> &ReaderCoroutine {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.reader.visit(visit);
-        self.argument.visit(visit);
-        self.awaiting.visit(visit);
-    }
-
-    #[inline]
-    fn clear(&self) {
-        self.reader.set(None);
-        self.argument.set(None);
-        self.awaiting.clear();
-        drop(self.rest.take());
-    }
 
     #[inline]
     fn was_finalized(&self) -> bool {

@@ -10,7 +10,7 @@ use std::collections::TryReserveError;
 
 use saburo_core::ReadBuffer;
 
-use crate::ffi::{Obj, Object, Res, Slot, Visit, bytearray, bytes, lend};
+use crate::ffi::{Holds, Obj, Object, Res, Slot, bytearray, bytes, fields, lend};
 
 pub(super) struct Received {
     buffer: RefCell<ReadBuffer>,
@@ -139,15 +139,6 @@ impl Received {
         self.object.set(Some(given.to_obj()));
     }
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.object.visit(visit);
-    }
-
-    pub(super) fn clear(&self) {
-        self.buffer.borrow_mut().clear();
-        self.object.set(None);
-    }
-
     /// The `bytes` that were kept, if it is just what `count` asks for.
     #[inline]
     fn take_kept(&self, count: usize) -> Option<Obj> {
@@ -205,5 +196,13 @@ impl Received {
             Some(lent) if lent.is_bytearray() => lent.set_bytearray(self.buffer.borrow().unread()),
             _ => Ok(()),
         }
+    }
+}
+
+impl Holds for Received {
+    fields! {
+        part;
+        objects { object }
+        plain { buffer }
     }
 }

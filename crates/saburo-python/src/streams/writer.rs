@@ -4,8 +4,7 @@ use std::ffi::CStr;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, Visit, import, none,
-    string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, fields, import, none, string,
 };
 use crate::names::names;
 use crate::reported_class::reported_class;
@@ -125,12 +124,11 @@ fn warn(message: &str) -> Res<()> {
     names.warn.call(&[&*string(message)?, &names.resource_warning]).map(drop)
 }
 
-static STREAM_WRITER: TypeCell = TypeCell::new();
-
 impl Class for StreamWriter {
-    type Base = StreamWriter;
-    type Dict = Dict;
-    type Inherited = ();
+    fields! {
+        class, dict Dict;
+        objects { transport, protocol, reader, event_loop }
+    }
 
     const NAME: &'static CStr = c"saburo.StreamWriter";
     const DOC: &'static CStr = c"StreamWriter(transport, protocol, reader, loop)
@@ -156,35 +154,6 @@ loop's thread. `isinstance(writer, asyncio.StreamWriter)` is true. Semantics: as
 >>> saburo.run(main())
 b'hello'";
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &STREAM_WRITER
-    }
-
-    fn create() -> StreamWriter {
-        StreamWriter {
-            transport: Slot::empty(),
-            protocol: Slot::empty(),
-            reader: Slot::empty(),
-            event_loop: Slot::empty(),
-        }
-    }
-
-    fn base(&self) -> &StreamWriter {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.transport.visit(visit);
-        self.protocol.visit(visit);
-        self.reader.visit(visit);
-        self.event_loop.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop((self.transport.take(), self.protocol.take()));
-        drop((self.reader.take(), self.event_loop.take()));
-    }
 
     fn wants_finalizer(&self) -> bool {
         self.event_loop.is_set()

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::coroutine;
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, TypeCell,
-    Visit, builtin, deeper, int, mapping, none, raise, string,
+    Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Params, Raised, Res, Slot, builtin,
+    deeper, fields, int, mapping, none, raise, string,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -55,22 +55,6 @@ pub(crate) struct Task {
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Task {
-    fn blank() -> Task {
-        Task {
-            future: Future::blank(),
-            coro: Slot::empty(),
-            context: Slot::empty(),
-            waits_for: Slot::empty(),
-            name: Slot::empty(),
-            pending_error: Slot::empty(),
-            serial: Cell::new(0),
-            cancel_requests: Cell::new(0),
-            place: Cell::new(None),
-            must_cancel: Cell::new(false),
-            log_destroy_pending: Cell::new(true),
-        }
-    }
-
     pub(crate) fn context(&self) -> Option<Context> {
         self.context.get()
     }
@@ -297,12 +281,12 @@ fn report_destroyed(this: &Instance<Task>) {
     }
 }
 
-static TASK: TypeCell = TypeCell::new();
-
 impl Class for Task {
-    type Base = Future;
-    type Dict = Dict;
-    type Inherited = ();
+    fields! {
+        class extends Future in future, dict Dict;
+        objects { coro, context, waits_for, name, pending_error }
+        plain { serial, cancel_requests, place, must_cancel, log_destroy_pending: Cell::new(true) }
+    }
 
     const NAME: &'static CStr = c"saburo.Task";
     const DOC: &'static CStr = c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)
@@ -321,33 +305,6 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
 'done'";
     const REUSED: bool = true;
     const FINALIZES: bool = true;
-
-    fn cell() -> &'static TypeCell {
-        &TASK
-    }
-
-    fn create() -> Task {
-        Task::blank()
-    }
-
-    fn base(&self) -> &Future {
-        &self.future
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.future.traverse(visit);
-        self.coro.visit(visit);
-        self.context.visit(visit);
-        self.waits_for.visit(visit);
-        self.name.visit(visit);
-        self.pending_error.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop((self.coro.take(), self.context.take(), self.waits_for.take()));
-        drop((self.name.take(), self.pending_error.take()));
-        self.future.clear();
-    }
 
     #[inline]
     fn was_finalized(&self) -> bool {

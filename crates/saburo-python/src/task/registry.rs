@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use slab::Slab;
 
 use crate::event_loop::Loop;
-use crate::ffi::{Instance, Obj, Own, Res, Visit, aside};
+use crate::ffi::{Holds, Instance, Obj, Own, Res, Visit, aside};
 use crate::names::names;
 
 use super::Task;
@@ -33,15 +33,6 @@ impl Registry {
         copies.try_reserve_exact(tasks.len())?;
         copies.extend(tasks.iter().map(|(_, task)| task.clone().into_obj()));
         Ok(copies)
-    }
-
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(tasks) = self.tasks.try_borrow() {
-            for (_, task) in tasks.iter() {
-                visit.object(task.as_object());
-            }
-        }
     }
 
     /// The run of the loop is over: the collector sees all its tasks from now on.
@@ -70,6 +61,21 @@ impl Registry {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
         tasks.iter().for_each(|(_, task)| task.place.set(None));
         tasks
+    }
+}
+
+impl Holds for Registry {
+    fn visit(&self, visit: &mut Visit<'_>) {
+        // Borrowed only between Python calls, and the collector runs inside one.
+        if let Ok(tasks) = self.tasks.try_borrow() {
+            for (_, task) in tasks.iter() {
+                visit.object(task.as_object());
+            }
+        }
+    }
+
+    fn clear(&self) {
+        drop(self.drain());
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::ffi::{Builder, Class, Instance, Obj, Object, Own, Res, Slot, TypeCell, Visit, none, string};
+use crate::ffi::{Builder, Class, Instance, Obj, Object, Own, Res, Slot, fields, none, string};
 
 use super::{Task, step};
 
@@ -46,37 +46,17 @@ fn call(this: &Instance<TaskWakeup>, args: &Object) -> Res<Obj> {
     Ok(none())
 }
 
-static TASK_WAKEUP: TypeCell = TypeCell::new();
-
 impl Class for TaskWakeup {
-    type Base = TaskWakeup;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { task }
+        plain { plain }
+    }
 
     const NAME: &'static CStr = c"saburo.TaskWakeup";
     const DOC: &'static CStr = c"A task's next step, as a callable.";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &TASK_WAKEUP
-    }
-
-    fn create() -> TaskWakeup {
-        TaskWakeup { task: Slot::empty(), plain: Cell::new(false) }
-    }
-
-    fn base(&self) -> &TaskWakeup {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.task.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop(self.task.take());
-    }
 
     fn describe(builder: Builder<TaskWakeup>) -> Builder<TaskWakeup> {
         builder

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use saburo_core::{RECORD, Records};
 
 use crate::ffi::{
-    Obj, Object, Raised, Res, Slot, SslPart, Stretch, View, Visit, Window, boolean, bytes, int,
+    Holds, Obj, Object, Raised, Res, Slot, SslPart, Stretch, View, Window, boolean, bytes, fields, int,
 };
 use crate::names::{names, tls_names};
 
@@ -278,17 +278,13 @@ impl Engine {
         self.unread.set(pending(self.incoming.get())?);
         Ok(())
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.object.visit(visit);
-        self.core.visit(visit);
-        self.incoming.visit(visit);
-        self.outgoing.visit(visit);
-    }
-
-    /// Lets go of everything. The engine does nothing from then on.
-    pub(super) fn clear(&self) {
-        drop((self.object.take(), self.core.take(), self.incoming.take(), self.outgoing.take()));
+impl Holds for Engine {
+    fields! {
+        part;
+        objects { object, core, incoming, outgoing }
+        plain { records, unread, fresh, cut, busy }
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Slot, TypeCell, View, Visit, aside,
-    builtin, none, raise,
+    Builder, Bytes, Class, Instance, Obj, Object, Own, Params, Res, Slot, View, aside, builtin, fields, none,
+    raise,
 };
 use crate::names::{names, tls_names};
 use crate::transport::{PLAIN, Receiver, receiver_of};
@@ -386,12 +386,22 @@ fn init(this: &Instance<TlsProtocol>, bound: [Option<&Object>; 9]) -> Res<()> {
     Ok(())
 }
 
-static TLS_PROTOCOL: TypeCell = TypeCell::new();
-
 impl Class for TlsProtocol {
-    type Base = TlsProtocol;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects {
+            event_loop, engine, app, transport, lower, waiter, context, peercert, timer, handshake_timeout,
+            shutdown_timeout,
+        }
+        // Its bytes hold nothing.
+        unseen { backlog: Backlog::new() }
+        plain {
+            app_receiver: Cell::new(PLAIN), app_phase: Cell::new(AppPhase::Waiting),
+            phase: Cell::new(Phase::Unwrapped), silent, began, gathering: Cell::new(Gathering::No),
+            reading_paused, lower_full, inbound: Gate::at_kib(256), outbound: Gate::at_kib(512), eof,
+            lost_writes,
+        }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.SSLProtocol";
     const DOC: &'static CStr =
@@ -399,68 +409,6 @@ impl Class for TlsProtocol {
 
 Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.SSLProtocol.";
     const SUBCLASSABLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &TLS_PROTOCOL
-    }
-
-    fn create() -> TlsProtocol {
-        TlsProtocol {
-            event_loop: Slot::empty(),
-            engine: OnceCell::new(),
-            app: Slot::empty(),
-            app_receiver: Cell::new(PLAIN),
-            app_phase: Cell::new(AppPhase::Waiting),
-            transport: Slot::empty(),
-            lower: Slot::empty(),
-            phase: Cell::new(Phase::Unwrapped),
-            waiter: Slot::empty(),
-            context: Slot::empty(),
-            peercert: Slot::empty(),
-            timer: Slot::empty(),
-            handshake_timeout: Slot::empty(),
-            shutdown_timeout: Slot::empty(),
-            silent: Cell::new(false),
-            began: Cell::new(0.0),
-            backlog: Backlog::new(),
-            gathering: Cell::new(Gathering::No),
-            reading_paused: Cell::new(false),
-            lower_full: Cell::new(false),
-            inbound: Gate::at_kib(256),
-            outbound: Gate::at_kib(512),
-            eof: Cell::new(false),
-            lost_writes: Cell::new(0),
-        }
-    }
-
-    fn base(&self) -> &TlsProtocol {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.event_loop.visit(visit);
-        if let Some(engine) = self.engine.get() {
-            engine.visit(visit);
-        }
-        self.app.visit(visit);
-        self.transport.visit(visit);
-        self.lower.visit(visit);
-        self.waiter.visit(visit);
-        self.context.visit(visit);
-        self.peercert.visit(visit);
-        self.timer.visit(visit);
-        self.handshake_timeout.visit(visit);
-        self.shutdown_timeout.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop((self.app.take(), self.transport.take(), self.lower.take(), self.waiter.take()));
-        drop((self.context.take(), self.peercert.take(), self.timer.take(), self.event_loop.take()));
-        drop((self.handshake_timeout.take(), self.shutdown_timeout.take()));
-        if let Some(engine) = self.engine.get() {
-            engine.clear();
-        }
-    }
 
     fn describe(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
         let builder = builder

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, TypeCell,
-    Visit, Weak, builtin, float, int, none, raise, raise_given, tuple, warn_resource,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, Weak, builtin,
+    fields, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
 
@@ -54,7 +54,7 @@ impl TlsTransport {
         let there = self.weak_protocol.get().and_then(|weak| weak.get());
         match there.and_then(|there| there.into_exact::<TlsProtocol>().ok()) {
             Some(protocol) => Ok(protocol),
-            None => Instance::alloc(TlsProtocol::create()),
+            None => Instance::alloc(TlsProtocol::blank()),
         }
     }
 }
@@ -161,12 +161,12 @@ fn get_extra_info(this: &Instance<TlsTransport>, args: Args<'_>) -> Res<Obj> {
     protocol::extra_info(&*this.protocol()?, name, default.unwrap_or(&none()))
 }
 
-static TLS_TRANSPORT: TypeCell = TypeCell::new();
-
 impl Class for TlsTransport {
-    type Base = TlsTransport;
-    type Dict = Dict;
-    type Inherited = OneSlot;
+    fields! {
+        class, dict Dict, inherits OneSlot;
+        objects { protocol, weak_protocol }
+        plain { closed: Cell::new(true), finalized }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo._SSLProtocolTransport";
     const DOC: &'static CStr = c"A transport that speaks TLS over another one.
@@ -180,32 +180,6 @@ Semantics: asyncio.Transport.";
 
     fn python_base() -> Option<&'static Object> {
         Some(&names().class_transport)
-    }
-
-    fn cell() -> &'static TypeCell {
-        &TLS_TRANSPORT
-    }
-
-    fn create() -> TlsTransport {
-        TlsTransport {
-            protocol: Slot::empty(),
-            weak_protocol: Slot::empty(),
-            closed: Cell::new(true),
-            finalized: Cell::new(false),
-        }
-    }
-
-    fn base(&self) -> &TlsTransport {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.protocol.visit(visit);
-        self.weak_protocol.visit(visit);
-    }
-
-    fn clear(&self) {
-        drop((self.protocol.take(), self.weak_protocol.take()));
     }
 
     fn was_finalized(&self) -> bool {

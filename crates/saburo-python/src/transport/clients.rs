@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::ffi::{Builder, Class, Instance, Object, Res, TypeCell, Visit, builtin, int, raise};
+use crate::ffi::{Builder, Class, Instance, Object, Res, builtin, fields, int, raise};
 use crate::names::names;
 
 /// The connections of a server, by number only.
@@ -38,12 +38,11 @@ pub(super) fn detach(server: &Object) -> Res<()> {
     server.method(&names().end_if_over, &[]).map(drop)
 }
 
-static CLIENTS: TypeCell = TypeCell::new();
-
 impl Class for Clients {
-    type Base = Clients;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        plain { open, closed }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.Clients";
     const DOC: &'static CStr = c"How many connections a server has.
@@ -53,24 +52,6 @@ impl Class for Clients {
 >>> clients.open, clients.closed
 (0, False)";
     const SUBCLASSABLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &CLIENTS
-    }
-
-    fn create() -> Clients {
-        Clients { open: Cell::new(0), closed: Cell::new(false) }
-    }
-
-    fn base(&self) -> &Clients {
-        self
-    }
-
-    fn traverse(&self, _visit: &mut Visit<'_>) {
-        // It holds nothing of Python's.
-    }
-
-    fn clear(&self) {}
 
     fn describe(builder: Builder<Clients>) -> Builder<Clients> {
         builder

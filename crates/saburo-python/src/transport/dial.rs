@@ -13,8 +13,8 @@ use saburo_core::net::{self, Dialed};
 
 use crate::event_loop::{Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, TypeCell, Visit, builtin, int,
-    is_audited, none, string,
+    Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, builtin, fields, int, is_audited,
+    none, string,
 };
 
 use super::address::{Family, from_python};
@@ -94,12 +94,11 @@ fn refused<T>(error: &std::io::Error, shown: &Object) -> Res<T> {
     Err(Raised::raising(&*builtin::os_error().call(&[&number, &text])?))
 }
 
-static DIAL: TypeCell = TypeCell::new();
-
 impl Class for Dial {
-    type Base = Dial;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        plain { descriptor, peer, pending }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.Dial";
     const DOC: &'static CStr = c"A connection that create_connection() is opening.
@@ -109,24 +108,6 @@ impl Class for Dial {
 'Dial'";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &DIAL
-    }
-
-    fn create() -> Dial {
-        Dial { descriptor: Cell::new(None), peer: Cell::new(None), pending: Cell::new(false) }
-    }
-
-    fn base(&self) -> &Dial {
-        self
-    }
-
-    fn traverse(&self, _visit: &mut Visit<'_>) {
-        // It holds nothing of Python's.
-    }
-
-    fn clear(&self) {}
 
     fn describe(builder: Builder<Dial>) -> Builder<Dial> {
         builder

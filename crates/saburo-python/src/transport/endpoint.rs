@@ -8,7 +8,7 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Loop, Transport, is_free};
 use crate::ffi::{
-    Args, Behind, Class, Instance, Obj, Object, Owner, Params, Res, Slot, Visit, aside, builtin, int,
+    Args, Behind, Class, Holds, Instance, Obj, Object, Owner, Params, Res, Slot, aside, builtin, fields, int,
     mapping, none, raise,
 };
 use crate::names::{self, Names, names};
@@ -297,14 +297,13 @@ impl Endpoint {
             Err(raised) => Err(raised),
         }
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.socket.visit(visit);
-        self.extra.visit(visit);
-    }
-
-    pub(super) fn clear(&self) {
-        drop((self.socket.take(), self.extra.take()));
+impl Holds for Endpoint {
+    fields! {
+        part;
+        objects { socket, extra }
+        plain { descriptor, local, peer }
     }
 }
 

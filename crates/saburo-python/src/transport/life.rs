@@ -7,7 +7,9 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Context, Instance, Object, Own, Owner, Res, Slot, Visit, aside, inside, none, string};
+use crate::ffi::{
+    Context, Holds, Instance, Object, Own, Owner, Res, Slot, aside, fields, inside, none, string,
+};
 use crate::future::{self, Future};
 use crate::names::names;
 
@@ -342,19 +344,13 @@ impl Life {
         words.push(format!("fd={}", self.number.get()));
         Ok(words)
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.event_loop.visit(visit);
-        self.context.visit(visit);
-        self.writer_context.visit(visit);
-        for slot in [&self.protocol, &self.waiter, &self.cause] {
-            slot.visit(visit);
-        }
-    }
-
-    pub(super) fn clear(&self) {
-        drop((self.event_loop.take(), self.context.take(), self.writer_context.take()));
-        drop((self.protocol.take(), self.waiter.take(), self.cause.take()));
+impl Holds for Life {
+    fields! {
+        part;
+        objects { event_loop, context, writer_context, protocol, waiter, cause }
+        plain { phase, number, paused, context_given, lost_writes }
     }
 }
 

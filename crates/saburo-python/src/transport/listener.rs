@@ -11,8 +11,8 @@ use saburo_core::net;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, TypeCell, Visit,
-    aside, import, inside, int, is_audited, mapping, none, string,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, aside, fields,
+    import, inside, int, is_audited, mapping, none, string,
 };
 use crate::names::names;
 
@@ -248,12 +248,12 @@ impl Listener {
     }
 }
 
-static LISTENER: TypeCell = TypeCell::new();
-
 impl Class for Listener {
-    type Base = Listener;
-    type Dict = ();
-    type Inherited = ();
+    fields! {
+        class;
+        objects { event_loop, context, socket, factory, server, accept_tls }
+        plain { number: Cell::new(-1), backlog, starved }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo.Listener";
     const DOC: &'static CStr = c"A listening socket, as servers have them.
@@ -263,44 +263,6 @@ impl Class for Listener {
 'Listener'";
     const SUBCLASSABLE: bool = false;
     const CONSTRUCTIBLE: bool = false;
-
-    fn cell() -> &'static TypeCell {
-        &LISTENER
-    }
-
-    fn create() -> Listener {
-        Listener {
-            event_loop: Slot::empty(),
-            socket: Slot::empty(),
-            number: Cell::new(-1),
-            factory: Slot::empty(),
-            server: Slot::empty(),
-            accept_tls: Slot::empty(),
-            context: Slot::empty(),
-            backlog: Cell::new(0),
-            starved: Cell::new(false),
-        }
-    }
-
-    fn base(&self) -> &Listener {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.event_loop.visit(visit);
-        self.context.visit(visit);
-        self.socket.visit(visit);
-        for slot in [&self.factory, &self.server, &self.accept_tls] {
-            slot.visit(visit);
-        }
-    }
-
-    fn clear(&self) {
-        drop((self.event_loop.take(), self.context.take(), self.socket.take()));
-        for slot in [&self.factory, &self.server, &self.accept_tls] {
-            drop(slot.take());
-        }
-    }
 
     fn describe(builder: Builder<Listener>) -> Builder<Listener> {
         builder.noargs(c"_retry", retry, c"Takes connections again, after a lack of descriptors.").noargs(

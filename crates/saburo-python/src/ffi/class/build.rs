@@ -27,7 +27,7 @@ impl<T: Class> Builder<T> {
             unlisted: Vec::new(),
             _class: PhantomData,
         }));
-        let sample = T::create();
+        let sample = T::blank();
         assert!(
             ptr::from_ref(sample.base()).cast::<u8>() == ptr::from_ref(&sample).cast::<u8>()
                 && offset_of!(Instance<T>, value) == offset_of!(Instance<T::Base>, value),

@@ -86,9 +86,9 @@ pub(super) unsafe extern "C" fn new<T: Class>(
 ) -> *mut ffi::PyObject {
     answer(|| {
         if class == T::cell().class() {
-            return Instance::<T>::alloc(T::create()).map(Own::into_obj);
+            return Instance::<T>::alloc(T::blank()).map(Own::into_obj);
         }
-        let value = T::create();
+        let value = T::blank();
         // SAFETY: a class derived from ours has room for an Instance<T> at its start. The memory is
         // zeroed and already tracked, but nothing can look at it before the value is written.
         unsafe {

@@ -9,6 +9,7 @@ mod behind;
 mod build;
 mod builder;
 mod entry;
+mod fields;
 mod life;
 mod visit;
 
@@ -25,7 +26,8 @@ use super::object::{Obj, Object};
 pub(crate) use behind::{Behind, In};
 pub(crate) use builder::Builder;
 pub(super) use entry::{Answer, answer, zero_sized};
-pub(crate) use visit::Visit;
+pub(crate) use fields::{fields, holds_nothing};
+pub(crate) use visit::{Holds, Owns, Visit};
 
 /// A Rust type whose values are instances of a Python class.
 pub(crate) trait Class: Sized + 'static {
@@ -61,7 +63,7 @@ pub(crate) trait Class: Sized + 'static {
     /// Where the class and its free list are kept.
     fn cell() -> &'static TypeCell;
     /// A value as `__new__` makes it, before `__init__`.
-    fn create() -> Self;
+    fn blank() -> Self;
     /// The base class's part, which must be the first field.
     fn base(&self) -> &Self::Base;
     /// Shows the collector every object held.

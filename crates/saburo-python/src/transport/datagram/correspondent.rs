@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use saburo_core::Address;
 
-use crate::ffi::{Obj, Object, Res, Slot, Visit};
+use crate::ffi::{Holds, Obj, Object, Res, Slot, fields};
 
 use super::super::address;
 
@@ -42,14 +42,12 @@ impl Correspondent {
     pub(super) fn meant_by(&self, words: &Object) -> Option<Address> {
         if self.words.holds(words) { self.address.borrow().clone() } else { None }
     }
+}
 
-    #[must_use = "letting go of it may run code: choose the place"]
-    pub(super) fn take(&self) -> Option<Obj> {
-        self.address.replace(None);
-        self.words.take()
-    }
-
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
-        self.words.visit(visit);
+impl Holds for Correspondent {
+    fields! {
+        part;
+        objects { words }
+        plain { address }
     }
 }

@@ -18,7 +18,7 @@ use std::os::fd::RawFd;
 
 use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string,
 };
 use crate::names::names;
 
@@ -136,12 +136,14 @@ fn repr(this: &Instance<DatagramTransport>) -> Res<Obj> {
     string(&format!("<{}>", words.join(" ")))
 }
 
-static DATAGRAM_TRANSPORT: TypeCell = TypeCell::new();
-
 impl Class for DatagramTransport {
-    type Base = DatagramTransport;
-    type Dict = Dict;
-    type Inherited = OneSlot;
+    fields! {
+        class, dict Dict, inherits OneSlot;
+        objects {
+            life: Life::new(), endpoint: Endpoint::new(), address, sender: Correspondent::nobody(), queue,
+        }
+        plain { family, peer: Cell::new(Peer::None), queued, flow: Flow::new(), waiting_for_room, vain, lone }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo._SelectorDatagramTransport";
     const DOC: &'static CStr = c"One end of a conversation in datagrams, as loops make them.
@@ -162,49 +164,6 @@ True";
 
     fn python_mixin() -> Option<&'static Object> {
         Some(&names().class_datagram_transport)
-    }
-
-    fn cell() -> &'static TypeCell {
-        &DATAGRAM_TRANSPORT
-    }
-
-    fn create() -> DatagramTransport {
-        DatagramTransport {
-            life: Life::new(),
-            endpoint: Endpoint::new(),
-            family: Cell::new(None),
-            address: Slot::empty(),
-            peer: Cell::new(Peer::None),
-            sender: Correspondent::nobody(),
-            queue: RefCell::new(VecDeque::new()),
-            queued: Cell::new(0),
-            flow: Flow::new(),
-            waiting_for_room: Cell::new(false),
-            vain: Cell::new(0),
-            lone: Cell::new(0),
-        }
-    }
-
-    fn base(&self) -> &DatagramTransport {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.endpoint.visit(visit);
-        self.address.visit(visit);
-        self.sender.visit(visit);
-        // Borrowed only between Python calls, and the collector runs inside one.
-        if let Ok(queue) = self.queue.try_borrow() {
-            queue.iter().for_each(|datagram| datagram.visit(visit));
-        }
-    }
-
-    fn clear(&self) {
-        self.life.clear();
-        self.endpoint.clear();
-        let unsent = std::mem::take(&mut *self.queue.borrow_mut());
-        drop((self.address.take(), self.sender.take(), unsent));
     }
 
     fn wants_finalizer(&self) -> bool {

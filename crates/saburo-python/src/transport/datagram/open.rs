@@ -20,7 +20,7 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     };
     event_loop.check_usable()?;
     ensure_free(event_loop, sock)?;
-    let transport = Instance::alloc(DatagramTransport::create())?;
+    let transport = Instance::alloc(DatagramTransport::blank())?;
     transport.endpoint.add_extra(extra)?;
     let fd = transport.endpoint.take_over(event_loop, sock)?;
     transport.peer.set(transport.endpoint.peer(&transport)?);

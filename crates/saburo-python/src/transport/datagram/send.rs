@@ -7,7 +7,7 @@ use saburo_core::{Address, net};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Bytes, Instance, Obj, Object, Params, Raised, Res, Visit, builtin, bytes, is_audited, lend,
+    Args, Bytes, Instance, Obj, Object, Owns, Params, Raised, Res, Visit, builtin, bytes, is_audited, lend,
     lend_ready, none, raise,
 };
 use crate::names::names;
@@ -51,8 +51,10 @@ impl Datagram {
     fn counts(&self) -> usize {
         self.data.as_ref().len() + HEADER
     }
+}
 
-    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+impl Owns for Datagram {
+    fn show(&self, visit: &mut Visit<'_>) {
         if let To::Python(address) = &self.to {
             visit.object(address);
         }

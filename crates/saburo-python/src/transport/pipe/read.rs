@@ -10,8 +10,8 @@ use saburo_core::pipe;
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, TypeCell,
-    Visit, aside, bytes, int,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside, bytes,
+    fields, int,
 };
 use crate::names::names;
 
@@ -43,7 +43,7 @@ pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let given = Given::bind(args, "_make_read_pipe_transport")?;
     event_loop.check_usable()?;
     let (owner, fd, _) = given.open("Pipe transport is for pipes/sockets only.")?;
-    let transport = Instance::alloc(ReadPipeTransport::create())?;
+    let transport = Instance::alloc(ReadPipeTransport::blank())?;
     transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
     transport.begin(event_loop, given.protocol, given.waiter)?;
     transport.pipe.set(Some(owner));
@@ -165,12 +165,12 @@ fn lost(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<
     told.and(closed)
 }
 
-static READ_PIPE_TRANSPORT: TypeCell = TypeCell::new();
-
 impl Class for ReadPipeTransport {
-    type Base = ReadPipeTransport;
-    type Dict = Dict;
-    type Inherited = OneSlot;
+    fields! {
+        class, dict Dict, inherits OneSlot;
+        objects { life: Life::new(), pipe }
+        plain { received }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo._UnixReadPipeTransport";
     const DOC: &'static CStr = c"The reading end of a pipe, as loops make them.
@@ -186,28 +186,6 @@ True";
 
     fn python_base() -> Option<&'static Object> {
         Some(&names().class_read_transport)
-    }
-
-    fn cell() -> &'static TypeCell {
-        &READ_PIPE_TRANSPORT
-    }
-
-    fn create() -> ReadPipeTransport {
-        ReadPipeTransport { life: Life::new(), pipe: Slot::empty(), received: Cell::new(0) }
-    }
-
-    fn base(&self) -> &ReadPipeTransport {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.pipe.visit(visit);
-    }
-
-    fn clear(&self) {
-        self.life.clear();
-        drop(self.pipe.take());
     }
 
     fn wants_finalizer(&self) -> bool {

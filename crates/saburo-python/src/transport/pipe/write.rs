@@ -14,8 +14,8 @@ use saburo_core::{WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop, os_error};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot,
-    TypeCell, Visit, aside, int, lend_ready, raise,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside,
+    fields, int, lend_ready, raise,
 };
 use crate::names::names;
 
@@ -55,7 +55,7 @@ pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let given = Given::bind(args, "_make_write_pipe_transport")?;
     event_loop.check_usable()?;
     let (owner, fd, kind) = given.open("Pipe transport is only for pipes, sockets and character devices")?;
-    let transport = Instance::alloc(WritePipeTransport::create())?;
+    let transport = Instance::alloc(WritePipeTransport::blank())?;
     transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
     transport.begin(event_loop, given.protocol, given.waiter)?;
     transport.kind.set(kind);
@@ -268,12 +268,14 @@ fn stop_writing(event_loop: &Loop, this: &Instance<WritePipeTransport>) {
     }
 }
 
-static WRITE_PIPE_TRANSPORT: TypeCell = TypeCell::new();
-
 impl Class for WritePipeTransport {
-    type Base = WritePipeTransport;
-    type Dict = Dict;
-    type Inherited = OneSlot;
+    fields! {
+        class, dict Dict, inherits OneSlot;
+        objects { life: Life::new(), pipe }
+        // Its bytes hold nothing.
+        unseen { queue: RefCell::new(WriteQueue::new()) }
+        plain { kind: Cell::new(Kind::Other), flow: Flow::new(), waiting_for_room, broken }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo._UnixWritePipeTransport";
     const DOC: &'static CStr = c"The writing end of a pipe, as loops make them.
@@ -289,37 +291,6 @@ True";
 
     fn python_base() -> Option<&'static Object> {
         Some(&names().class_transport)
-    }
-
-    fn cell() -> &'static TypeCell {
-        &WRITE_PIPE_TRANSPORT
-    }
-
-    fn create() -> WritePipeTransport {
-        WritePipeTransport {
-            life: Life::new(),
-            pipe: Slot::empty(),
-            kind: Cell::new(Kind::Other),
-            queue: RefCell::new(WriteQueue::new()),
-            flow: Flow::new(),
-            waiting_for_room: Cell::new(false),
-            broken: Cell::new(false),
-        }
-    }
-
-    fn base(&self) -> &WritePipeTransport {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        // The queue holds bytes, which hold nothing.
-        self.pipe.visit(visit);
-    }
-
-    fn clear(&self) {
-        self.life.clear();
-        drop(self.pipe.take());
     }
 
     fn wants_finalizer(&self) -> bool {

@@ -20,7 +20,7 @@ use saburo_core::WriteQueue;
 
 use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, TypeCell, Visit, int, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string,
 };
 use crate::future::Future;
 use crate::names::names;
@@ -196,12 +196,17 @@ fn repr(this: &Instance<StreamTransport>) -> Res<Obj> {
     string(&format!("<{}>", words.join(" ")))
 }
 
-static STREAM_TRANSPORT: TypeCell = TypeCell::new();
-
 impl Class for StreamTransport {
-    type Base = StreamTransport;
-    type Dict = Dict;
-    type Inherited = OneSlot;
+    fields! {
+        class, dict Dict, inherits OneSlot;
+        objects { life: Life::new(), endpoint: Endpoint::new(), server, empty_waiter, room_waiter }
+        // Its bytes hold nothing.
+        unseen { queue: RefCell::new(WriteQueue::new()) }
+        plain {
+            receiver: Cell::new(PLAIN), in_flood, flow: Flow::new(),
+            gathering: Cell::new(Gathering::Unlisted), has_room, waiting_for_room, eof: Cell::new(Eof::None),
+        }
+    }
 
     const NAME: &'static CStr = c"saburo._saburo._SelectorSocketTransport";
     const DOC: &'static CStr = c"One connection over TCP or a Unix socket, as loops make them.
@@ -220,47 +225,6 @@ True";
 
     fn python_base() -> Option<&'static Object> {
         Some(&names().class_transport)
-    }
-
-    fn cell() -> &'static TypeCell {
-        &STREAM_TRANSPORT
-    }
-
-    fn create() -> StreamTransport {
-        StreamTransport {
-            life: Life::new(),
-            endpoint: Endpoint::new(),
-            receiver: Cell::new(PLAIN),
-            in_flood: Cell::new(false),
-            server: Slot::empty(),
-            queue: RefCell::new(WriteQueue::new()),
-            flow: Flow::new(),
-            gathering: Cell::new(Gathering::Unlisted),
-            has_room: Cell::new(false),
-            waiting_for_room: Cell::new(false),
-            eof: Cell::new(Eof::None),
-            empty_waiter: Slot::empty(),
-            room_waiter: Slot::empty(),
-        }
-    }
-
-    fn base(&self) -> &StreamTransport {
-        self
-    }
-
-    fn traverse(&self, visit: &mut Visit<'_>) {
-        self.life.visit(visit);
-        self.endpoint.visit(visit);
-        // The queue holds bytes, which hold nothing.
-        self.server.visit(visit);
-        self.empty_waiter.visit(visit);
-        self.room_waiter.visit(visit);
-    }
-
-    fn clear(&self) {
-        self.life.clear();
-        self.endpoint.clear();
-        drop((self.server.take(), self.empty_waiter.take(), self.room_waiter.take()));
     }
 
     fn wants_finalizer(&self) -> bool {

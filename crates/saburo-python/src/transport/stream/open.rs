@@ -114,7 +114,7 @@ fn begin(
 
 /// A transport that the loop knows nothing of yet.
 fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
-    let transport = Instance::alloc(StreamTransport::create())?;
+    let transport = Instance::alloc(StreamTransport::blank())?;
     transport.event_loop.set(Some(event_loop.to_own()));
     Ok(transport)
 }
