@@ -66,6 +66,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod admission;
 mod clock;
 mod core;
 mod inbox;
@@ -88,6 +89,7 @@ mod write_queue;
 
 pub use self::core::{Core, Timeout};
 pub use address::Address;
+pub use admission::Admission;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
 pub use reactor::Registration;

@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use saburo_core::{Clock, Core, Registration, TimerId};
+use saburo_core::{Admission, Clock, Core, Registration, TimerId};
 
 use crate::ffi::{
     Args, Builder, Class, Holds, Instance, Object, Own, Res, Slot, Visit, attached_thread, builtin,
@@ -29,7 +29,6 @@ use crate::names::names;
 use crate::running;
 use crate::streams::{ReaderCoroutine, WriterCoroutine};
 use crate::task::{Current, Registry, Task};
-use crate::tls::Hellos;
 
 use contexts::Contexts;
 use given::Given;
@@ -77,7 +76,7 @@ pub(crate) struct Loop {
     given: Given,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Ready>>,
-    hellos: Hellos,
+    admission: Admission,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
     /// How long the longest stream was whose memory the allocator has been taught to keep.
@@ -367,7 +366,7 @@ impl Class for Loop {
         plain {
             phase: Cell::new(Phase::Idle), forks, stopping, sleeping, debug, thread,
             slow_callback_duration: Cell::new(0.1), native_tasks: Cell::new(true), hidden_timers, jobs,
-            hellos: Hellos::new(), buffer, expected: Cell::new(network::KEPT_ANYWAY),
+            admission: Admission::new(), buffer, expected: Cell::new(network::KEPT_ANYWAY),
             pace: run::Pace::new(),
         }
     }

@@ -3,8 +3,9 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
+use saburo_core::Admission;
+
 use crate::ffi::{Builder, Instance, Obj, Object, Raised, Res, aside, int};
-use crate::tls::Hellos;
 
 use super::watch::{self, Direction};
 use super::{Loop, Phase, Ready, Transports};
@@ -113,10 +114,10 @@ impl Loop {
         true
     }
 
-    /// How many clients that begin with TLS are answered in this turn.
+    /// How many new TLS clients are answered in this turn.
     #[inline]
-    pub(crate) fn hellos(&self) -> &Hellos {
-        &self.hellos
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Room for what the kernel brings. It comes back by [`put_buffer`](Loop::put_buffer).

@@ -126,7 +126,7 @@ fn poll(this: &Instance<Loop>) -> Res<()> {
     let collected = this.core(|core| core.collect(wait, None));
     let brought = this.core(|core| core.ready_len()).unwrap_or(0) > ready;
     this.pace.polled(idle, brought);
-    this.hellos.begin_turn();
+    this.admission.begin_turn();
     check_signals()?;
     if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
         this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;

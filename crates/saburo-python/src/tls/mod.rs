@@ -10,7 +10,6 @@ mod backlog;
 mod engine;
 mod gate;
 mod handshake;
-mod hellos;
 mod lower;
 mod protocol;
 mod read;
@@ -20,7 +19,6 @@ mod shutdown;
 mod transport;
 mod write;
 
-pub(crate) use hellos::Hellos;
 pub(crate) use protocol::TlsProtocol;
 pub(crate) use receiver::receiver_of;
 pub(crate) use transport::TlsTransport;

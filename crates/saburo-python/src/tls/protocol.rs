@@ -5,7 +5,8 @@
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::CStr;
-use std::time::Instant;
+
+use saburo_core::Clock;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
@@ -197,7 +198,7 @@ pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> R
 /// May what the transport below has received be read in this turn?
 #[inline]
 pub(super) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
-    !this.silent.get() || event_loop.hellos().may_answer(Instant::now)
+    !this.silent.get() || event_loop.admission().may_answer(|| Clock::monotonic().now())
 }
 
 /// The transport below has received something.
