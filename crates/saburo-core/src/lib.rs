@@ -11,7 +11,7 @@
 //! This is a whole event loop:
 //!
 //! ```
-//! use saburo_core::{Clock, Core, Time};
+//! use saburo_core::{Clock, Core, Direction, Time};
 //! use std::io::{Read, Write};
 //! use std::os::fd::AsRawFd;
 //! use std::rc::Rc;
@@ -46,11 +46,10 @@
 //! core.insert_timer(soon, job(move |_| (&writer).write_all(b"tick").unwrap()));
 //!
 //! // … whose other end is watched.
-//! core.set_reader(fd, job(move |core| {
+//! core.register_once(reader.as_raw_fd(), Direction::Read, job(move |_| {
 //!     let mut bytes = [0; 4];
 //!     (&reader).read_exact(&mut bytes).unwrap();
 //!     assert_eq!(&bytes, b"tick");
-//!     core.remove_reader(fd);
 //! }))?;
 //!
 //! while core.ready_len() + core.timer_count() + core.registered() > 0 {
@@ -92,7 +91,7 @@ pub use address::Address;
 pub use admission::Admission;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
-pub use reactor::Registration;
+pub use reactor::{Direction, Refused, Registered, Registration};
 pub use read_buffer::ReadBuffer;
 pub use records::{RECORD, Records, Seen};
 pub use separators::{Search, Sought};

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::ioctl_fionread;
-use saburo_core::{Clock, Core, Time, Timeout};
+use saburo_core::{Clock, Core, Direction, Time, Timeout};
 
 const TESTS: &[(&str, fn())] = &[
     ("a_child_goes_on_where_the_parent_was", a_child_goes_on_where_the_parent_was),
@@ -87,8 +87,8 @@ fn a_child_goes_on_where_the_parent_was() {
     core.push("ready");
     core.insert_timer(Time::ZERO, "timer");
     core.insert_timer(Time::NEVER, "never");
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
-    core.set_writer(near.as_raw_fd(), "writer").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Write, "writer").unwrap();
     core.shared().post("post");
     far.write_all(b"!").unwrap();
     let all = ["ready", "post", "reader", "writer", "timer"];
@@ -105,10 +105,10 @@ fn a_child_goes_on_where_the_parent_was() {
 fn the_parent_keeps_what_the_child_gives_up() {
     let mut core = core();
     let (mut near, mut far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    let reader = core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap().registration;
     fork(|| {
         core.reopen_after_fork().unwrap();
-        core.remove_reader(near.as_raw_fd());
+        assert_eq!(core.deregister(reader), Some("reader"));
         assert_eq!(turn(&mut core, Timeout::Now), [""; 0]);
         drop(core.drain());
     });
@@ -124,11 +124,11 @@ fn what_the_child_adds_is_not_the_parents() {
     far.write_all(b"!").unwrap();
     fork(|| {
         core.reopen_after_fork().unwrap();
-        core.set_reader(near.as_raw_fd(), "the child's").unwrap();
+        core.register(near.as_raw_fd(), Direction::Read, "the child's").unwrap();
         assert_eq!(turn(&mut core, A_MINUTE), ["the child's"]);
     });
     assert_eq!(turn(&mut core, Timeout::Now), [""; 0]);
-    core.set_reader(near.as_raw_fd(), "the parent's").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "the parent's").unwrap();
     assert_eq!(turn(&mut core, A_MINUTE), ["the parent's"]);
 }
 
@@ -159,7 +159,7 @@ fn each_has_a_waker_of_its_own_under_one_number() {
 fn a_child_may_close_what_it_inherited() {
     let mut core = core();
     let (near, mut far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     // One that has run. A core closed while its wait is out writes to the waker, and before the
     // first turn it cannot tell; the parent would be woken once, for nothing.
     assert_eq!(turn(&mut core, Timeout::Now), [""; 0]);
@@ -178,7 +178,7 @@ fn a_child_may_close_what_it_inherited() {
 fn a_child_may_leave_it_all_to_the_parent() {
     let mut core = core();
     let (near, mut far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     core.push("ready");
     core.shared().post("post");
     // The wait is out, as of a parent that sleeps on another thread.
@@ -196,7 +196,7 @@ fn a_child_may_leave_it_all_to_the_parent() {
 fn a_child_of_a_sleeping_loop_can_go_on() {
     let mut core = core();
     let (near, mut far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     let mut wait = core.lend_wait();
     let sleeper = thread::spawn(move || {
         wait.wait(A_MINUTE).unwrap();

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use proptest::prelude::*;
-use saburo_core::{Clock, Core, Timeout};
+use saburo_core::{Clock, Core, Direction, Registration, Timeout};
 
 /// The numbers `first ..`, each of them open or not, and closed with this.
 struct Numbers {
@@ -59,12 +59,6 @@ impl Drop for Numbers {
     }
 }
 
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Way {
-    Read,
-    Write,
-}
-
 #[derive(Copy, Clone, Debug)]
 enum Step {
     /// A new file under the number, instead of the one it may have had.
@@ -72,9 +66,9 @@ enum Step {
     /// The second number becomes a duplicate of the first.
     Duplicate(usize, usize),
     Close(usize),
-    Set(usize, Way),
-    SetOnce(usize, Way),
-    Remove(usize, Way),
+    Set(usize, Direction),
+    SetOnce(usize, Direction),
+    Remove(usize, Direction),
     /// The other end of the number's file sends a byte, …
     Send(usize),
     /// … we read all there are, …
@@ -89,7 +83,7 @@ const COUNT: usize = 4;
 
 fn step() -> impl Strategy<Value = Step> {
     let n = 0..COUNT;
-    let way = prop_oneof![Just(Way::Read), Just(Way::Write)];
+    let way = prop_oneof![Just(Direction::Read), Just(Direction::Write)];
     prop_oneof![
         4 => n.clone().prop_map(Step::Open),
         3 => (n.clone(), n.clone()).prop_map(|(from, to)| Step::Duplicate(from, to)),
@@ -120,21 +114,32 @@ impl File {
 }
 
 /// What the table should have for a number.
-struct Registration {
+struct Entry {
     file: FileId,
-    reader: Option<Handle>,
-    writer: Option<Handle>,
-    /// For news once only, and whether there has been some.
+    reader: Option<Waiting>,
+    writer: Option<Waiting>,
+    /// The kernel stops by itself at the next news.
     once: bool,
-    spent: bool,
 }
 
-impl Registration {
-    fn side(&mut self, way: Way) -> &mut Option<Handle> {
+/// One who waits for a direction of a number.
+#[derive(Copy, Clone)]
+struct Waiting {
+    handle: Handle,
+    registration: Registration,
+    once: bool,
+}
+
+impl Entry {
+    fn side(&mut self, way: Direction) -> &mut Option<Waiting> {
         match way {
-            Way::Read => &mut self.reader,
-            Way::Write => &mut self.writer,
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.reader.is_none() && self.writer.is_none()
     }
 }
 
@@ -144,7 +149,9 @@ struct World {
     /// Which file a number is a name for.
     names: [Option<FileId>; COUNT],
     files: Vec<File>,
-    table: BTreeMap<usize, Registration>,
+    table: BTreeMap<usize, Entry>,
+    /// Of registrations that are over.
+    stale: Vec<Registration>,
     /// What the kernel may be watching, with closed files that a duplicate keeps alive: it goes by number
     /// and file.
     watched: BTreeSet<(usize, FileId)>,
@@ -159,6 +166,7 @@ impl World {
             names: [None; COUNT],
             files: Vec::new(),
             table: BTreeMap::new(),
+            stale: Vec::new(),
             watched: BTreeSet::new(),
             handles: 0,
         }
@@ -213,66 +221,77 @@ impl World {
             }
             Step::Turns(turns) => (0..turns).for_each(|_| self.turn()),
         }
+        self.check();
+    }
+
+    fn check(&mut self) {
         assert_eq!(self.core.registered(), self.table.len());
         for n in 0..COUNT {
-            let registration = self.table.get(&n);
+            let entry = self.table.get(&n);
             let fd = self.numbers.fd(n);
-            assert_eq!(self.core.registration(fd).is_some(), registration.is_some());
-            assert_eq!(self.core.reader(fd), registration.and_then(|it| it.reader.as_ref()));
-            assert_eq!(self.core.writer(fd), registration.and_then(|it| it.writer.as_ref()));
+            let expected = |side: fn(&Entry) -> &Option<Waiting>| {
+                entry.and_then(|entry| side(entry).map(|waiting| waiting.registration))
+            };
+            let (reader, writer) = (expected(|it| &it.reader), expected(|it| &it.writer));
+            assert_eq!(self.core.registration(fd, Direction::Read), reader);
+            assert_eq!(self.core.registration(fd, Direction::Write), writer);
+            assert!(reader.into_iter().chain(writer).all(|it| self.core.is_registered(it)));
+        }
+        for &stale in &self.stale {
+            assert!(!self.core.is_registered(stale));
+            assert_eq!(self.core.deregister(stale), None, "it is over");
         }
     }
 
-    fn set(&mut self, n: usize, way: Way, once: bool) {
+    fn set(&mut self, n: usize, way: Direction, once: bool) {
         let fd = self.numbers.fd(n);
         let handle = self.handles;
         self.handles += 1;
-        let answer = match (way, once) {
-            (Way::Read, false) => self.core.set_reader(fd, handle),
-            (Way::Write, false) => self.core.set_writer(fd, handle),
-            (Way::Read, true) => self.core.set_reader_once(fd, handle),
-            (Way::Write, true) => self.core.set_writer_once(fd, handle),
-        };
+        let answer =
+            if once { self.core.register_once(fd, way, handle) } else { self.core.register(fd, way, handle) };
         let Some(file) = self.names[n] else {
-            assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::EBADF));
-            assert_eq!(self.core.take_orphans(), [handle]);
+            let refused = answer.unwrap_err();
+            assert_eq!(refused.error.raw_os_error(), Some(libc::EBADF));
+            assert_eq!(refused.handle, handle);
             return;
         };
+        let answer = answer.unwrap();
         let mut old = self.table.remove(&n);
-        assert_eq!(answer.unwrap(), old.as_mut().and_then(|old| old.side(way).take()));
-        let mut new = Registration { file, reader: None, writer: None, once: false, spent: false };
-        let mut orphans = Vec::new();
+        let replaced = old.as_mut().and_then(|old| old.side(way).take());
+        assert_eq!(answer.replaced, replaced.map(|it| it.handle));
+        self.stale.extend(replaced.map(|it| it.registration));
+        let mut new = Entry { file, reader: None, writer: None, once: false };
+        let mut evicted = None;
         if let Some(old) = old {
             if old.file == file {
                 new = old;
             } else {
-                orphans.extend(old.reader.or(old.writer));
+                evicted = old.reader.or(old.writer);
             }
         }
-        assert_eq!(self.core.take_orphans(), orphans);
-        *new.side(way) = Some(handle);
+        assert_eq!(answer.evicted, evicted.map(|it| it.handle));
+        self.stale.extend(evicted.map(|it| it.registration));
+        *new.side(way) = Some(Waiting { handle, registration: answer.registration, once });
         new.once = once && (new.reader.is_none() || new.writer.is_none());
-        new.spent = false;
         self.table.insert(n, new);
         self.watched.insert((n, file));
     }
 
-    fn remove(&mut self, n: usize, way: Way) {
-        let fd = self.numbers.fd(n);
-        let answer = match way {
-            Way::Read => self.core.remove_reader(fd),
-            Way::Write => self.core.remove_writer(fd),
-        };
-        let expected = self.table.get_mut(&n).and_then(|it| it.side(way).take());
-        assert_eq!(answer, expected);
-        let Some(it) = self.table.get_mut(&n) else { return };
-        if it.reader.is_some() || it.writer.is_some() {
-            it.once &= expected.is_none();
-            return;
+    fn remove(&mut self, n: usize, way: Direction) {
+        let Some(entry) = self.table.get_mut(&n) else { return };
+        let Some(expected) = entry.side(way).take() else { return };
+        assert_eq!(self.core.deregister(expected.registration), Some(expected.handle));
+        self.stale.push(expected.registration);
+        entry.once = false;
+        if entry.is_empty() {
+            self.forget(n);
         }
+    }
+
+    /// Nobody waits for a number any more.
+    fn forget(&mut self, n: usize) {
         // The kernel still knows one that has had its news, and so it may still be taken for another.
-        let rests = it.once && it.spent;
-        self.table.remove(&n);
+        let rests = self.table.remove(&n).is_some_and(|entry| entry.once);
         if let Some(file) = self.names[n].filter(|_| !rests) {
             self.watched.remove(&(n, file));
         }
@@ -296,18 +315,22 @@ impl World {
         for (n, it) in &mut self.table {
             let file = &self.files[it.file];
             let is_named = self.names[*n] == Some(it.file);
-            let must = is_named && !(it.once && it.spent);
             // Closed under this number, and yet open under another: it may still have news.
             let may = is_named || self.names.contains(&Some(it.file));
-            for (handle, has_news) in [(it.reader, file.is_readable()), (it.writer, true)] {
-                if let Some(handle) = handle.filter(|_| may && has_news) {
+            for (side, has_news) in [(&mut it.reader, file.is_readable()), (&mut it.writer, true)] {
+                if let Some(Waiting { handle, registration, once }) = side.filter(|_| may && has_news) {
                     possible.insert(handle);
                     let reached = delivered.contains(&handle);
-                    assert!(reached || !must, "nothing reached {handle}, which waits for {n}");
-                    it.spent |= reached;
+                    assert!(reached || !is_named, "nothing reached {handle}, which waits for {n}");
+                    if once && reached {
+                        *side = None;
+                        self.stale.push(registration);
+                    }
                 }
             }
         }
+        let over = self.table.iter().filter(|(_, it)| it.is_empty()).map(|(n, _)| *n);
+        over.collect::<Vec<_>>().into_iter().for_each(|n| self.forget(n));
         for (at, handle) in delivered.iter().enumerate() {
             assert!(possible.contains(handle), "{handle} got what was not meant for it");
             assert!(!delivered[..at].contains(handle), "{handle} got it twice");
@@ -345,6 +368,11 @@ fn turn(core: &mut Core<&'static str>) -> Vec<&'static str> {
     std::iter::from_fn(|| core.next()).collect()
 }
 
+fn remove(core: &mut Core<&'static str>, fd: RawFd, direction: Direction) -> Option<&'static str> {
+    let registration = core.registration(fd, direction)?;
+    core.deregister(registration)
+}
+
 fn core() -> Core<&'static str> {
     Core::new(Clock::manual().0).unwrap()
 }
@@ -353,8 +381,8 @@ fn core() -> Core<&'static str> {
 fn the_reader_of_a_descriptor_comes_before_its_writer() {
     let mut core = core();
     let (near, mut far) = pair();
-    core.set_writer(near.as_raw_fd(), "writer").unwrap();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Write, "writer").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     far.write_all(b"!").unwrap();
     assert_eq!(turn(&mut core), ["reader", "writer"]);
 }
@@ -363,7 +391,7 @@ fn the_reader_of_a_descriptor_comes_before_its_writer() {
 fn a_reader_that_leaves_bytes_behind_is_called_again() {
     let mut core = core();
     let (near, mut far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     far.write_all(b"!!").unwrap();
     for _ in 0..3 {
         assert_eq!(turn(&mut core), ["reader"]);
@@ -374,7 +402,7 @@ fn a_reader_that_leaves_bytes_behind_is_called_again() {
 fn the_end_of_a_file_is_news_for_its_reader() {
     let mut core = core();
     let (near, far) = pair();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     assert_eq!(turn(&mut core), [""; 0]);
     drop(far);
     assert_eq!(turn(&mut core), ["reader"]);
@@ -386,7 +414,7 @@ fn a_broken_pipe_is_news_for_its_writer() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     while writer.write(&[0; 4096]).is_ok() {}
-    core.set_writer(writer.as_raw_fd(), "writer").unwrap();
+    core.register(writer.as_raw_fd(), Direction::Write, "writer").unwrap();
     assert_eq!(turn(&mut core), [""; 0], "it is full");
     drop(reader);
     assert_eq!(turn(&mut core), ["writer"]);
@@ -399,13 +427,13 @@ fn a_recycled_number_gets_a_registration_of_its_own() {
     let fd = numbers.fd(0);
     let (old, mut old_far) = pair();
     numbers.name(0, &old);
-    core.set_reader(fd, "old reader").unwrap();
-    core.set_writer(fd, "old writer").unwrap();
+    core.register(fd, Direction::Read, "old reader").unwrap();
+    core.register(fd, Direction::Write, "old writer").unwrap();
 
     let (new, mut new_far) = pair();
     numbers.name(0, &new);
-    assert_eq!(core.set_reader(fd, "new reader").unwrap(), Some("old reader"));
-    assert_eq!(core.take_orphans(), ["old writer"]);
+    let new = core.register(fd, Direction::Read, "new reader").unwrap();
+    assert_eq!((new.replaced, new.evicted), (Some("old reader"), Some("old writer")));
 
     // `old` is still open, and so the kernel still watches it under this number.
     old_far.write_all(b"for the old one").unwrap();
@@ -420,7 +448,7 @@ fn a_recycled_number_is_not_watched_for_the_file_that_had_it() {
     let mut numbers = Numbers::new(530, 2);
     let (closed, _closed_far) = pair();
     numbers.name(0, &closed);
-    core.set_reader(numbers.fd(0), "of a closed file").unwrap();
+    core.register(numbers.fd(0), Direction::Read, "of a closed file").unwrap();
     drop(closed);
     let (other, mut other_far) = pair();
     numbers.name(0, &other);
@@ -429,9 +457,9 @@ fn a_recycled_number_is_not_watched_for_the_file_that_had_it() {
     // Stale events make the core ask a new selector for all it knows, and it knows this number.
     let (stale, mut stale_far) = pair();
     numbers.name(1, &stale);
-    core.set_reader(numbers.fd(1), "stale").unwrap();
+    core.register(numbers.fd(1), Direction::Read, "stale").unwrap();
     numbers.close(1);
-    core.remove_reader(numbers.fd(1));
+    remove(&mut core, numbers.fd(1), Direction::Read);
     stale_far.write_all(b"boo").unwrap();
     for _ in 0..20 {
         assert_eq!(turn(&mut core), [""; 0]);
@@ -445,15 +473,15 @@ fn a_number_that_was_given_up_closed_and_named_again_can_be_registered() {
     let fd = numbers.fd(0);
     let (near, mut far) = pair();
     numbers.name(0, &near);
-    core.set_reader(fd, "first").unwrap();
+    core.register(fd, Direction::Read, "first").unwrap();
     numbers.close(0);
     // The kernel can no longer be told, and says later that it watches this one already.
-    assert_eq!(core.remove_reader(fd), Some("first"));
+    assert_eq!(remove(&mut core, fd, Direction::Read), Some("first"));
     numbers.name(0, &near);
-    assert_eq!(core.set_reader(fd, "second").unwrap(), None);
+    assert_eq!(core.register(fd, Direction::Read, "second").unwrap().replaced, None);
     far.write_all(b"!").unwrap();
     assert_eq!(turn(&mut core), ["second"]);
-    assert_eq!(core.remove_reader(fd), Some("second"));
+    assert_eq!(remove(&mut core, fd, Direction::Read), Some("second"));
     assert_eq!(turn(&mut core), [""; 0]);
 }
 
@@ -462,13 +490,14 @@ fn what_cannot_be_watched_is_refused_and_its_handle_handed_back() {
     let mut core = core();
     let file = std::fs::File::open("/proc/self/exe").or_else(|_| std::fs::File::open("/bin/sh"));
     let file = file.unwrap();
-    let error = core.set_reader(file.as_raw_fd(), "regular file").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "asyncio's, too: {error}");
-    let error = core.set_writer(-1, "no descriptor").unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    let error = core.set_reader(RawFd::MAX, "far too large").unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    assert_eq!(core.take_orphans(), ["regular file", "no descriptor", "far too large"]);
+    let refused = core.register(file.as_raw_fd(), Direction::Read, "regular file").unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::PermissionDenied, "asyncio's, too: {}", refused.error);
+    assert_eq!(refused.handle, "regular file");
+    for (fd, handle) in [(-1, "no descriptor"), (RawFd::MAX, "far too large")] {
+        let refused = core.register(fd, Direction::Write, handle).unwrap_err();
+        assert_eq!(refused.error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(refused.handle, handle);
+    }
     assert_eq!(core.registered(), 0);
 }
 
@@ -478,11 +507,10 @@ fn a_refused_handle_leaves_the_one_before_it_registered() {
     let mut numbers = Numbers::new(550, 1);
     let (near, _far) = pair();
     numbers.name(0, &near);
-    core.set_reader(numbers.fd(0), "before").unwrap();
+    let before = core.register(numbers.fd(0), Direction::Read, "before").unwrap().registration;
     numbers.close(0);
-    assert!(core.set_reader(numbers.fd(0), "after").is_err());
-    assert_eq!(core.take_orphans(), ["after"]);
-    assert_eq!(core.reader(numbers.fd(0)), Some(&"before"));
+    assert_eq!(core.register(numbers.fd(0), Direction::Read, "after").unwrap_err().handle, "after");
+    assert_eq!(core.deregister(before), Some("before"));
 }
 
 #[test]
@@ -490,12 +518,49 @@ fn removing_one_direction_leaves_the_other() {
     let mut core = core();
     let (near, mut far) = pair();
     let fd = near.as_raw_fd();
-    core.set_reader(fd, "reader").unwrap();
-    core.set_writer(fd, "writer").unwrap();
+    core.register(fd, Direction::Read, "reader").unwrap();
+    core.register(fd, Direction::Write, "writer").unwrap();
     far.write_all(b"!").unwrap();
-    assert_eq!(core.remove_writer(fd), Some("writer"));
+    assert_eq!(remove(&mut core, fd, Direction::Write), Some("writer"));
     assert_eq!(turn(&mut core), ["reader"]);
-    assert_eq!(core.remove_reader(fd), Some("reader"));
+    assert_eq!(remove(&mut core, fd, Direction::Read), Some("reader"));
     assert_eq!(core.registered(), 0);
     assert_eq!(turn(&mut core), [""; 0]);
+}
+
+#[test]
+fn one_event_ends_one_direction_and_leaves_the_other() {
+    let mut core = core();
+    let (near, mut far) = pair();
+    let fd = near.as_raw_fd();
+    core.register_once(fd, Direction::Read, "reader, once").unwrap();
+    core.register(fd, Direction::Write, "writer").unwrap();
+    far.write_all(b"!").unwrap();
+    assert_eq!(turn(&mut core), ["reader, once", "writer"]);
+    assert_eq!(turn(&mut core), ["writer"]);
+    assert_eq!(core.registered(), 1);
+}
+
+#[test]
+fn what_had_its_one_event_is_not_watched_for_anybody() {
+    let mut core = core();
+    let (near, _far) = pair();
+    let once = core.register_once(near.as_raw_fd(), Direction::Write, "once").unwrap();
+    assert_eq!(turn(&mut core), ["once"]);
+    assert_eq!(core.registered(), 0);
+    assert!(!core.is_registered(once.registration));
+    for _ in 0..3 {
+        assert_eq!(turn(&mut core), [""; 0]);
+    }
+}
+
+#[test]
+fn a_token_of_another_core_means_nothing() {
+    let (mut one, mut another) = (core(), core());
+    let (near, _far) = pair();
+    let ours = one.register(near.as_raw_fd(), Direction::Read, "one's").unwrap().registration;
+    let theirs = another.register(near.as_raw_fd(), Direction::Read, "another's").unwrap().registration;
+    assert_eq!(another.deregister(ours), None);
+    assert_eq!(one.deregister(theirs), None);
+    assert_eq!(one.deregister(ours), Some("one's"));
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use saburo_core::{Clock, Core, ManualClock, Time, Timeout, Wait};
+use saburo_core::{Clock, Core, Direction, ManualClock, Time, Timeout, Wait};
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -86,7 +86,7 @@ fn posts_come_before_events_and_events_before_timers() {
     let (near, _far) = lively();
     core.insert_timer(Time::from_nanos(2), "second timer");
     core.insert_timer(Time::from_nanos(1), "first timer");
-    core.set_reader(near.as_raw_fd(), "event").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "event").unwrap();
     core.shared().post("first post");
     core.shared().post("second post");
     core.push("ready before");
@@ -100,7 +100,7 @@ fn posts_come_before_events_and_events_before_timers() {
 fn collecting_without_a_wait_brings_posts_and_timers_and_no_events() {
     let (mut core, _) = core();
     let (near, _far) = lively();
-    core.set_reader(near.as_raw_fd(), "event").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "event").unwrap();
     core.insert_timer(Time::ZERO, "timer");
     core.insert_timer(Time::from_nanos(1), "not yet");
     core.shared().post("post");
@@ -114,7 +114,7 @@ fn collecting_without_a_wait_brings_posts_and_timers_and_no_events() {
 fn what_a_wait_brought_is_collected_once() {
     let (mut core, _) = core();
     let (near, _far) = lively();
-    core.set_reader(near.as_raw_fd(), "event").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "event").unwrap();
     turn(&mut core);
     assert_eq!(ready(&mut core), ["event"]);
     let has_not_waited = core.lend_wait();
@@ -127,7 +127,7 @@ fn a_turn_grows_to_see_all_descriptors_that_are_ready() {
     let (mut core, _) = core();
     let sockets: Vec<_> = (0..200).map(|_| lively()).collect();
     for (n, (near, _)) in sockets.iter().enumerate() {
-        core.set_reader(near.as_raw_fd(), n).unwrap();
+        core.register(near.as_raw_fd(), Direction::Read, n).unwrap();
     }
     // The first turns see as many as there was room for, and make room.
     for _ in 0..3 {
@@ -185,7 +185,7 @@ fn a_descriptor_added_meanwhile_ends_the_sleep() {
     let (mut core, _) = core();
     let sleeper = asleep(core.lend_wait());
     let (near, _far) = lively();
-    core.set_reader(near.as_raw_fd(), "added meanwhile").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "added meanwhile").unwrap();
     core.collect(sleeper.join().unwrap(), None).unwrap();
     assert_eq!(ready(&mut core), ["added meanwhile"]);
 }
@@ -195,12 +195,12 @@ fn a_descriptor_removed_after_it_had_news_reaches_nobody() {
     let (mut core, _) = core();
     let (near, _far) = lively();
     let fd = near.as_raw_fd();
-    core.set_reader(fd, "removed").unwrap();
+    let removed = core.register(fd, Direction::Read, "removed").unwrap().registration;
     let mut wait = core.lend_wait();
     wait.wait(Timeout::Now).unwrap();
-    core.remove_reader(fd);
+    core.deregister(removed);
     // Same descriptor, same slot, a new registration: the event was not for this one.
-    core.set_reader(fd, "registered since").unwrap();
+    core.register(fd, Direction::Read, "registered since").unwrap();
     core.collect(wait, None).unwrap();
     assert_eq!(ready(&mut core), [""; 0]);
     turn(&mut core);
@@ -211,7 +211,7 @@ fn a_descriptor_removed_after_it_had_news_reaches_nobody() {
 fn closing_ends_the_sleep_and_what_comes_back_is_not_collected() {
     let (mut core, _) = core();
     let (near, mut far) = UnixStream::pair().unwrap();
-    core.set_reader(near.as_raw_fd(), "reader").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "reader").unwrap();
     let sleeper = asleep(core.lend_wait());
     assert!(core.close().eq(["reader"]));
     let wait = sleeper.join().unwrap();
@@ -232,7 +232,7 @@ fn a_wait_lent_by_a_closed_core_does_not_sleep() {
 fn a_wait_that_never_came_back_is_replaced() {
     let (mut core, _) = core();
     let (near, _far) = lively();
-    core.set_reader(near.as_raw_fd(), "event").unwrap();
+    core.register(near.as_raw_fd(), Direction::Read, "event").unwrap();
     drop(core.lend_wait());
     turn(&mut core);
     assert_eq!(ready(&mut core), ["event"]);
@@ -243,8 +243,8 @@ fn another_cores_wait_brings_nothing() {
     let (mut one, _) = core();
     let (mut other, _) = core();
     let (near, _far) = lively();
-    one.set_reader(near.as_raw_fd(), "one's").unwrap();
-    other.set_reader(near.as_raw_fd(), "other's").unwrap();
+    one.register(near.as_raw_fd(), Direction::Read, "one's").unwrap();
+    other.register(near.as_raw_fd(), Direction::Read, "other's").unwrap();
     let mut wait = one.lend_wait();
     sleep(&mut wait);
     other.collect(wait, None).unwrap();
@@ -287,19 +287,18 @@ fn draining_hands_back_every_handle_and_leaves_the_core_usable() {
     let fd = near.as_raw_fd();
     core.push("ready");
     core.insert_timer(Time::NEVER, "timer");
-    core.set_reader(fd, "reader").unwrap();
-    core.set_writer(fd, "writer").unwrap();
-    core.set_reader(-1, "orphan").unwrap_err();
+    core.register(fd, Direction::Read, "reader").unwrap();
+    core.register(fd, Direction::Write, "writer").unwrap();
     core.shared().post("post");
 
     let mut handles: Vec<_> = core.drain().collect();
     handles.sort_unstable();
-    assert_eq!(handles, ["orphan", "post", "reader", "ready", "timer", "writer"]);
+    assert_eq!(handles, ["post", "reader", "ready", "timer", "writer"]);
     assert_eq!(core.ready_len() + core.timer_count() + core.registered(), 0);
     turn(&mut core);
     assert_eq!(core.ready_len(), 0, "and no descriptor is watched");
 
-    core.set_reader(fd, "again").unwrap();
+    core.register(fd, Direction::Read, "again").unwrap();
     core.shared().post("also");
     turn(&mut core);
     assert_eq!(ready(&mut core), ["also", "again"]);
@@ -310,15 +309,15 @@ fn closing_hands_back_every_handle_and_takes_no_descriptors_after() {
     let (mut core, _) = core();
     let (near, _far) = lively();
     core.push("ready");
-    core.set_writer(near.as_raw_fd(), "writer").unwrap();
+    let writer = core.register(near.as_raw_fd(), Direction::Write, "writer").unwrap().registration;
     assert!(core.close().eq(["ready", "writer"]));
     assert!(core.is_closed());
     assert_eq!(core.close().count(), 0);
 
-    let error = core.set_reader(near.as_raw_fd(), "refused").unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
-    assert_eq!(core.take_orphans(), ["refused"]);
-    assert_eq!(core.remove_writer(near.as_raw_fd()), None);
+    let refused = core.register(near.as_raw_fd(), Direction::Read, "refused").unwrap_err();
+    assert_eq!(refused.error.kind(), std::io::ErrorKind::NotConnected);
+    assert_eq!(refused.handle, "refused");
+    assert_eq!(core.deregister(writer), None);
     assert!(core.reopen_after_fork().is_err());
 }
 
@@ -329,14 +328,13 @@ fn a_collector_is_shown_every_handle_but_those_still_in_the_inbox() {
     let fd = near.as_raw_fd();
     core.push("ready");
     core.insert_timer(Time::NEVER, "timer");
-    core.set_reader(fd, "reader").unwrap();
-    core.set_writer(fd, "writer").unwrap();
-    core.set_reader(-1, "orphan").unwrap_err();
+    core.register(fd, Direction::Read, "reader").unwrap();
+    core.register(fd, Direction::Write, "writer").unwrap();
     core.shared().post("nobody's yet");
     let mut seen = Vec::new();
     core.for_each_handle(&mut |handle| seen.push(*handle));
     seen.sort_unstable();
-    assert_eq!(seen, ["orphan", "reader", "ready", "timer", "writer"]);
+    assert_eq!(seen, ["reader", "ready", "timer", "writer"]);
 }
 
 /// Dropping a handle may run foreign code, so the core leaves it to its host.
@@ -348,11 +346,11 @@ fn the_core_drops_no_handle_by_itself() {
     let fd = near.as_raw_fd();
     let mut kept = Vec::new();
 
-    kept.extend(core.set_reader(fd, handle.clone()).unwrap());
-    kept.extend(core.set_reader(fd, handle.clone()).unwrap()); // replaces
-    kept.extend(core.set_writer(fd, handle.clone()).unwrap());
-    kept.extend(core.remove_writer(fd));
-    let _ = core.set_writer(-1, handle.clone()); // orphaned
+    core.register(fd, Direction::Read, handle.clone()).unwrap();
+    kept.extend(core.register(fd, Direction::Read, handle.clone()).unwrap().replaced);
+    let writer = core.register(fd, Direction::Write, handle.clone()).unwrap().registration;
+    kept.extend(core.deregister(writer));
+    kept.push(core.register(-1, Direction::Write, handle.clone()).unwrap_err().handle);
     let cancelled = core.insert_timer(Time::ZERO, handle.clone());
     kept.extend(core.cancel_timer(cancelled));
     core.insert_timer(Time::ZERO, handle.clone());

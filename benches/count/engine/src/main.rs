@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-use saburo_core::{Clock, Core, ReadBuffer, Time, Timeout, WriteQueue};
+use saburo_core::{Clock, Core, Direction, ReadBuffer, Time, Timeout, WriteQueue};
 
 /// Sixteen bytes, as Python's are.
 type Handle = (usize, usize);
@@ -95,7 +95,7 @@ fn inbox(operations: usize) -> io::Result<()> {
 fn events(operations: usize) -> io::Result<()> {
     let mut core = Core::<Handle>::new(Clock::manual().0)?;
     let (mut here, mut there) = UnixStream::pair()?;
-    core.set_reader(here.as_raw_fd(), (1, 1))?;
+    core.register(here.as_raw_fd(), Direction::Read, (1, 1))?;
     for _ in 0..operations {
         there.write_all(b"x")?;
         let mut wait = core.lend_wait();
@@ -113,12 +113,12 @@ fn register(operations: usize) -> io::Result<()> {
     let (here, mut there) = UnixStream::pair()?;
     there.write_all(b"x")?;
     for _ in 0..operations {
-        core.set_reader(here.as_raw_fd(), (1, 1))?;
+        let reader = core.register(here.as_raw_fd(), Direction::Read, (1, 1))?;
         let mut wait = core.lend_wait();
         wait.wait(core.plan(None))?;
         core.collect(wait, None)?;
         assert_eq!(take_all(&mut core), 1);
-        assert!(core.remove_reader(here.as_raw_fd()).is_some());
+        assert!(core.deregister(reader.registration).is_some());
     }
     Ok(())
 }

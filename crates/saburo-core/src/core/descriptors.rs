@@ -1,36 +1,34 @@
-//! Descriptors.
+//! Descriptors: a handle is registered for a direction, and its token ends that.
 
-use std::io;
 use std::os::fd::RawFd;
 
 use super::Core;
 use crate::kernel::closed;
-use crate::reactor::{Direction, Registration};
+use crate::reactor::{Direction, Refused, Registered, Registration};
 
 impl<H> Core<H> {
-    /// Make a handle ready, turn after turn, as long as `fd` is readable (or at its end, or
-    /// broken). The answer is the handle this one replaces.
+    /// Make a handle ready, turn after turn, as long as `fd` can be read (there are bytes, or the
+    /// end, or it is broken) or written (there is room, or it is broken). The answer is the token
+    /// that [`deregister`](Self::deregister) takes, and the handle this one replaces.
     ///
     /// If the number belongs to another file by now, because the old one was closed without
-    /// [`remove_reader`](Self::remove_reader), the old registration goes, writer included, and
-    /// the new file gets its own.
-    ///
-    /// On an error nothing is registered that was not before. Handles that have no place to go
-    /// back to, `handle` after an error among them, wait for [`take_orphans`](Self::take_orphans).
+    /// [`deregister`](Self::deregister), the old registrations of both directions are over, and the
+    /// new file gets its own.
     ///
     /// # Errors
     ///
     /// The kernel's: `EPERM` for what is always ready, as a regular file is, `EBADF` for what is
-    /// not open; and `NotConnected` if the core is closed.
+    /// not open; and `NotConnected` if the core is closed. Then nothing has changed, and the handle
+    /// comes back.
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// use std::io::Write;
     /// use std::os::fd::AsRawFd;
     ///
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (reader, mut writer) = std::io::pipe()?;
-    /// core.set_reader(reader.as_raw_fd(), "reader")?;
+    /// core.register(reader.as_raw_fd(), Direction::Read, "reader")?;
     /// writer.write_all(b"!")?;
     ///
     /// let mut wait = core.lend_wait();
@@ -39,138 +37,109 @@ impl<H> Core<H> {
     /// assert_eq!(core.next(), Some("reader"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn set_reader(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Read, false, handle)
+    pub fn register(
+        &mut self,
+        fd: RawFd,
+        direction: Direction,
+        handle: H,
+    ) -> Result<Registered<H>, Refused<H>> {
+        self.watch(fd, direction, false, handle)
     }
 
-    /// Make a handle ready, turn after turn, as long as `fd` takes bytes (or is broken).
-    /// Otherwise as [`set_reader`](Self::set_reader).
-    ///
-    /// ```
-    /// # use saburo_core::{Clock, Core};
-    /// # use std::os::fd::AsRawFd;
-    /// let mut core = Core::new(Clock::monotonic())?;
-    /// let (_reader, writer) = std::io::pipe()?;
-    /// core.set_writer(writer.as_raw_fd(), "one")?;
-    /// assert_eq!(core.set_writer(writer.as_raw_fd(), "another")?, Some("one"));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_writer(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Write, false, handle)
-    }
-
-    /// Make a handle ready once `fd` is readable. After that it stays registered, and should be removed,
-    /// which costs no system call then; whether it is made ready again meanwhile depends on the system.
+    /// The same for one event: the handle moves into the ready queue with it, and the registration is
+    /// over.
     ///
     /// For those who wait again and again: half the system calls of
-    /// [`set_reader`](Self::set_reader) and [`remove_reader`](Self::remove_reader), and otherwise the same.
+    /// [`register`](Self::register) and [`deregister`](Self::deregister).
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// # use std::io::Write;
     /// # use std::os::fd::AsRawFd;
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (reader, mut writer) = std::io::pipe()?;
     /// writer.write_all(b"!")?;
     /// for _ in 0..3 {
-    ///     core.set_reader_once(reader.as_raw_fd(), "once")?;
+    ///     let once = core.register_once(reader.as_raw_fd(), Direction::Read, "once")?;
     ///     let mut wait = core.lend_wait();
     ///     wait.wait(core.plan(None))?;
     ///     core.collect(wait, None)?;
     ///     assert_eq!(core.next(), Some("once"));
-    ///     assert_eq!(core.remove_reader(reader.as_raw_fd()), Some("once"));
+    ///     assert_eq!(core.deregister(once.registration), None);
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn set_reader_once(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Read, true, handle)
+    pub fn register_once(
+        &mut self,
+        fd: RawFd,
+        direction: Direction,
+        handle: H,
+    ) -> Result<Registered<H>, Refused<H>> {
+        self.watch(fd, direction, true, handle)
     }
 
-    /// Make a handle ready once `fd` takes bytes; otherwise as
-    /// [`set_reader_once`](Self::set_reader_once).
+    /// End a registration; its handle. `None` if it is over.
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// # use std::os::fd::AsRawFd;
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (_reader, writer) = std::io::pipe()?;
-    /// core.set_writer_once(writer.as_raw_fd(), "once")?;
-    /// assert_eq!(core.remove_writer(writer.as_raw_fd()), Some("once"));
+    /// let one = core.register(writer.as_raw_fd(), Direction::Write, "one")?;
+    /// let another = core.register(writer.as_raw_fd(), Direction::Write, "another")?;
+    /// assert_eq!(another.replaced, Some("one"));
+    /// assert_eq!(core.deregister(one.registration), None);
+    /// assert_eq!(core.deregister(another.registration), Some("another"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn set_writer_once(&mut self, fd: RawFd, handle: H) -> io::Result<Option<H>> {
-        self.set(fd, Direction::Write, true, handle)
+    pub fn deregister(&mut self, registration: Registration) -> Option<H> {
+        let kernel = self.kernel.as_ref()?;
+        self.reactor.deregister(&kernel.selector, registration)
     }
 
-    /// Stop watching whether `fd` is readable; the handle that waited for it.
+    /// Whether a registration goes on.
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// # use std::os::fd::AsRawFd;
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (reader, _writer) = std::io::pipe()?;
-    /// core.set_reader(reader.as_raw_fd(), "reader")?;
-    /// assert_eq!(core.remove_reader(reader.as_raw_fd()), Some("reader"));
-    /// assert_eq!(core.remove_reader(reader.as_raw_fd()), None);
+    /// let registration = core.register(reader.as_raw_fd(), Direction::Read, ())?.registration;
+    /// assert!(core.is_registered(registration));
+    /// core.deregister(registration);
+    /// assert!(!core.is_registered(registration));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn remove_reader(&mut self, fd: RawFd) -> Option<H> {
-        let kernel = self.kernel.as_ref()?;
-        self.reactor.remove(&kernel.selector, fd, Direction::Read)
+    #[inline]
+    pub fn is_registered(&self, registration: Registration) -> bool {
+        self.reactor.is_registered(registration)
     }
 
-    /// Stop watching whether `fd` is writable; the handle that waited for it.
+    /// The registration for a direction of a number, for those who have only that.
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
-    /// let mut core = Core::<()>::new(Clock::monotonic())?;
-    /// assert_eq!(core.remove_writer(1), None);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn remove_writer(&mut self, fd: RawFd) -> Option<H> {
-        let kernel = self.kernel.as_ref()?;
-        self.reactor.remove(&kernel.selector, fd, Direction::Write)
-    }
-
-    /// Who waits for `fd` to be readable.
-    ///
-    /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// # use std::os::fd::AsRawFd;
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (reader, _writer) = std::io::pipe()?;
-    /// core.set_reader(reader.as_raw_fd(), "me")?;
-    /// assert_eq!(core.reader(reader.as_raw_fd()), Some(&"me"));
+    /// let fd = reader.as_raw_fd();
+    /// let registered = core.register(fd, Direction::Read, "me")?;
+    /// assert_eq!(core.registration(fd, Direction::Read), Some(registered.registration));
+    /// assert_eq!(core.registration(fd, Direction::Write), None);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn reader(&self, fd: RawFd) -> Option<&H> {
-        self.reactor.get(fd, Direction::Read)
-    }
-
-    /// Who waits for `fd` to be writable.
-    ///
-    /// ```
-    /// # use saburo_core::{Clock, Core};
-    /// assert_eq!(Core::<()>::new(Clock::monotonic())?.writer(1), None);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn writer(&self, fd: RawFd) -> Option<&H> {
-        self.reactor.get(fd, Direction::Write)
-    }
-
-    /// What `fd` is registered as, if anybody waits for it. See [`Registration`].
-    pub fn registration(&self, fd: RawFd) -> Option<Registration> {
-        self.reactor.registration(fd)
+    pub fn registration(&self, fd: RawFd, direction: Direction) -> Option<Registration> {
+        self.reactor.registration(fd, direction)
     }
 
     /// How many descriptors are registered, the waker not counted.
     ///
     /// ```
-    /// # use saburo_core::{Clock, Core};
+    /// # use saburo_core::{Clock, Core, Direction};
     /// # use std::os::fd::AsRawFd;
     /// let mut core = Core::new(Clock::monotonic())?;
     /// let (reader, _writer) = std::io::pipe()?;
-    /// core.set_reader(reader.as_raw_fd(), ())?;
+    /// core.register(reader.as_raw_fd(), Direction::Read, ())?;
     /// assert_eq!(core.registered(), 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -179,28 +148,16 @@ impl<H> Core<H> {
         self.reactor.len()
     }
 
-    /// Handles that the core gave up without anybody to give them to: of registrations whose
-    /// descriptor turned out to be closed, or that were refused. Only `set_reader` and
-    /// `set_writer` make any.
-    ///
-    /// ```
-    /// # use saburo_core::{Clock, Core};
-    /// let mut core = Core::new(Clock::monotonic())?;
-    /// assert!(core.set_reader(-1, "nobody's").is_err());
-    /// assert_eq!(core.take_orphans(), ["nobody's"]);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn take_orphans(&mut self) -> Vec<H> {
-        self.reactor.take_orphans()
-    }
-
-    fn set(&mut self, fd: RawFd, direction: Direction, once: bool, handle: H) -> io::Result<Option<H>> {
+    fn watch(
+        &mut self,
+        fd: RawFd,
+        direction: Direction,
+        once: bool,
+        handle: H,
+    ) -> Result<Registered<H>, Refused<H>> {
         match &self.kernel {
-            Some(kernel) => self.reactor.set(&kernel.selector, fd, direction, once, handle),
-            None => {
-                self.reactor.refuse(handle);
-                Err(closed())
-            }
+            Some(kernel) => self.reactor.register(&kernel.selector, fd, direction, once, handle),
+            None => Err(Refused { error: closed(), handle }),
         }
     }
 }

@@ -124,7 +124,7 @@ impl<H> Core<H> {
             self.signals.append(&mut wait.signals);
             for event in wait.events.iter().filter(|event| event.token != WAKER) {
                 let ready = &mut self.ready;
-                let delivery = self.reactor.deliver(event, |handle| ready.push(handle.clone()));
+                let delivery = self.reactor.deliver(&kernel.selector, event, |handle| ready.push(handle));
                 stale |= delivery == Delivery::Stale;
             }
             // Brought once: a host that collects again without waiting gets nothing.
@@ -255,7 +255,7 @@ const PATIENCE: u32 = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Clock;
+    use crate::{Clock, Direction};
     use std::io::Write;
     use std::os::fd::AsRawFd;
 
@@ -274,9 +274,9 @@ mod tests {
         writer.write_all(b"!").unwrap();
         let duplicate = reader.try_clone().unwrap();
         let fd = reader.as_raw_fd();
-        core.set_reader(fd, "stale").unwrap();
+        let stale = core.register(fd, Direction::Read, "stale").unwrap().registration;
         drop(reader);
-        assert_eq!(core.remove_reader(fd), Some("stale"));
+        assert_eq!(core.deregister(stale), Some("stale"));
         duplicate
     }
 
@@ -295,7 +295,7 @@ mod tests {
     fn what_is_registered_stays_so_in_the_new_selector() {
         let mut core = Core::new(Clock::manual().0).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
-        core.set_reader(reader.as_raw_fd(), "honest").unwrap();
+        let honest = core.register(reader.as_raw_fd(), Direction::Read, "honest").unwrap().registration;
         let _duplicate = closed_but_duplicated(&mut core);
         for _ in 0..PATIENCE {
             turn(&mut core);
@@ -303,7 +303,7 @@ mod tests {
         writer.write_all(b"!").unwrap();
         turn(&mut core);
         assert_eq!(core.next(), Some("honest"));
-        assert_eq!(core.remove_reader(reader.as_raw_fd()), Some("honest"));
+        assert_eq!(core.deregister(honest), Some("honest"));
 
         assert!(core.shared.bell().fall_asleep());
         core.shared().wake();
@@ -314,7 +314,7 @@ mod tests {
     fn a_wait_from_before_the_new_selector_brings_nothing() {
         let mut core = Core::new(Clock::manual().0).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
-        core.set_reader(reader.as_raw_fd(), "reader").unwrap();
+        core.register(reader.as_raw_fd(), Direction::Read, "reader").unwrap();
         writer.write_all(b"!").unwrap();
         let mut old = core.lend_wait();
         old.wait(Timeout::Now).unwrap();

@@ -1,4 +1,4 @@
-//! What the program watches by an object, such as a socket: the object it gave for each descriptor.
+//! What the program watches by an object, such as a socket: the object it gave for each registration.
 //!
 //! It is held as long as it is watched, as in asyncio, so a socket that nobody else keeps goes on being
 //! watched. And it is found again once it has been closed and has no number any more.
@@ -6,55 +6,48 @@
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 
-use saburo_core::Registration;
+use saburo_core::Direction;
 
-use crate::ffi::{Holds, Obj, Object, Owns, Visit, fields};
+use crate::ffi::{Holds, Obj, Object, fields};
 
-/// The objects of a loop's watches, by number.
+/// The objects of a loop's watches, by number: one for reading and one for writing. Each is here as long as
+/// the engine has the handle that came with it.
 pub(super) struct Given {
-    /// Each with the registration it was given for. Where that is over, which the program can cause without a
-    /// word to us, the object means nothing any more.
-    by_fd: RefCell<Vec<Option<(Registration, Obj)>>>,
+    by_fd: RefCell<Vec<Objects>>,
 }
+
+type Objects = [Option<Obj>; 2];
 
 impl Given {
     pub(super) const fn new() -> Given {
         Given { by_fd: RefCell::new(Vec::new()) }
     }
 
-    /// Enters an object; the one that was there.
-    #[must_use = "letting go of it may run code: choose the place"]
-    pub(super) fn enter(&self, fd: RawFd, registration: Registration, object: Obj) -> Option<Obj> {
+    /// Enters an object for a new registration. That of the one before has left.
+    pub(super) fn enter(&self, fd: RawFd, direction: Direction, object: Obj) {
         let mut by_fd = self.by_fd.borrow_mut();
-        let place = usize::try_from(fd).ok()?;
+        let Ok(place) = usize::try_from(fd) else { return };
         if place >= by_fd.len() {
-            by_fd.resize_with(place + 1, || None);
+            by_fd.resize_with(place + 1, || [None, None]);
         }
-        by_fd[place].replace((registration, object)).map(|(_, before)| before)
+        by_fd[place][side(direction)] = Some(object);
     }
 
-    /// Takes out the object of a descriptor, if it was given for another registration than `current`.
-    #[inline]
+    /// Takes out the object of a registration that is over.
     #[must_use = "letting go of it may run code: choose the place"]
-    pub(super) fn leave(&self, fd: RawFd, current: impl FnOnce() -> Option<Registration>) -> Option<Obj> {
-        let mut by_fd = self.by_fd.borrow_mut();
-        let place = by_fd.get_mut(usize::try_from(fd).ok()?)?;
-        let registration = place.as_ref()?.0;
-        if current() == Some(registration) { None } else { place.take().map(|(_, object)| object) }
+    pub(super) fn leave(&self, fd: RawFd, direction: Direction) -> Option<Obj> {
+        self.by_fd.borrow_mut().get_mut(usize::try_from(fd).ok()?)?[side(direction)].take()
     }
 
-    /// The descriptor that this object was given for, and its registration.
-    pub(super) fn find(&self, object: &Object) -> Option<(RawFd, Registration)> {
+    /// The descriptor that this object was given for.
+    pub(super) fn find(&self, object: &Object) -> Option<RawFd> {
         let by_fd = self.by_fd.borrow();
-        let entered = by_fd.iter().zip(0..);
-        entered
-            .filter_map(|(place, fd)| place.as_ref().map(|(registration, given)| (fd, registration, given)))
-            .find(|(_, _, given)| given.is(object))
-            .map(|(fd, registration, _)| (fd, *registration))
+        let mut objects = by_fd.iter().zip(0..);
+        objects.find(|(given, _)| given.iter().flatten().any(|given| given.is(object))).map(|(_, fd)| fd)
     }
 
     /// Every object, for whoever takes the loop apart.
-    pub(super) fn take(&self) -> Vec<Option<(Registration, Obj)>> {
+    pub(super) fn take(&self) -> Vec<Objects> {
         std::mem::take(&mut *self.by_fd.borrow_mut())
     }
 }
@@ -66,8 +59,6 @@ impl Holds for Given {
     }
 }
 
-impl Owns for (Registration, Obj) {
-    fn show(&self, visit: &mut Visit<'_>) {
-        self.1.show(visit);
-    }
+fn side(direction: Direction) -> usize {
+    usize::from(direction == Direction::Write)
 }

@@ -15,9 +15,9 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::os::fd::RawFd;
 
-use saburo_core::{Admission, Clock, Core, Registration, TimerId};
+use saburo_core::{Admission, Clock, Core, TimerId};
+pub(crate) use saburo_core::{Direction, Registration};
 
 use crate::ffi::{
     Args, Builder, Class, Holds, Instance, Object, Own, Res, Slot, Visit, attached_thread, builtin,
@@ -35,8 +35,9 @@ use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
 pub(crate) use ready::{Entry, Ready};
 pub(crate) use threads::{Outstanding, hand_over};
+use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
-pub(crate) use watch::{Direction, Watch, ensure_free, is_free, os_error, unwatch, wait_for, wait_on};
+pub(crate) use watch::{ensure_free, is_free, os_error, wait_for, wait_on};
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,7 @@ pub(crate) struct Loop {
     /// Jobs of the pool that are queued or being run.
     jobs: Cell<usize>,
     transports: Transports,
+    listeners: Listeners,
     given: Given,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Ready>>,
@@ -128,11 +130,6 @@ impl Loop {
     #[inline]
     fn core<R>(&self, body: impl FnOnce(&mut Core<Ready>) -> R) -> Option<R> {
         self.core.borrow_mut().as_mut().map(body)
-    }
-
-    /// What a descriptor is registered as, if it is.
-    fn registration(&self, fd: RawFd) -> Option<Registration> {
-        self.core(|core| core.registration(fd)).flatten()
     }
 
     /// Queues something to run in the next turn. In debug mode it is refused on any thread but the loop's:
@@ -360,6 +357,7 @@ impl Class for Loop {
         objects {
             task_factory, pool, core, given: Given::new(), registry: Registry::new(),
             contexts: Contexts::new(), gathering, transports: Transports::new(),
+            listeners: Listeners::new(),
         }
         // A pointer that is compared, and keeps nothing.
         unseen { current: Current::new() }
@@ -454,12 +452,12 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .one(
             c"_wait_readable",
-            |this, fd| watch::wait(this, watch::Direction::Read, fd),
+            |this, fd| watch::wait(this, Direction::Read, fd),
             c"A future done when fd is readable; it stops watching as soon as it is done or cancelled.",
         )
         .one(
             c"_wait_writable",
-            |this, fd| watch::wait(this, watch::Direction::Write, fd),
+            |this, fd| watch::wait(this, Direction::Write, fd),
             c"A future done when fd is writable; it stops watching as soon as it is done or cancelled.",
         )
         .noargs(c"_check_closed", |this| this.check_usable(), c"RuntimeError if the loop is closed.")

@@ -3,12 +3,12 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-use saburo_core::Admission;
+use saburo_core::{Admission, Direction, Registration};
 
-use crate::ffi::{Builder, Instance, Obj, Object, Raised, Res, aside, int};
+use crate::ffi::{Builder, Instance, Raised, Res, aside, int};
 
-use super::watch::{self, Direction};
-use super::{Loop, Phase, Ready, Transports};
+use super::watch;
+use super::{Listeners, Loop, Phase, Ready, Transports};
 
 impl Loop {
     #[inline]
@@ -21,52 +21,39 @@ impl Loop {
         self.phase.get() == Phase::Closed
     }
 
-    /// Queues this whenever the descriptor is ready.
-    pub(crate) fn watch(&self, fd: RawFd, direction: Direction, ready: Ready) -> Res<()> {
-        watch::set(self, direction, fd, ready)
+    /// Queues this whenever the descriptor is ready. `keep` gets the token that ends it.
+    pub(crate) fn watch(
+        &self,
+        fd: RawFd,
+        direction: Direction,
+        ready: Ready,
+        keep: impl FnOnce(Registration),
+    ) -> Res<()> {
+        watch::register(self, fd, direction, ready, keep)
     }
 
-    /// Stops that, unless the number is another transport's by now. What is queued already is told;
-    /// transports look where they stand.
-    pub(crate) fn unwatch_transport(&self, fd: RawFd, direction: Direction, transport: &Object) {
-        let removed = self.core(|core| match direction {
-            Direction::Read if is_told(core.reader(fd), transport) => core.remove_reader(fd),
-            Direction::Write if is_told(core.writer(fd), transport) => core.remove_writer(fd),
-            _ => None,
-        });
+    /// Ends a watch, unless it is over. What is queued already is told.
+    pub(crate) fn unwatch(&self, registration: Registration) {
+        let removed = self.core(|core| core.deregister(registration));
         // Let go of only now, with the engine no longer borrowed.
         drop(removed);
     }
 
-    /// What this descriptor is watched for, or else any other, if it is wanted. `is_wanted` runs no Python.
-    pub(crate) fn find_watched(&self, fd: RawFd, is_wanted: impl Fn(&Object) -> bool) -> Option<Obj> {
-        let mut found = None;
-        self.core(|core| {
-            let reader = core.reader(fd).map(Ready::as_object);
-            found = reader.filter(|watched| is_wanted(watched)).map(Object::to_obj);
-            if found.is_none() {
-                core.for_each_handle(&mut |ready| {
-                    if is_wanted(ready.as_object()) {
-                        found = Some(ready.as_object().to_obj());
-                    }
-                });
-            }
-        });
-        found
+    /// Does a watch go on? Not if somebody else watches the descriptor by now.
+    #[inline]
+    pub(crate) fn is_watched(&self, registration: Registration) -> bool {
+        self.core(|core| core.is_registered(registration)).unwrap_or(false)
     }
 
-    /// Is the descriptor watched for this very transport?
-    pub(crate) fn is_watched_for(&self, fd: RawFd, direction: Direction, transport: &Object) -> bool {
-        self.core(|core| match direction {
-            Direction::Read => is_told(core.reader(fd), transport),
-            Direction::Write => is_told(core.writer(fd), transport),
-        })
-        .unwrap_or(false)
+    #[inline]
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
     /// Whether the descriptor is watched, for reading and for writing.
     pub(crate) fn watched(&self, fd: RawFd) -> (bool, bool) {
-        self.core(|core| (core.reader(fd).is_some(), core.writer(fd).is_some())).unwrap_or_default()
+        let is_watched = |direction| self.core(|core| core.registration(fd, direction).is_some());
+        (is_watched(Direction::Read).unwrap_or(false), is_watched(Direction::Write).unwrap_or(false))
     }
 
     /// Queues something for the next turn; in a forked child, whose parent has the loop, nothing.
@@ -143,12 +130,6 @@ impl Loop {
             teach_malloc(received);
         }
     }
-}
-
-/// Is the event of a descriptor told to this very transport?
-#[inline]
-fn is_told(ready: Option<&Ready>, transport: &Object) -> bool {
-    ready.is_some_and(|ready| ready.as_object().is(transport))
 }
 
 #[cold]
@@ -236,14 +217,14 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
 pub(super) fn leave_to_parent(this: &Loop) -> Res<()> {
     let (transports, gathering) = (this.transports.take(), this.gathering.take());
     let left = transports.iter().flatten().try_for_each(|transport| transport.leave_to_parent());
-    std::mem::forget((transports, gathering));
+    std::mem::forget((transports, this.listeners.take(), gathering));
     left
 }
 
 /// The loop is taken apart: transports that are left are nobody's.
 pub(super) fn abandon(this: &Loop) {
     let gathering = std::mem::take(&mut *this.gathering.borrow_mut());
-    drop((this.transports.take(), gathering));
+    drop((this.transports.take(), this.listeners.take(), gathering));
     this.buffer.set(None);
 }
 

@@ -1,4 +1,4 @@
-//! Which descriptor belongs to which transport.
+//! Which descriptor belongs to which transport, and who listens.
 //!
 //! An open transport is here from its making until its descriptor is closed. So none vanishes because
 //! nobody kept it, and nobody else watches its descriptor by mistake.
@@ -86,5 +86,45 @@ impl Holds for Transports {
     fields! {
         part;
         objects { by_fd }
+    }
+}
+
+/// Whom a loop takes connections for, as long as they listen.
+pub(crate) struct Listeners {
+    list: RefCell<Vec<Obj>>,
+}
+
+impl Listeners {
+    pub(super) const fn new() -> Listeners {
+        Listeners { list: RefCell::new(Vec::new()) }
+    }
+
+    pub(crate) fn enter(&self, listener: Obj) {
+        self.list.borrow_mut().push(listener);
+    }
+
+    /// Takes one out, if it is there.
+    #[must_use = "letting go of it may run code: choose the place"]
+    pub(crate) fn leave(&self, listener: &Object) -> Option<Obj> {
+        let mut list = self.list.borrow_mut();
+        let place = list.iter().position(|entered| entered.is(listener))?;
+        Some(list.remove(place))
+    }
+
+    /// All there are.
+    pub(crate) fn all(&self) -> Vec<Obj> {
+        self.list.borrow().clone()
+    }
+
+    /// Every one, for whoever takes the loop apart.
+    pub(super) fn take(&self) -> Vec<Obj> {
+        std::mem::take(&mut *self.list.borrow_mut())
+    }
+}
+
+impl Holds for Listeners {
+    fields! {
+        part;
+        objects { list }
     }
 }

@@ -1,9 +1,10 @@
 //! Watching descriptors: add_reader, add_writer and their removal.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 
-use saburo_core::Core;
+use saburo_core::{Direction, Refused, Registered, Registration};
 
 use crate::callable;
 use crate::ffi::{
@@ -14,19 +15,6 @@ use crate::handle::{Arguments, Handle};
 use crate::names::names;
 
 use super::{Loop, Phase, Ready, new_future};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-/// A descriptor that a future waits for.
-#[derive(Clone, Copy)]
-pub(crate) struct Watch {
-    fd: RawFd,
-    direction: Direction,
-}
 
 pub(super) fn add_reader(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     add(this, "add_reader", Direction::Read, args)
@@ -56,38 +44,63 @@ fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>
     let handle = Instance::alloc(handle)?;
     // Asked last: Python has run, and the number may be another file's by now.
     let fd = kernel_number(free_descriptor(this, object)?)?;
-    set(this, direction, fd, Ready::of(handle))?;
-    if !object.is_int()
-        && let Some(registration) = this.registration(fd)
-    {
-        drop(this.given.enter(fd, registration, object.to_obj()));
-    }
-    Ok(())
-}
-
-/// Registers `ready` with the engine, in place of whoever watched the descriptor before.
-pub(super) fn set(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
-    register(this, |core| match direction {
-        Direction::Read => core.set_reader(fd, ready),
-        Direction::Write => core.set_writer(fd, ready),
+    // Nobody keeps the token: it is ended by number.
+    register(this, fd, direction, Ready::of(handle), |_| {
+        if !object.is_int() {
+            this.given.enter(fd, direction, object.to_obj());
+        }
     })
 }
 
-/// The same for the first news only.
-fn set_once(this: &Loop, direction: Direction, fd: RawFd, ready: Ready) -> Res<()> {
-    register(this, |core| match direction {
-        Direction::Read => core.set_reader_once(fd, ready),
-        Direction::Write => core.set_writer_once(fd, ready),
-    })
+/// Registers `ready` with the engine, in place of what watched the descriptor before. `keep` gets the token
+/// before that is let go of, which may run code.
+pub(super) fn register(
+    this: &Loop,
+    fd: RawFd,
+    direction: Direction,
+    ready: Ready,
+    keep: impl FnOnce(Registration),
+) -> Res<()> {
+    this.check_usable()?;
+    let outcome = this.core(|core| core.register(fd, direction, ready));
+    settle(this, fd, direction, outcome, keep)
 }
 
-fn register(this: &Loop, set: impl FnOnce(&mut Core<Ready>) -> io::Result<Option<Ready>>) -> Res<()> {
-    let set = this.core(|core| (set(core), core.take_orphans()));
-    // The orphans, what was refused among them, are let go of only now, and with no exception set.
-    match set.map(|(before, orphans)| (drop(orphans), before).1) {
+/// The same for one event.
+fn register_once(
+    this: &Loop,
+    fd: RawFd,
+    direction: Direction,
+    ready: Ready,
+    keep: impl FnOnce(Registration),
+) -> Res<()> {
+    this.check_usable()?;
+    let outcome = this.core(|core| core.register_once(fd, direction, ready));
+    settle(this, fd, direction, outcome, keep)
+}
+
+fn settle(
+    this: &Loop,
+    fd: RawFd,
+    direction: Direction,
+    outcome: Option<Result<Registered<Ready>, Refused<Ready>>>,
+    keep: impl FnOnce(Registration),
+) -> Res<()> {
+    match outcome {
         None => this.check_usable(),
-        Some(Err(error)) => os_error(&error),
-        Some(Ok(before)) => cancel(before).map(drop),
+        Some(Err(refused)) => {
+            drop(refused.handle);
+            os_error(&refused.error)
+        }
+        Some(Ok(Registered { registration, replaced, evicted })) => {
+            let given = (
+                replaced.as_ref().map(|_| this.given.leave(fd, direction)),
+                evicted.as_ref().map(|_| this.given.leave(fd, direction.other())),
+            );
+            keep(registration);
+            drop((evicted, given));
+            cancel(replaced).map(drop)
+        }
     }
 }
 
@@ -103,9 +116,9 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
     let number = match numbered(object)? {
         // A socket that has been closed or detached: asyncio knows it by its identity.
         Some(none) if none < 0 => match this.given.find(object) {
-            Some((fd, registration)) if this.registration(fd) == Some(registration) => Some(fd),
-            _ if this.phase.get() == Phase::Closed => return Ok(false),
-            _ => return raise_invalid(none),
+            Some(fd) => Some(fd),
+            None if this.phase.get() == Phase::Closed => return Ok(false),
+            None => return raise_invalid(none),
         },
         number => {
             let number = number.and_then(|number| RawFd::try_from(number).ok());
@@ -123,12 +136,12 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
     this.check_usable()?;
     // What no descriptor can be is not watched either.
     let Some(fd) = number else { return Ok(false) };
-    let before = this.core(|core| match direction {
-        Direction::Read => core.remove_reader(fd),
-        Direction::Write => core.remove_writer(fd),
+    let removed = this.core(|core| {
+        let registration = core.registration(fd, direction)?;
+        core.deregister(registration)
     });
-    drop(this.given.leave(fd, || this.registration(fd)));
-    cancel(before.flatten())
+    drop(this.given.leave(fd, direction));
+    cancel(removed.flatten())
 }
 
 /// A future done when the descriptor is ready. Its first callback ends the watch, so a wait that is
@@ -158,22 +171,14 @@ pub(crate) fn wait_on(
 ) -> Res<Own<Future>> {
     let future = new_future(this)?;
     let fd = descriptor()?;
-    set_once(this, direction, fd, future::arrived(future.clone()))?;
-    // The first of a new future, which has room for it.
-    future.callbacks().push(Callback::Unwatch(Watch { fd, direction }))?;
+    let token = Cell::new(None);
+    let arrived = future::arrived(future.clone());
+    register_once(this, fd, direction, arrived, |registration| token.set(Some(registration)))?;
+    if let Some(registration) = token.get() {
+        // The first of a new future, which has room for it.
+        future.callbacks().push(Callback::Unwatch(registration))?;
+    }
     Ok(future)
-}
-
-/// Ends the watch of a future that is done, unless somebody else watches the descriptor by now.
-pub(crate) fn unwatch(this: &Loop, watch: Watch, future: &Object) {
-    let is_ours = |ready: Option<&Ready>| ready.is_some_and(|ready| ready.as_object().is(future));
-    let removed = this.core(|core| match watch.direction {
-        Direction::Read if is_ours(core.reader(watch.fd)) => core.remove_reader(watch.fd),
-        Direction::Write if is_ours(core.writer(watch.fd)) => core.remove_writer(watch.fd),
-        _ => None,
-    });
-    // Let go of only now, with the engine no longer borrowed.
-    drop((removed, this.given.leave(watch.fd, || this.registration(watch.fd))));
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use crate::event_loop::{Loop, Watch, unwatch};
+use crate::event_loop::{Loop, Registration};
 use crate::ffi::{
     Context, Holds, Instance, Obj, Object, Own, Owns, Res, Visit, fields, int, list, none, tuple,
 };
@@ -26,7 +26,7 @@ pub(crate) enum Callback {
     /// A task of the same loop that awaits the future.
     Wake(Own<Task>),
     /// The watch of a descriptor, which ends with the future.
-    Unwatch(Watch),
+    Unwatch(Registration),
 }
 
 /// The waiters of a future, in the order they asked.
@@ -262,8 +262,8 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
     let Some(event_loop) = this.native_loop.get() else { return tell_foreign(this, &callback) };
     match callback {
         Callback::Wake(task) => event_loop.push(task::wake(task)),
-        Callback::Unwatch(watch) => {
-            unwatch(&event_loop, watch, this.as_object());
+        Callback::Unwatch(registration) => {
+            event_loop.unwatch(registration);
             Ok(())
         }
         Callback::HandlerDone(protocol, context) => {

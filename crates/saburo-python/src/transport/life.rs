@@ -13,7 +13,7 @@ use crate::ffi::{
 use crate::future::{self, Future};
 use crate::names::names;
 
-use super::watcher::{self, Lost, Watcher};
+use super::watcher::{self, Lost, Watcher, Watches};
 use super::{failure, protocol};
 
 /// Where a transport stands, and who is told.
@@ -25,6 +25,7 @@ pub(crate) struct Life {
     /// The number by which the loop's tables know it; -1 before it has one, and once that is known to be
     /// somebody else's. No system call goes by it: whoever owns the descriptor is asked each time.
     pub(super) number: Cell<RawFd>,
+    pub(super) watches: Watches,
     /// pause_reading() was called.
     pub(super) paused: Cell<bool>,
     /// What callbacks run in.
@@ -62,6 +63,7 @@ impl Life {
             protocol: Slot::empty(),
             phase: Cell::new(Phase::Open),
             number: Cell::new(-1),
+            watches: Watches::new(),
             paused: Cell::new(false),
             context: Slot::empty(),
             writer_context: Slot::empty(),
@@ -94,8 +96,8 @@ impl Life {
     #[cold]
     pub(super) fn give_up(&self, event_loop: &Loop, transport: &Object) {
         let number = self.number.replace(-1);
-        event_loop.unwatch_transport(number, Direction::Read, transport);
-        event_loop.unwatch_transport(number, Direction::Write, transport);
+        self.watches.end(event_loop, Direction::Read);
+        self.watches.end(event_loop, Direction::Write);
         drop(event_loop.transports().leave(number, transport));
     }
 
@@ -119,7 +121,7 @@ impl Life {
         }
         self.paused.set(true);
         let Some(event_loop) = self.open_loop() else { return Ok(()) };
-        event_loop.unwatch_transport(self.number.get(), Direction::Read, transport);
+        self.watches.end(&event_loop, Direction::Read);
         failure::debug(&event_loop, transport, "pauses reading")
     }
 
@@ -223,8 +225,7 @@ impl Life {
         transport: &Instance<T>,
         descriptor: impl FnOnce() -> RawFd,
     ) -> Res<()> {
-        let number = self.number.get();
-        if self.is_reading() && !event_loop.is_watched_for(number, Direction::Read, transport.as_object()) {
+        if self.is_reading() && !self.watches.go_on(event_loop, Direction::Read) {
             return watcher::watch(event_loop, descriptor(), Direction::Read, transport);
         }
         Ok(())
@@ -350,7 +351,7 @@ impl Holds for Life {
     fields! {
         part;
         objects { event_loop, context, writer_context, protocol, waiter, cause }
-        plain { phase, number, paused, context_given, lost_writes }
+        plain { phase, number, watches, paused, context_given, lost_writes }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ffi::{
 use crate::names::names;
 
 use super::endpoint::Endpoint;
-use super::watcher::{self, Watcher};
+use super::watcher::{self, Watcher, Watches};
 use super::{failure, stream};
 
 /// A socket that listens.
@@ -26,6 +26,7 @@ pub(crate) struct Listener {
     socket: Slot<Owner>,
     /// The number by which the loop knows it; -1 once that may be somebody else's.
     number: Cell<RawFd>,
+    watches: Watches,
     factory: Slot,
     server: Slot,
     /// For TLS: called with each connection's socket, its peer's name and its context.
@@ -64,6 +65,7 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
         event_loop: Slot::new(Some(event_loop.to_own())),
         socket: Slot::new(Some(owner)),
         number: Cell::new(number),
+        watches: Watches::new(),
         factory: Slot::new(Some(factory.to_obj())),
         server: Slot::new(given(server)),
         accept_tls: Slot::new(given(accept_tls)),
@@ -74,7 +76,14 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
         backlog: Cell::new(backlog.as_i64()?.max(0) as usize),
         starved: Cell::new(false),
     })?;
-    start(event_loop, &listener)
+    start(event_loop, &listener)?;
+    let before = event_loop.listeners().all();
+    event_loop.listeners().enter(listener.into_obj());
+    // Those whose socket was closed without a word to us leave.
+    before.iter().filter_map(|before| before.cast_exact::<Listener>()).for_each(|before| {
+        before.descriptor(event_loop);
+    });
+    Ok(())
 }
 
 fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
@@ -82,6 +91,10 @@ fn start(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
 }
 
 impl Watcher for Listener {
+    fn watches(this: &Instance<Listener>) -> &Watches {
+        &this.watches
+    }
+
     /// Connections have come in.
     fn readable(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
         accept_all(event_loop, this).or_else(|raised| {
@@ -95,7 +108,7 @@ impl Watcher for Listener {
 fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
     for _ in 0..=this.backlog.get() {
         // Stopped since the event came, or by what an accepted connection has called.
-        if !event_loop.is_watched_for(this.number.get(), Direction::Read, this.as_object()) {
+        if !this.watches.go_on(event_loop, Direction::Read) {
             return Ok(());
         }
         let (descriptor, peer) = match net::accept(this.descriptor(event_loop)) {
@@ -132,7 +145,8 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
 /// The kernel would report the same connection again and again: it may wait for a while.
 #[cold]
 fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
-    super::rest(event_loop, this.number.get(), Direction::Read, this.as_object(), RETRY_DELAY)?;
+    this.watches.end(event_loop, Direction::Read);
+    super::retry_later(event_loop, this.as_object(), RETRY_DELAY)?;
     if this.starved.replace(true) {
         return Ok(());
     }
@@ -155,13 +169,9 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
 
 /// `_unlisten(sock)`: takes no more connections of a listening socket.
 pub(super) fn unlisten(event_loop: &Instance<Loop>, socket: &Object) -> Res<()> {
-    // If it has been closed, say, the number it had may be another's.
-    let fd = socket.method(&names().fileno, &[])?.as_i64()? as RawFd;
-    let listens = |watched: &Object| {
-        watched.cast_exact::<Listener>().is_some_and(|listener| listener.socket.holds(socket))
-    };
-    let found = event_loop.find_watched(fd, listens);
-    if let Some(listener) = found.as_deref().and_then(Object::cast_exact::<Listener>) {
+    let listeners = event_loop.listeners().all();
+    let mut listeners = listeners.iter().filter_map(|listener| listener.cast_exact::<Listener>());
+    if let Some(listener) = listeners.find(|listener| listener.socket.holds(socket)) {
         listener.stop(event_loop);
     }
     Ok(())
@@ -208,7 +218,9 @@ impl Instance<Listener> {
 
     /// Takes no more connections.
     fn stop(&self, event_loop: &Loop) {
-        event_loop.unwatch_transport(self.number.replace(-1), Direction::Read, self.as_object());
+        self.number.set(-1);
+        self.watches.end(event_loop, Direction::Read);
+        drop(event_loop.listeners().leave(self.as_object()));
     }
 }
 
@@ -252,7 +264,7 @@ impl Class for Listener {
     fields! {
         class;
         objects { event_loop, context, socket, factory, server, accept_tls }
-        plain { number: Cell::new(-1), backlog, starved }
+        plain { number: Cell::new(-1), watches: Watches::new(), backlog, starved }
     }
 
     const NAME: &'static CStr = c"saburo._saburo.Listener";

@@ -28,9 +28,7 @@ pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport};
 pub(crate) use receiver::{PLAIN, Receiver, add_receivers, is_buffered, of as receiver_of};
 pub(crate) use stream::{Incoming, StreamTransport, write};
 
-use std::os::fd::RawFd;
-
-use crate::event_loop::{Direction, Loop};
+use crate::event_loop::Loop;
 use crate::ffi::{Builder, Context, Instance, Object, Res, float, list};
 use crate::names::names;
 
@@ -39,17 +37,9 @@ pub(crate) fn context_of(transport: &Object) -> Option<Context> {
     transport.cast_exact::<StreamTransport>().and_then(|stream| stream.context())
 }
 
-/// Stops watching a descriptor whose news are of no use now, and calls the transport's `_retry()` after so
-/// many seconds.
+/// Calls the transport's `_retry()` after so many seconds, in which its descriptor's news are of no use.
 #[cold]
-fn rest(
-    event_loop: &Instance<Loop>,
-    fd: RawFd,
-    direction: Direction,
-    transport: &Object,
-    seconds: f64,
-) -> Res<()> {
-    event_loop.unwatch_transport(fd, direction, transport);
+fn retry_later(event_loop: &Instance<Loop>, transport: &Object, seconds: f64) -> Res<()> {
     let names = names();
     let retry = transport.attr(&names.retry)?;
     event_loop.as_object().method(&names.call_later, &[&*float(seconds)?, &retry]).map(drop)

@@ -1,15 +1,19 @@
 //! Watcher: whom the loop tells of a descriptor's events, and of the steps of a transport's life.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 
-use crate::event_loop::{Direction, Entry, Loop, Ready};
+use crate::event_loop::{Direction, Entry, Loop, Ready, Registration};
 use crate::ffi::{Class, In, Instance, Res};
 
 use super::life::Life;
 
 /// A class whose instances are told. Whatever is raised, except what ends the run, has been reported.
 pub(crate) trait Watcher: Class {
+    /// Its watches with the loop.
+    fn watches(this: &Instance<Self>) -> &Watches;
+
     /// Its descriptor is readable.
     fn readable(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()>;
 
@@ -64,6 +68,37 @@ pub(super) fn told_by_name<T: Watcher + Deref<Target = Life>>(
     this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this))
 }
 
+/// The tokens of what the loop watches a transport's descriptor by, for each direction.
+pub(crate) struct Watches {
+    reading: Cell<Option<Registration>>,
+    writing: Cell<Option<Registration>>,
+}
+
+impl Watches {
+    pub(super) const fn new() -> Watches {
+        Watches { reading: Cell::new(None), writing: Cell::new(None) }
+    }
+
+    /// Ends one. What is queued already is told; transports look where they stand.
+    pub(super) fn end(&self, event_loop: &Loop, direction: Direction) {
+        if let Some(registration) = self.of(direction).take() {
+            event_loop.unwatch(registration);
+        }
+    }
+
+    /// Does one go on? Not if somebody else watches the descriptor by now.
+    pub(super) fn go_on(&self, event_loop: &Loop, direction: Direction) -> bool {
+        self.of(direction).get().is_some_and(|registration| event_loop.is_watched(registration))
+    }
+
+    fn of(&self, direction: Direction) -> &Cell<Option<Registration>> {
+        match direction {
+            Direction::Read => &self.reading,
+            Direction::Write => &self.writing,
+        }
+    }
+}
+
 /// Has the loop tell whenever the descriptor is ready.
 pub(super) fn watch<T: Watcher>(
     event_loop: &Loop,
@@ -75,7 +110,8 @@ pub(super) fn watch<T: Watcher>(
         Direction::Read => Ready::role::<Readable, T>(this.to_own()),
         Direction::Write => Ready::role::<Writable, T>(this.to_own()),
     };
-    event_loop.watch(fd, direction, ready)
+    let token = T::watches(this).of(direction);
+    event_loop.watch(fd, direction, ready, |registration| token.set(Some(registration)))
 }
 
 /// Has the loop tell in the next turn. In a forked child nobody is told of what becomes of the parent's.

@@ -139,6 +139,12 @@ impl<T: Owns> Owns for Option<T> {
     }
 }
 
+impl<T: Owns, const N: usize> Owns for [T; N] {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.iter().for_each(|item| item.show(visit));
+    }
+}
+
 impl<T: Owns> Owns for Vec<T> {
     fn show(&self, visit: &mut Visit<'_>) {
         self.iter().for_each(|item| item.show(visit));

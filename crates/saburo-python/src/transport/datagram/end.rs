@@ -14,7 +14,7 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+    this.watches.end(&event_loop, Direction::Read);
     if !this.queue.borrow().is_empty() {
         // Writable events send the rest, and end it.
         return Ok(());
@@ -73,7 +73,7 @@ fn force_close(
     }
     send::stop_writing(event_loop, this);
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+        this.watches.end(event_loop, Direction::Read);
     }
     let scheduled = this.schedule_lost(event_loop, this, cause);
     this.queued.set(0);

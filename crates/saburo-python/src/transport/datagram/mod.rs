@@ -26,7 +26,7 @@ use super::address::Family;
 use super::endpoint::{Endpoint, Peer};
 use super::flow::Flow;
 use super::life::{Life, watched_word};
-use super::watcher::{Watcher, told_by_name};
+use super::watcher::{Watcher, Watches, told_by_name};
 
 pub(crate) use open::endpoint;
 
@@ -71,6 +71,10 @@ impl Deref for DatagramTransport {
 }
 
 impl Watcher for DatagramTransport {
+    fn watches(this: &Instance<DatagramTransport>) -> &Watches {
+        &this.watches
+    }
+
     #[inline]
     fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
         this.within(event_loop, this.as_object(), &names().read_ready, || receive::readable(event_loop, this))

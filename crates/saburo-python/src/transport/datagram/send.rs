@@ -15,7 +15,7 @@ use crate::names::names;
 use super::super::endpoint::Peer;
 use super::super::life::Phase;
 use super::super::watcher;
-use super::super::{address, rest};
+use super::super::{address, retry_later};
 use super::{DatagramTransport, HEADER, end};
 
 /// One that waits.
@@ -267,7 +267,8 @@ fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) 
     let vain = this.vain.get();
     this.vain.set((vain + 1).min(MOST_DOUBLINGS));
     let delay = RETRY_DELAY * f64::from(1_u32 << vain);
-    rest(event_loop, this.number.get(), Direction::Write, this.as_object(), delay)
+    this.watches.end(event_loop, Direction::Write);
+    retry_later(event_loop, this.as_object(), delay)
 }
 
 /// The time is over, unless the transport has ended meanwhile.
@@ -307,6 +308,6 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
 pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
     this.vain.set(0);
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+        this.watches.end(event_loop, Direction::Write);
     }
 }

@@ -16,7 +16,7 @@ use crate::ffi::{
 use crate::names::names;
 
 use super::super::life::{Life, Phase};
-use super::super::watcher::{self, Ended, Opened, Watcher, told_by_name};
+use super::super::watcher::{self, Ended, Opened, Watcher, Watches, told_by_name};
 use super::super::{failure, protocol};
 use super::Given;
 
@@ -54,6 +54,10 @@ pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 }
 
 impl Watcher for ReadPipeTransport {
+    fn watches(this: &Instance<ReadPipeTransport>) -> &Watches {
+        &this.watches
+    }
+
     #[inline]
     fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
         this.within(event_loop, this.as_object(), &names().read_ready, || readable(event_loop, this))
@@ -105,7 +109,7 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
 #[cold]
 fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     failure::closed_by_peer(event_loop, this.as_object())?;
-    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+    this.watches.end(event_loop, Direction::Read);
     event_loop.expect_as_much(this.received.get());
     // First, so that both find the same context.
     watcher::tell_later::<Ended, _>(event_loop, this)?;
@@ -146,7 +150,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: O
     if this.phase.get() >= Phase::Ending {
         return Ok(());
     }
-    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+    this.watches.end(event_loop, Direction::Read);
     this.schedule_lost(event_loop, this, cause)
 }
 

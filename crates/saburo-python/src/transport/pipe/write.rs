@@ -23,7 +23,7 @@ use super::super::failure;
 use super::super::flow::Flow;
 use super::super::life::{Life, Phase};
 use super::super::piece::{self, Piece};
-use super::super::watcher::{self, Opened, Watcher, told_by_name};
+use super::super::watcher::{self, Opened, Watcher, Watches, told_by_name};
 use super::Given;
 
 /// The writing end of a pipe.
@@ -67,6 +67,10 @@ pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 }
 
 impl Watcher for WritePipeTransport {
+    fn watches(this: &Instance<WritePipeTransport>) -> &Watches {
+        &this.watches
+    }
+
     fn readable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
         this.within(event_loop, this.as_object(), &names().read_ready, || reader_has_gone(event_loop, this))
     }
@@ -203,7 +207,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     // Not before all is written, as in asyncio. The protocol may go on to write, or close it.
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
     if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
-        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+        this.watches.end(event_loop, Direction::Read);
         this.phase.set(Phase::Ending);
         return lost(event_loop, this);
     }
@@ -231,7 +235,7 @@ fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: 
     }
     stop_writing(event_loop, this);
     if this.kind.get().tells_of_reader() {
-        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+        this.watches.end(event_loop, Direction::Read);
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
@@ -264,7 +268,7 @@ fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) 
 
 fn stop_writing(event_loop: &Loop, this: &Instance<WritePipeTransport>) {
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+        this.watches.end(event_loop, Direction::Write);
     }
 }
 

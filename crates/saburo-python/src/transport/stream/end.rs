@@ -15,7 +15,7 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+    this.watches.end(&event_loop, Direction::Read);
     if this.waiting_for_room.get() {
         // Writable events send the rest, and end it.
         return Ok(());
@@ -68,10 +68,10 @@ fn force_close(
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+        this.watches.end(event_loop, Direction::Write);
     }
     if this.phase.get() == Phase::Open {
-        event_loop.unwatch_transport(this.number.get(), Direction::Read, this.as_object());
+        this.watches.end(event_loop, Direction::Read);
     }
     this.schedule_lost(event_loop, this, cause)
 }

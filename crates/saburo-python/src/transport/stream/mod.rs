@@ -31,7 +31,7 @@ use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
 use super::piece::Piece;
 use super::receiver::{self, PLAIN, Receiver};
-use super::watcher::{Watcher, told_by_name};
+use super::watcher::{Watcher, Watches, told_by_name};
 
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::connected;
@@ -95,6 +95,10 @@ enum Eof {
 }
 
 impl Watcher for StreamTransport {
+    fn watches(this: &Instance<StreamTransport>) -> &Watches {
+        &this.watches
+    }
+
     #[inline]
     fn readable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
         this.within(event_loop, this.as_object(), &names().read_ready, || read::readable(event_loop, this))

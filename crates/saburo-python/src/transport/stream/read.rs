@@ -113,7 +113,7 @@ impl Incoming<'_> {
         match answer.and_then(|keep_open| keep_open.truth()) {
             Ok(true) => {
                 // There is nothing more to read, but the protocol may write.
-                event_loop.unwatch_transport(transport.number.get(), Direction::Read, transport.as_object());
+                transport.watches.end(event_loop, Direction::Read);
                 Ok(())
             }
             Ok(false) => end::close(transport),

@@ -335,7 +335,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     if this.waiting_for_room.get() {
         return resumed;
     }
-    event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+    this.watches.end(event_loop, Direction::Write);
     if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
         // Over, or to leave when the turn is over.
         return resumed;
@@ -368,7 +368,7 @@ fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()
 #[inline]
 fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
     if this.waiting_for_room.replace(false) {
-        event_loop.unwatch_transport(this.number.get(), Direction::Write, this.as_object());
+        this.watches.end(event_loop, Direction::Write);
     }
     if let Some(waiter) = this.empty_waiter.get() {
         set_result(&waiter)?;
