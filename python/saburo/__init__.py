@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import sys
 
-# First of all: it refuses interpreters other than the main one, before asyncio is imported there,
-# whose native half is one for all interpreters up to Python 3.11.
+# Before asyncio is imported, because this refuses sub-interpreters: up to Python 3.11 the C module
+# of asyncio is shared by all interpreters.
 from . import _saburo as _saburo
 from ._install import install, uninstall
 from ._loop import Loop
@@ -36,8 +36,8 @@ from ._saburo import (
 from ._server import Server
 from ._streams import open_connection, open_unix_connection, start_server, start_unix_server
 
-# Not the one from `typing`, here and in the other files: importing that takes longer than all of
-# saburo, and asyncio does without it. Type checkers know the name.
+# In every file instead of typing.TYPE_CHECKING: importing `typing` takes longer than importing all
+# of saburo, and asyncio does not import it. Type checkers know the name.
 TYPE_CHECKING = False
 
 __all__ = (
@@ -68,7 +68,7 @@ if sys.version_info < (3, 16):
     else:
 
         def __getattr__(name: str) -> object:
-            # Not in __all__ and not imported above: from Python 3.14 on, touching a policy warns.
+            # Not in __all__ and not imported above: from Python 3.14 on, naming a policy warns.
             if name == "EventLoopPolicy":
                 from ._policy import policy_class
 

@@ -5,5 +5,5 @@ import sys
 from ._cli import main
 
 if __name__ == "__main__" and (_code := main()):
-    # Not with a 0: `python -i` would show that as an error of the program.
+    # Not for 0: `python -i` would print the SystemExit as an error.
     sys.exit(_code)

@@ -62,7 +62,7 @@ def _accept_tls(
     peer: Any,
     context: Context,
 ) -> None:
-    """A connection has come in whose first bytes are to be a handshake."""
+    """A connection was accepted that begins with a handshake."""
     loop.call_soon(
         _begin_tls, loop, protocol_factory, make_transport, sock, peer, context, context=context
     )
@@ -110,7 +110,7 @@ def _report_accepted(
     protocol: asyncio.BaseProtocol | None,
     transport: asyncio.Transport | None,
 ) -> None:
-    """Clients' errors are of interest in debug mode only, as in asyncio."""
+    """Errors of clients are reported in debug mode only, as in asyncio."""
     if not loop.get_debug():
         return
     context: dict[str, Any] = {

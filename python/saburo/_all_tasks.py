@@ -1,8 +1,9 @@
-"""The loops there are: told of a fork, and asked for their tasks by `asyncio.all_tasks()`.
+"""`asyncio.all_tasks()` finds the tasks of saburo's loops, and a forked child finds the loops.
 
-asyncio keeps its tasks in a WeakSet, which costs more than making one of ours. So that set is given
-a class which also yields the unfinished tasks of our loops, when the first loop is made; importing
-saburo changes nothing. asyncio itself picks those of the loop it was asked about.
+asyncio keeps its tasks in a WeakSet. Adding a task to it costs more than making one of saburo's.
+So when the first loop is made, that set is given a class that also yields the unfinished tasks of
+saburo's loops; asyncio picks those of the loop it was asked about. Importing saburo changes
+nothing.
 """
 
 from __future__ import annotations
@@ -22,40 +23,40 @@ if TYPE_CHECKING:
     from ._loop import Loop
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
-_is_in_force = False
-# asyncio's own tasks that this process has left to the one it was forked from. They are kept:
-# letting go of one would run its `finally` here.
-_left_to_parents: list[asyncio.Task[Any]] = []
+_is_shared = False
+# Tasks of asyncio's own class that belong to the process this one was forked from. They are kept,
+# because freeing one would run its `finally` here.
+_tasks_of_parents: list[asyncio.Task[Any]] = []
 
 
 def remember(loop: Loop) -> None:
     """Lists a loop that has just been made, for as long as it lives."""
-    global _is_in_force
-    if not _is_in_force:
-        _is_in_force = True
+    global _is_shared
+    if not _is_shared:
+        _is_shared = True
         _share_set()
         if sys.version_info >= (3, 14):
-            from ._call_graph import keep_waiters
+            from ._call_graph import record_waiters
 
-            keep_waiters()
+            record_waiters()
     _loops.add(loop)
 
 
 def leave_tasks_to_parent(loop: Loop) -> None:
-    """For a forked child that has left the run of its parent's loop.
+    """In a forked child that has left `run_forever`: takes the parent's tasks off asyncio's list.
 
-    Whoever cleans up then cancels and awaits what is listed, and none of that goes on. asyncio
-    knows its own tasks in a child only once no loop is running (3.14).
+    `asyncio.run` would cancel and await them, and wait for ever. Since 3.14 asyncio lists its own
+    tasks in a child only once no loop is running, so this cannot be done at the fork.
     """
     for task in asyncio.all_tasks(loop):
-        _left_to_parents.append(task)
+        _tasks_of_parents.append(task)
         asyncio.tasks._unregister_task(task)
 
 
 class _AllTasks(weakref.WeakSet):  # type: ignore[type-arg]
-    """asyncio's set of tasks, and ours."""
+    """asyncio's set of tasks, which also yields saburo's."""
 
-    # Found there by a saburo that is imported once more, as tools do that keep tests apart.
+    # For a saburo that is imported a second time, as some test tools do.
     saburo_loops = _loops
 
     def __iter__(self) -> Iterator[Any]:
@@ -73,7 +74,7 @@ def _share_set() -> None:
         listed = getattr(type(tasks), "saburo_loops", None)
         if listed is not None:
             _loops = listed
-            return  # the children of a fork are told of these
+            return  # the hooks for forks are there and use this list
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
@@ -83,14 +84,14 @@ def _asyncio_sets() -> list[Any]:
         return [vars(asyncio.tasks)["_all_tasks"]]
     if sys.version_info < (3, 14):
         return [vars(asyncio.tasks)["_scheduled_tasks"]]
-    # Since 3.14 the C module keeps it to itself; it is the only WeakSet it refers to.
+    # Since 3.14 it is private to the C module, and the only WeakSet that the module refers to.
     import _asyncio
 
     return [held for held in gc.get_referents(_asyncio) if isinstance(held, weakref.WeakSet)]
 
 
 def _before_fork() -> None:
-    # What is written before a fork leaves before it.
+    # Data written before the fork is sent before it.
     thread = threading.get_ident()
     for loop in list(_loops):
         if loop._thread_id == thread:

@@ -1,4 +1,4 @@
-"""What connections and servers ask of the sockets and the TLS options that they are given."""
+"""Checks of the sockets and TLS options that are given to connections and servers."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def check_unix_stream(sock: socket.socket) -> None:
 
 
 def refuse_tls_socket(sock: socket.socket) -> None:
-    # Readiness of the descriptor says nothing about decrypted bytes.
+    # It may hold decrypted bytes when the descriptor is not readable.
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise TypeError("Socket cannot be of type SSLSocket")

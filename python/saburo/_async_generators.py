@@ -1,4 +1,4 @@
-"""Asynchronous generators: the loop knows those it has begun, and closes those left behind."""
+"""Asynchronous generators: the loop lists those that have begun, and closes the unfinished ones."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def shutdown_asyncgens(self: Loop) -> None:
 
 def after_fork(loop: Loop) -> None:
     if loop.is_running():
-        # Those of a run that is the parent's are the parent's to close.
+        # The parent, which runs the loop, closes them.
         loop._asyncgens = weakref.WeakSet()
 
 
@@ -84,7 +84,7 @@ def asyncgen_firstiter_hook(self: Loop, generator: _Generator) -> None:
 
 
 def asyncgen_finalizer_hook(self: Loop, generator: _Generator) -> None:
-    # The collector may run on any thread.
+    # The garbage collector calls this on any thread.
     self._asyncgens.discard(generator)
     if not self.is_closed():
         self.call_soon_threadsafe(self.create_task, generator.aclose())

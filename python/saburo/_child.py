@@ -1,7 +1,7 @@
 """Child: a child process, from its start until its exit code is known.
 
-The rule: a child is reaped in one place, `reap`, and what it has left is known from then on. So no
-signal goes to a number that the kernel may have given to another process since.
+The rule: a child is reaped in one place, `reap`, which stores its exit code. So no signal is sent
+to a process id that the kernel may have given to another process since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-# What asyncio says where nobody can know the code any more.
+# asyncio's exit code for a child whose own cannot be found out.
 _UNKNOWN = 255
 
 
@@ -28,23 +28,25 @@ class Child:
 
     def __init__(self, process: subprocess.Popen[bytes], exited: Callable[[int], object]) -> None:
         self.process = process
-        # To be called once, with the exit code; None once it was, or nobody waits any more.
+        # To be called once, with the exit code; None afterwards, or once the loop is closed.
         self.exited: Callable[[int], object] | None = exited
-        # Ours to close.
+        # Closed by let_go().
         self.pidfd = _pidfd.open_pidfd(process.pid)
-        # In a forked process: the child is the parent's, neither to be waited for nor to be killed.
+        # This is a forked process: the child is its parent's, not to be reaped or killed here.
         self.is_inherited = False
 
     def send_signal(self, sig: int) -> None:
-        """Does nothing if the child has ended. Raises ProcessLookupError in a forked process, whose
-        child it is not, and PermissionError as `os.kill` does."""
+        """Does nothing if the child has ended.
+
+        Raises ProcessLookupError in a forked process, and PermissionError as `os.kill` does.
+        """
         if self.is_inherited:
             raise ProcessLookupError
         if self.process.returncode is not None:
             return
         try:
             if self.pidfd is not None:
-                # What audit hooks are told of `os.kill`, of which this is a safer one.
+                # The same audit event as of `os.kill`.
                 sys.audit("os.kill", self.process.pid, operator.index(sig))
                 _pidfd.send_signal(self.pidfd, sig)
             else:
@@ -53,14 +55,14 @@ class Child:
             pass
 
     def is_running(self) -> bool:
-        """Whether it is there to be killed; one that has ended is reaped."""
+        """Whether the child can be killed; one that has ended is reaped."""
         return not self.is_inherited and self.reap(has_ended=False) is None
 
     def reap(self, *, has_ended: bool) -> int | None:
         """The exit code, None while the child runs; `has_ended` says that it does not."""
         process = self.process
         lock: threading.Lock = process._waitpid_lock  # type: ignore[attr-defined]
-        # Another thread may be inside of `Popen.wait()`, and leaves the code when it comes out.
+        # Another thread may be inside of `Popen.wait()`, which will set the code.
         if not lock.acquire(blocking=has_ended):
             return None
         try:
@@ -68,7 +70,7 @@ class Child:
                 try:
                     pid, status = os.waitpid(process.pid, 0 if has_ended else os.WNOHANG)
                 except ChildProcessError:
-                    process.returncode = self._code_left_behind()
+                    process.returncode = self._code_of_reaped()
                 else:
                     if pid:
                         process.returncode = os.waitstatus_to_exitcode(status)
@@ -77,9 +79,9 @@ class Child:
         finally:
             lock.release()
 
-    def _code_left_behind(self) -> int:
-        """Somebody else has waited for it, or the program ignores SIGCHLD."""
-        status = None if self.pidfd is None else _pidfd.status_left_behind(self.pidfd)
+    def _code_of_reaped(self) -> int:
+        """The code of a child that was reaped by other code, or because SIGCHLD is ignored."""
+        status = None if self.pidfd is None else _pidfd.status_of_reaped(self.pidfd)
         if status is not None:
             return os.waitstatus_to_exitcode(status)
         logger.warning(
@@ -90,7 +92,7 @@ class Child:
         return _UNKNOWN
 
     def let_go(self) -> None:
-        """Nobody waits for the exit any more."""
+        """The exit is no longer waited for."""
         self.exited = None
         pidfd, self.pidfd = self.pidfd, None
         if pidfd is not None:

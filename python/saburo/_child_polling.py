@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from ._signals import _noticed, release_signals
+from ._signals import _do_nothing, release_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ._child import Child
     from ._loop import Loop
 
-# Seconds from one look to the next: after a start, and at most.
-_FIRST = 0.001
-_LAST = 0.1
+# Seconds between two polls: the first pause after a child was added, and the longest.
+_SHORTEST = 0.001
+_LONGEST = 0.1
 
 
 class PolledChildren:
@@ -31,15 +31,15 @@ class PolledChildren:
         self._loop = loop
         self._ended = ended
         self._children: set[Child] = set()
-        # Set as long as there are children.
+        # None as long as there are no children.
         self._timer: asyncio.TimerHandle | None = None
-        self._delay = _FIRST
+        self._delay = _SHORTEST
 
     def add(self, child: Child) -> None:
         self._children.add(child)
-        self._delay = _FIRST
+        self._delay = _SHORTEST
         self._listen()
-        # Not at once: whoever adds the child is not ready to hear of its end.
+        # Not at once: the caller is not ready yet for the end of the child.
         self._set_timer()
 
     def close(self) -> None:
@@ -50,9 +50,9 @@ class PolledChildren:
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL:
             # RuntimeError: not on the main thread.
             with contextlib.suppress(RuntimeError):
-                self._loop.add_signal_handler(signal.SIGCHLD, self._look)
+                self._loop.add_signal_handler(signal.SIGCHLD, self._poll)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         for child in list(self._children):
             if child.reap(has_ended=False) is not None:
                 self._children.discard(child)
@@ -60,15 +60,15 @@ class PolledChildren:
         if not self._children:
             self._stop()
 
-    def _look_and_go_on(self) -> None:
-        self._delay = min(self._delay * 2, _LAST)
+    def _poll_by_timer(self) -> None:
+        self._delay = min(self._delay * 2, _LONGEST)
         self._set_timer()
-        self._look()
+        self._poll()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._delay, self._look_and_go_on)
+        self._timer = self._loop.call_later(self._delay, self._poll_by_timer)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -79,13 +79,13 @@ class PolledChildren:
     def _give_signal_back(self) -> None:
         loop = self._loop
         handler = loop._signal_handlers.get(signal.SIGCHLD)
-        if handler is None or handler[0] != self._look:
-            return  # the program has one of its own in the loop
-        if signal.getsignal(signal.SIGCHLD) is _noticed:
-            # ValueError: the loop has moved off the main thread.
+        if handler is None or handler[0] != self._poll:
+            return  # the program has replaced it by a handler of its own
+        if signal.getsignal(signal.SIGCHLD) is _do_nothing:
+            # ValueError: this is not the main thread any more.
             with contextlib.suppress(ValueError):
                 loop.remove_signal_handler(signal.SIGCHLD)
         else:
-            # The program has put one of its own in the place of the loop's.
+            # The program has called signal.signal() since, and that stays.
             del loop._signal_handlers[signal.SIGCHLD]
             release_signals(loop)

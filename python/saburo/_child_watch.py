@@ -1,7 +1,8 @@
-"""How the loop learns that a child has ended: from its pidfd, and where there is none by looking.
+"""How the loop learns that a child has ended: by its pidfd, and where there is none by polling.
 
-A pidfd is a descriptor like any other: no helper thread, no handler for SIGCHLD, on any thread, and
-none of the program's other children is touched. An exit is told in the same callback that reaps.
+A pidfd is a descriptor like any other, so this needs no thread, no handler of SIGCHLD and not the
+main thread, and does not touch other children of the program. The callback that reaps a child also
+reports its exit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def watch_child(
             _saburo.Loop.add_reader(loop, child.pidfd, _child_ended, loop, child)
             return child
         except OSError:
-            pass  # the kernel watches no more descriptors; this one still serves for signals
+            pass  # the selector takes no more descriptors; the pidfd is still used for signals
     if loop._polled is None:
         loop._polled = PolledChildren(loop, functools.partial(_child_ended, loop))
     loop._polled.add(child)
@@ -45,32 +46,32 @@ def _child_ended(loop: Loop, child: Child) -> None:
     exited = child.exited
     loop._children.discard(child)
     if child.pidfd is not None:
-        # Deregistered before it is closed; it need not have been registered.
+        # Before it is closed. Does nothing if the child was polled.
         _saburo.Loop.remove_reader(loop, child.pidfd)
     child.let_go()
     if exited is not None:
         exited(code)
 
 
-def let_children_go(loop: Loop) -> None:
-    """For close(): those that have ended leave no zombie, the others run on."""
-    for child in _dismiss_children(loop):
+def dismiss_children(loop: Loop) -> None:
+    """For close(): reaps the children that have ended, and leaves the others running."""
+    for child in _take_children(loop):
         child.is_running()
         child.let_go()
 
 
 def after_fork(loop: Loop) -> None:
-    for child in _dismiss_children(loop):
+    for child in _take_children(loop):
         child.inherit()
         if child.pidfd is not None:
-            # RuntimeError: the parent runs this loop, and nothing of it is to be touched here.
+            # RuntimeError: the parent runs this loop, and a child must not change it.
             with contextlib.suppress(RuntimeError):
                 _saburo.Loop.remove_reader(loop, child.pidfd)
         child.let_go()
 
 
-def _dismiss_children(loop: Loop) -> list[Child]:
-    # A loop whose __init__ was not called has none.
+def _take_children(loop: Loop) -> list[Child]:
+    # A loop whose __init__ was not called has no `_children`.
     watched: set[Child] = getattr(loop, "_children", set())
     children = list(watched)
     watched.clear()

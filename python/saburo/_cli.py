@@ -1,9 +1,9 @@
 """The command `saburo`.
 
-`saburo run` becomes the program it runs, as `python FILE` would: a `__main__` of its own that stays
-in sys.modules, its arguments, its exit code, its tracebacks. The one difference is what
-`saburo.install()` puts in asyncio's place. Processes that the program starts anew are its own
-affair: they run on asyncio's loop.
+`saburo run` runs a program as `python FILE` does: with a `__main__` of its own that stays in
+sys.modules, its arguments, its exit code, its tracebacks. The one difference is what
+`saburo.install()` puts in asyncio's place. A Python process that the program starts runs on
+asyncio's loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from . import __version__, _saburo
 from ._compat import main_names
 from ._install import install
-from ._traceback import show_without_us
+from ._traceback import show_without_our_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Refused(Exception):
-    """What was asked for cannot be done: the line to print, and the exit code."""
+    """The command cannot be run: the line to print, and the exit code."""
 
     def __init__(self, line: str, code: int = 2) -> None:
         super().__init__(line)
@@ -110,8 +110,8 @@ def _run(name: str, arguments: list[str], *, is_module: bool) -> None:
     sys.argv[:] = ["-m" if is_module else name, *arguments]
     try:
         program = _module(name) if is_module else _file(name)
-        # No frame of ours may hold the module itself: where an error keeps the frames alive, that
-        # would have the interpreter empty it at exit, before what is in it is finalized.
+        # No frame here may hold the module `__main__`: an error may keep the frames alive, and then
+        # the interpreter would clear the module at exit, before the objects in it are finalized.
         if isinstance(program, _Source):
             _saburo.run_file(*program, vars(sys.modules["__main__"]))
         else:
@@ -119,9 +119,9 @@ def _run(name: str, arguments: list[str], *, is_module: bool) -> None:
     except (SystemExit, _Refused):
         raise
     except BaseException as error:
-        # It passes on to the interpreter, which knows what becomes of the process (Ctrl-C ends it
-        # by the signal itself). Only what is shown of it leaves us out.
-        show_without_us(error)
+        # The interpreter ends the process as it does for any program (after Ctrl-C by the signal).
+        # Only the traceback that it shows is changed.
+        show_without_our_frames(error)
         raise
 
 
@@ -133,7 +133,7 @@ def _file(name: str) -> CodeType | _Source:
     path = os.getcwd() if name == "." else os.path.join(os.getcwd(), name)
     importlib.machinery.PathFinder.find_spec("__main__", [path])
     if sys.path_importer_cache.get(path) is not None:
-        # A folder, or an archive: Python looks for a module in it, whatever it finds.
+        # A folder or an archive: Python looks for a module in it, also if there is none.
         _put_first_on_path(path, always=True)
         return _from_spec(*_details("__main__"))
     _put_first_on_path(os.path.dirname(os.path.realpath(path)))

@@ -1,6 +1,7 @@
-"""Where the standard libraries of Python 3.11 to 3.15 differ. No other file asks for the version.
+"""Where the standard libraries of Python 3.11 to 3.15 differ.
 
-(`__init__.py` and `_policy.py` do, for the one name that has an end date.)
+Other files do not ask for the version, except `_all_tasks.py`, which looks into asyncio, and
+`__init__.py` and `_policy.py`, for the one name that ends with 3.16.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 from asyncio import coroutines, events, unix_events
 from importlib.machinery import ModuleSpec
 
-# Set by types.coroutine's asyncio ancestor; some libraries still mark their wrappers with it.
+# The old asyncio.coroutine decorator set it; some libraries still mark their wrappers with it.
 _coroutine_mark: object = getattr(coroutines, "_is_coroutine", None)
 
 
@@ -29,9 +30,9 @@ def debug_by_default() -> bool:
 
 
 def default_policy() -> type | None:
-    """The class of the policy that makes asyncio's loops where the program has set no other.
+    """The class of asyncio's default policy; None from 3.16 on, which has no policies.
 
-    Python 3.14 warns of its public name, and 3.16 has no policies any more.
+    Its public name gives a DeprecationWarning from 3.14 on.
     """
     return vars(unix_events).get("_UnixDefaultEventLoopPolicy")
 
@@ -47,6 +48,6 @@ def main_names(spec: ModuleSpec | None) -> dict[str, object]:
 
 
 def reset_after_fork() -> None:
-    """In a forked child, forgets the parent's running loop. Python 3.12 and later do it alone."""
+    """In a forked child, forgets the parent's running loop. Python does it from 3.12 on."""
     if sys.version_info < (3, 12):
         events._set_running_loop(None)

@@ -1,8 +1,8 @@
 """create_connection, create_unix_connection and connect_accepted_socket.
 
-The rule: a socket is the loop's from the call on, also one that was given. If anything goes wrong
-before its transport is handed over it is closed: once, by the transport if there is one already,
-and by its object, never by its number.
+The rule: from the call on the loop owns the socket, also one that was given. If anything fails
+before the transport is returned, the socket is closed once: by its transport if there is one, else
+by its object, never by its number.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def create_connection(
     Raises the OSError of the attempt, or one that holds the texts of all; with `all_errors` an
     ExceptionGroup of them. Raises `socket.gaierror` for an unknown host, `ssl.SSLError` or
     ConnectionError for a failed handshake, and ValueError for arguments that do not go
-    together. A `sock` is the loop's from the call on: it is closed also if the call fails or is
+    together. The loop owns `sock` from the call on: it is closed also if the call fails or is
     cancelled.
 
     >>> import asyncio, saburo
@@ -86,7 +86,7 @@ async def create_connection(
     if server_hostname is not None and not ssl:
         raise ValueError("server_hostname is only meaningful with ssl")
     if server_hostname is None and ssl:
-        # An empty name, given on purpose, turns the check of the certificate's name off.
+        # The caller may give an empty name, which turns off the check of the certificate's name.
         if not host:
             raise ValueError("You must set server_hostname when using ssl without a host")
         server_hostname = host
@@ -284,7 +284,7 @@ async def _make_connection(
         else:
             transport = loop._make_socket_transport(sock, protocol, waiter, context=context)
     except BaseException:
-        # Also one that was given, as asyncio does; but not under a transport that has it.
+        # Also one that was given, as asyncio does, but not one that another transport uses.
         if _is_free(loop, sock):
             sock.close()
         raise
@@ -292,7 +292,7 @@ async def _make_connection(
         await waiter
     except BaseException:
         transport.close()
-        # A handshake's error would keep its own waiter.
+        # The error's traceback leads to this frame, and the waiter holds the error: a cycle.
         del waiter
         raise
     return transport, protocol

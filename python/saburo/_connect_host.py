@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._loop import Loop
     from ._resolve import _AddressInfo
 
-# As long as `socket.socket` is this one, nobody wants to know of sockets that are made.
+# As long as `socket.socket` is this class, no program has replaced it to learn of new sockets.
 _SOCKET = socket.socket
 
 
@@ -83,15 +83,15 @@ async def _known_addresses(
 async def _attempt(
     loop: Loop, info: _AddressInfo, local_infos: list[_AddressInfo] | None
 ) -> _Outcome:
-    """A socket connected to this address, or what went wrong on the way to it.
+    """A socket connected to this address, or the OSErrors that prevented it.
 
-    What is not an OSError is raised.
+    Other exceptions are raised.
     """
     family, type_, proto, _, address = info
     errors: list[OSError] = []
     try:
-        if local_infos is None and (dial := _dial_plainly(loop, info)):
-            return await _answered(loop, dial, address)
+        if local_infos is None and (dial := _begin_without_socket(loop, info)):
+            return await _connected(loop, dial, address)
         sock = socket.socket(family=family, type=type_, proto=proto)
     except OSError as error:
         return [error]
@@ -105,7 +105,7 @@ async def _attempt(
         sock.close()
         return [*errors, error]
     except BaseException:
-        # What close() has to say matters less than why the socket is closed.
+        # The first error is raised, not one of close().
         with contextlib.suppress(OSError):
             sock.close()
         raise
@@ -114,8 +114,11 @@ async def _attempt(
         del errors
 
 
-def _dial_plainly(loop: Loop, info: _AddressInfo) -> Dial | None:
-    """A TCP connection without a `socket`, unless somebody has a word in how those are made."""
+def _begin_without_socket(loop: Loop, info: _AddressInfo) -> Dial | None:
+    """Begins a TCP connection without a `socket` object.
+
+    Returns None where that cannot be, or where the program has replaced what would be called.
+    """
     family, type_, proto, _, address = info
     if (
         type_ == socket.SOCK_STREAM
@@ -128,7 +131,7 @@ def _dial_plainly(loop: Loop, info: _AddressInfo) -> Dial | None:
     return None
 
 
-async def _answered(loop: Loop, dial: Dial, address: object) -> Dial:
+async def _connected(loop: Loop, dial: Dial, address: object) -> Dial:
     try:
         while dial._pending:
             await loop._wait_writable(dial)
@@ -156,7 +159,7 @@ def _bind_to_any(
 ) -> None:
     """Binds to the first local address that is free; raises the last error if none is.
 
-    The others are put to `errors`.
+    The errors of the others are added to `errors`.
     """
     mine = [info[4] for info in local_infos if info[0] == family]
     if not mine:

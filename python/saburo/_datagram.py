@@ -1,7 +1,7 @@
 """create_datagram_endpoint.
 
-The rule: a socket made here is closed if anything goes wrong. One that was given is the loop's from
-the moment there is a transport over it, which then closes it.
+The rule: a socket made here is closed if anything fails. One that was given is closed by its
+transport, from the moment there is one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def create_datagram_endpoint(
     b'tea?'
     """
     if reuse_address is not None:
-        # Only AbstractEventLoop still has it: sharing a UDP port let others listen in.
+        # Only AbstractEventLoop still has it: other processes could read from a shared UDP port.
         raise TypeError(
             "create_datagram_endpoint() got an unexpected keyword argument 'reuse_address'"
         )
@@ -133,7 +133,7 @@ async def create_datagram_endpoint(
 async def _choices(
     loop: Loop, local: Any, remote: Any, family: int, proto: int, flags: int
 ) -> list[_Choice]:
-    """The families and addresses that would do, to be tried in this order."""
+    """The families and addresses to be tried, in this order."""
     if not local and not remote:
         if family == 0:
             raise ValueError("unexpected address family")

@@ -1,10 +1,10 @@
 """`__class__` of an instance of a class that a program derives from a native one.
 
-`isinstance(task, asyncio.Task)` asks for `task.__class__`, which of a native task is asyncio's. To
-a class of the program's that would be wrong: `self.__class__.LIMIT` and `self.__class__()` mean the
-class itself. Both cannot be had of one class, as the memory of asyncio's is laid out otherwise. So
-the answer is a stand-in: a class that derives from asyncio's and has no instances, and in all else
-is the class behind it. Its attributes are that one's, it makes that one's instances, and equals it.
+`isinstance(task, asyncio.Task)` asks for `task.__class__`. A native task answers with asyncio's
+class, but for a class of the program that would be wrong: `self.__class__.LIMIT` and
+`self.__class__()` mean that class. It cannot derive from asyncio's, whose memory layout is another.
+So the answer is a stand-in: a class that derives from asyncio's, has no instances, and passes
+everything on to the program's class: attributes, calls, comparisons.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-# Where a class keeps its stand-in, so that they go together.
+# The attribute of a class that holds its stand-in, so that both are freed together.
 _STAND_IN = "_saburo_stand_in"
 
 
@@ -62,7 +62,7 @@ class _StandIn(type):
 
 
 def _behind(cls: Any) -> Any:
-    """The class that a stand-in stands for; any other class stands for itself."""
+    """The program's class of a stand-in; any other class itself."""
     return type.__getattribute__(cls, "_behind") if type(cls) is _StandIn else cls
 
 

@@ -1,8 +1,10 @@
 """Blocking functions in threads and processes.
 
-Two pools belong to a loop: its own threads (see `_pool`) or the executor that the program has put
-in their place, which it fills as it likes, and a small one for name resolution alone, so that a
-program with a full pool can still connect.
+A loop has two pools. One runs what the program wants to run: the loop's own threads (see `_pool`),
+or the executor that the program has put in their place. A small one is for name lookups alone, so
+that a program can still connect when the first is full.
+
+Semantics: asyncio's, except that contextvars are copied into the default executor.
 """
 
 from __future__ import annotations
@@ -33,14 +35,14 @@ if TYPE_CHECKING:
         def shutdown(self, wait: bool = True) -> None: ...
 
 
-# Resolvers wait for the network and hold no lock meanwhile; threads are made only when needed.
+# Lookups wait for the network without the interpreter's lock; threads are made only when needed.
 _RESOLVER_THREADS = 16
 
 
 def run_in_any_executor(
     self: Loop, executor: Executor | None, func: Callable[..., _T], *args: Any
 ) -> asyncio.Future[_T]:
-    """`run_in_executor`, once it is more than a job for the loop's own threads."""
+    """`run_in_executor` of anything but a job for the loop's own threads, once they exist."""
     self._check_closed()
     if self.get_debug() and is_coroutine_function(func):
         raise TypeError("coroutines cannot be used with run_in_executor()")
@@ -81,7 +83,7 @@ def set_default_executor(self: Loop, executor: Executor) -> None:
         raise TypeError("executor must be ThreadPoolExecutor instance")
     self._default_executor = executor
     if self._pool is not None:
-        # Its jobs are done, as those of an executor that nobody holds any more.
+        # The jobs that it has are still done, as by an executor that is not referred to any more.
         self._pool.shutdown(wait=False)
         self._pool = None
 
@@ -127,7 +129,7 @@ def run_in_resolver(loop: Loop, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyn
     loop._check_closed()
     check_default_executor(loop)
     if loop._resolver is None:
-        # Their numbers begin where those of the default executor's threads end.
+        # Thread numbers go on where those of the default executor end.
         loop._resolver = Pool(_RESOLVER_THREADS, first_number=usual_number_of_threads())
     submitted: asyncio.Future[_T] = loop._resolver._submit(loop, func, *args)
     return submitted
@@ -146,7 +148,7 @@ def check_default_executor(loop: Loop) -> None:
 def _do_shutdown(loop: Loop, pools: list[_Closable], joined: asyncio.Future[None]) -> None:
     """On a thread of its own: waits for the pools, then tells the loop.
 
-    The thread is named after this function, and so are those of asyncio's loops.
+    The thread is named after this function, which is called as asyncio's.
     """
     try:
         for pool in pools:
@@ -157,12 +159,12 @@ def _do_shutdown(loop: Loop, pools: list[_Closable], joined: asyncio.Future[None
     try:
         loop.call_soon_threadsafe(tell)
     except RuntimeError:
-        # Closed meanwhile: nobody waits any more.
+        # The loop was closed meanwhile.
         assert loop.is_closed()
 
 
-def let_pools_go(loop: Loop) -> None:
-    """For close(): no new jobs, and nobody waits for the running ones."""
+def dismiss_pools(loop: Loop) -> None:
+    """For close(): takes no new jobs and does not wait for the running ones."""
     loop._executor_shutdown_called = True
     pools = _pools(loop)
     loop._pool = loop._default_executor = loop._asyncio_pool = loop._resolver = None
@@ -171,12 +173,12 @@ def let_pools_go(loop: Loop) -> None:
 
 
 def after_fork(loop: Loop) -> None:
-    # Their threads are not in this process. An executor of the user's is the user's to replace.
+    # Their threads are not in this process. An executor that the program has set stays.
     loop._asyncio_pool = loop._resolver = None
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
-    # The wait may have ended first: cancelled, or out of time.
+    # The caller may have been cancelled, or have run out of time.
     if future.done():
         return
     if error is None:

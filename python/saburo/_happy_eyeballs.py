@@ -1,7 +1,7 @@
 """Happy eyeballs (RFC 8305): attempts that start one after another, of which the first wins.
 
-The rule: when the race is over, however it came to that, no attempt runs any more and no socket is
-left open but the winner's.
+The rule: when the race is over, also by an error or a cancellation, no attempt is running, and no
+socket is open but the winner's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._saburo import Dial
 
-    # What is connected, or what went wrong on the way to it.
+    # What is connected, or the errors that prevented it.
     _Outcome: TypeAlias = socket.socket | Dial | list[OSError]
     _Attempt: TypeAlias = Callable[[], Coroutine[Any, Any, _Outcome]]
     _Task: TypeAlias = asyncio.Task[_Outcome]
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 async def race(
     loop: asyncio.AbstractEventLoop, attempts: Iterable[_Attempt], delay: float
 ) -> _Outcome:
-    """The first socket that an attempt comes to, or the errors of all of them, in their order.
+    """The socket of the first attempt that succeeds, or the errors of all attempts, in their order.
 
     The next attempt starts when the one before has failed, or `delay` seconds after it started.
-    Anything but an OSError that goes wrong in one of them ends the race and is raised.
+    An exception that an attempt raises ends the race and is raised.
     """
     started: list[_Task] = []
     try:
@@ -41,7 +41,7 @@ async def race(
         await _end_others(started, None)
         raise
     finally:
-        # The traceback of what is raised leads back to here.
+        # The traceback of the error leads back to here.
         del started
 
 
@@ -69,7 +69,7 @@ async def _winner(
                 running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
             )
             running -= done
-            # In the order of their start: two may have won in the same turn.
+            # Two may have succeeded in the same turn: the one that started first wins.
             for task in started:
                 if task in done and not isinstance(task.result(), list):
                     return task
@@ -82,17 +82,17 @@ async def _end_others(started: list[_Task], winner: _Task | None) -> None:
     for task in started:
         if task.done():
             if task is not winner:
-                _close_late(task)
+                _close_outcome(task)
         else:
             task.cancel()
-            # A callback, which is called also if the wait below is cancelled.
-            task.add_done_callback(_close_late)
+            # By a callback, because the wait below may be cancelled.
+            task.add_done_callback(_close_outcome)
             running.append(task)
     if running:
         await asyncio.wait(running)
 
 
-def _close_late(task: _Task) -> None:
+def _close_outcome(task: _Task) -> None:
     if not task.cancelled() and task.exception() is None:
         outcome = task.result()
         if not isinstance(outcome, list):

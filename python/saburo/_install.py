@@ -1,7 +1,7 @@
 """install(): saburo under asyncio's own names, and back.
 
-The rule: what is replaced works for every loop. Under one that is not saburo's it is asyncio's own
-function again, so that a program with several loops does not notice.
+The rule: the replacements work under every loop. Under one that is not saburo's they call asyncio's
+own functions, so a program may use several kinds of loops.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def install() -> Installation:
 
     From now on `asyncio.run`, `asyncio.Runner` and `asyncio.new_event_loop` make saburo loops, and
     `asyncio.open_connection`, `start_server`, `open_unix_connection` and `start_unix_server` make
-    saburo's streams on them. Loops that are there already, and others' loops, are not touched. Nor
-    is a program that says which loop it wants, by a `loop_factory` or by an event loop policy of
-    its own, set before or after.
+    saburo's streams on them. Loops that exist, and loops of other kinds, stay as they are. A
+    program that chooses its loop, by a `loop_factory` or by an event loop policy of its own, set
+    before or after, gets the loop that it has chosen.
 
-    Called again it does nothing. `uninstall()` takes it back. In a `with` statement it holds for
-    the block, if it did not hold before. For programs: a library has no business doing this.
+    A second call does nothing. `uninstall()` takes it back. In a `with` statement it holds for the
+    block, if it did not hold before. For programs only: a library should not do this.
 
     >>> import asyncio, saburo
     >>> with saburo.install():
@@ -47,7 +47,7 @@ def install() -> Installation:
 def uninstall() -> None:
     """Puts asyncio's own functions back; without a call of `install` before it does nothing.
 
-    Where somebody else has replaced a function since, that one stays.
+    A function that other code has replaced since stays as it is.
 
     >>> import asyncio, saburo
     >>> theirs = asyncio.open_connection
@@ -63,13 +63,13 @@ def uninstall() -> None:
 
 
 class Installation:
-    """What `install()` returns: leaving its `with` block takes back what that call has done."""
+    """What `install()` returns: at the end of its `with` block, what that call did is undone."""
 
     def __init__(self, did: bool) -> None:
         self._did = did
 
     def __enter__(self) -> None:
-        """`install()` has done it."""
+        """Nothing to do: `install()` has replaced the functions."""
 
     def __exit__(
         self,
@@ -118,8 +118,8 @@ def _places() -> Iterator[tuple[object, str, object]]:
         for module in (asyncio, events):
             yield module, "new_event_loop", new_event_loop
     else:
-        # Where asyncio itself looks, in all its functions that make a loop. A policy that a program
-        # sets has another class, or says another factory in its own.
+        # All of asyncio's functions that make a loop use this attribute. A policy that a program
+        # sets is of another class, or overrides it.
         yield policy, "_loop_factory", Loop
     for name in ("open_connection", "start_server", "open_unix_connection", "start_unix_server"):
         for module in (asyncio, streams):

@@ -112,7 +112,7 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     # sys's coroutine origin depth before this run raised it; None while it is not raised.
     _origin_depth_before: int | None = None
 
-    # What goes wrong without anybody waiting for it.
+    # Errors that no caller sees.
     set_exception_handler = _report.set_exception_handler
     get_exception_handler = _report.get_exception_handler
     default_exception_handler = _report.default_exception_handler
@@ -180,7 +180,7 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
         self._signal_handlers = {}
         self._children = set()
         if tasks not in ("native", "stdlib"):
-            # Closed, so that the half-made loop does not complain of not having been.
+            # So that __del__ does not warn of a loop that was not closed.
             self._close()
             raise ValueError(f"tasks must be 'native' or 'stdlib', not {tasks!r}")
         super().__init__()
@@ -242,7 +242,7 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
         is_ours = not asyncio.isfuture(future)
         awaited: Any = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
         if is_ours:
-            # If it does not end, the RuntimeError below says so.
+            # If it stays pending, the RuntimeError below says so.
             awaited._log_destroy_pending = False
         awaited.add_done_callback(_run_until_complete_cb)
         forks = self._forks
@@ -250,10 +250,10 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
             self.run_forever()
         except BaseException as error:
             if self._forks != forks and isinstance(error, RuntimeError) and awaited.done():
-                # A child that was forked in this run, and has ended what it was forked in.
+                # This is a child that was forked in this run, and the forking task has ended.
                 return awaited.result()  # type: ignore[no-any-return]
             if is_ours and awaited.done() and not awaited.cancelled():
-                # What is on its way is the task's own exception; nobody else can ask for it.
+                # The task's exception is being raised: it must not be reported as never retrieved.
                 awaited.exception()
             raise
         finally:
@@ -281,16 +281,16 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
             return
         if self.get_debug():
             logger.debug("Close %r", self)
-            with contextlib.suppress(ImportError):  # the interpreter ends, and modules are gone
-                _read_noted_files()
+            with contextlib.suppress(ImportError):  # the interpreter is ending
+                _cache_source_lines()
         try:
-            # While the waker is still there: signals go to its descriptor up to now.
+            # Before the waker is closed: signals are written into its descriptor.
             _signals.remove_signal_handlers(self)
             _signals.release_signals(self)
         finally:
             self._close()
-            _child_watch.let_children_go(self)
-            _executors.let_pools_go(self)
+            _child_watch.dismiss_children(self)
+            _executors.dismiss_pools(self)
 
     def set_debug(self, enabled: bool) -> None:
         """Switches debug mode: slow callbacks logged, threads and callbacks checked, origins kept.
@@ -307,7 +307,7 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
         """
         super().set_debug(enabled)
         if self.is_running():
-            # The depth belongs to the loop's thread, which this one need not be.
+            # The depth is one of the loop's thread, and this may be another.
             self.call_soon_threadsafe(self._track_origins, enabled)
 
     def _track_origins(self, enabled: bool) -> None:
@@ -329,27 +329,27 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
         _executors.after_fork(self)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """For handles of asyncio's own class, made by hand; the engine's own cancel themselves."""
+        """Called by timer handles of asyncio's own class that a program has made."""
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if self.is_closed() or "_children" not in vars(self):
-            # Closed, or never begun: __init__ was refused its arguments, or not called.
+            # Closed, or __init__ was not called.
             return
         _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
         if not self.is_running():
             self.close()
 
 
-# The interpreter calls directly only what stands in an object's very class. For what is inherited
-# it goes through all the bases each time: half of what a short call such as time() costs.
+# The interpreter calls a native method directly only if the object's own class has it. An inherited
+# one is looked up in all bases each time: half of the cost of a short call such as time().
 _saburo.copy_inherited_methods(Loop)
 take_names(Loop, asyncio.SelectorEventLoop)
 
 
-def _read_noted_files() -> None:
-    """Reads the source of the stacks that debug mode has noted, as asyncio does by the way.
+def _cache_source_lines() -> None:
+    """Reads the source files of the stacks that debug mode has recorded.
 
-    A task that is reported when the interpreter ends shows them, and then it is too late to read.
+    A task may be reported with its stack when the interpreter ends; files cannot be read then.
     """
     import linecache
 
@@ -360,6 +360,6 @@ def _read_noted_files() -> None:
 
 def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
     if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
-        # These have ended the run already; a stop now would end the next one.
+        # They have ended the run already; stop() would end the next one.
         return
     future.get_loop().stop()

@@ -1,8 +1,8 @@
-"""System calls that the loop makes on its own thread, taken from where `os` has them from.
+"""System calls that the loop makes on its own thread, imported from `posix` instead of `os`.
 
-Programs find their blocking calls with tools that replace such functions of `os`. These let
-asyncio's own uses pass, by the names of its files; they cannot know ours, which do the same work.
-What stands here they never see, also where saburo is imported after they have begun.
+Tools that find blocking calls replace functions of `os`. They let asyncio's own calls pass, by the
+names of asyncio's files, but do not know saburo's files, which make the same calls. Functions of
+`posix` are not replaced, also when saburo is imported after the tool has started.
 """
 
 from __future__ import annotations

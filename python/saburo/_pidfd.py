@@ -1,6 +1,6 @@
-"""pidfds: descriptors that mean one process, also after its number has gone to another one.
+"""pidfds: descriptors of a process, which stay correct when its id is given to another process.
 
-Where the system has none, or refuses one, `open_pidfd` says None and the caller goes by the number.
+Where there is none, `open_pidfd` returns None and the caller uses the process id.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import struct
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the child `pid` ends, None if there cannot be one."""
+    """A descriptor that becomes readable when the child `pid` ends; None if there is none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
-        # No such call in this Python or this kernel; forbidden by a sandbox; no descriptor left.
+        # Python or the kernel lacks the call, a sandbox forbids it, or no descriptor is free.
         return None
 
 
@@ -25,10 +25,10 @@ def send_signal(pidfd: int, sig: int) -> None:
     signal.pidfd_send_signal(pidfd, sig)
 
 
-def status_left_behind(pidfd: int) -> int | None:
-    """The wait status of a process that was reaped already, None if the kernel does not tell it.
+def status_of_reaped(pidfd: int) -> int | None:
+    """The wait status of a process that was reaped already; None if the kernel has not kept it.
 
-    Linux 6.15 and later do, as long as somebody holds a pidfd of it.
+    Linux 6.15 and later keep it as long as a pidfd of the process is open.
     """
     info = bytearray(_INFO.size)
     _INFO.pack_into(info, 0, _INFO_EXIT, 0)
@@ -40,8 +40,8 @@ def status_left_behind(pidfd: int) -> int | None:
     return status if known & _INFO_EXIT else None
 
 
-# struct pidfd_info of <linux/pidfd.h>, in its first version: what is known, 52 bytes about the
-# process, the wait status.
+# struct pidfd_info of <linux/pidfd.h>, first version: a mask of the fields that are set, 52 bytes
+# about the process, the wait status.
 _INFO = struct.Struct("=Q52xi")
 _INFO_EXIT = 1 << 3
 # _IOWR(0xFF, 11, struct pidfd_info)

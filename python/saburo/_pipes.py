@@ -1,4 +1,7 @@
-"""connect_read_pipe and connect_write_pipe: one end of a pipe, or a terminal, as a transport."""
+"""connect_read_pipe and connect_write_pipe: one end of a pipe, or a terminal, as a transport.
+
+The transport owns the pipe, and closes it. Semantics: asyncio's.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A child process and its pipes, as asyncio's protocols know them.
+"""A child process and its pipes, as a transport for asyncio's SubprocessProtocol.
 
-The rule: whatever happens to the child or to a pipe, the protocol hears of it by a callback that is
-queued at that moment; until it has been told of the connection, those callbacks wait in order.
+The rule: each event of the child or of a pipe becomes a callback of the protocol that is queued at
+once. Before `connection_made` these callbacks are kept, in their order.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 class _UnixSubprocessTransport(asyncio.SubprocessTransport):
     """What `subprocess_exec` returns. Semantics: asyncio of Python 3.15, on every version.
 
-    The class is named as asyncio's is, and so are those of its pipes: people know the names from
-    reprs, and hide warnings by them.
+    The class and those of its pipes are named as asyncio's, because the names appear in reprs and
+    in filters of warnings.
     """
 
-    # The loop, the process and the protocol go with connection_lost(); then signals are errors.
+    # None after connection_lost(), as the protocol is.
     _loop: Loop | None
     _proc: subprocess.Popen[bytes] | None
 
@@ -45,7 +45,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         connected: asyncio.Future[None],
         extra: dict[str, Any] | None = None,
     ) -> None:
-        """Begins to connect; `connected` is told when that is done."""
+        """Begins to connect the pipes; `connected` is done when they are."""
         super().__init__({**(extra or {}), "subprocess": process})
         self._loop = loop
         self._protocol: Any = protocol
@@ -54,21 +54,21 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         self._returncode: int | None = None
         self._closed = False
         pipes = enumerate((process.stdin, process.stdout, process.stderr))
-        # Our end of each of the child's descriptors, None until it is connected.
+        # For each of the child's descriptors that is a pipe; None until it is connected.
         self._pipes: dict[int, WriteSubprocessPipeProto | None] = {
             fd: None for fd, pipe in pipes if pipe is not None
         }
-        # What the protocol is to hear once it has been told of the connection; None from then on.
+        # Callbacks to be queued after connection_made(); None from then on.
         self._held_back: list[functools.partial[object]] | None = []
-        # connection_lost() is on its way.
+        # connection_lost() is queued, or was called.
         self._finished = False
-        # Those in _wait(); None once the code is known.
-        self._exit_waiters: set[asyncio.Future[int]] | None = set()
+        # Of each call of _wait() as long as the code is not known.
+        self._exit_waiters: set[asyncio.Future[int]] = set()
         self._child: Child = watch_child(loop, process, self._process_exited)
         if self._pipes:
             loop.create_task(self._connect(loop, process, connected))
         else:
-            # In the turn in which a task would.
+            # In the same turn as with pipes, where a task does it.
             loop.call_soon(self._connected, connected)
 
     def __repr__(self) -> str:
@@ -93,7 +93,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         return protocol
 
     def get_pid(self) -> int:
-        """The number of the process, also after its end."""
+        """The id of the process, also after its end."""
         return self._pid
 
     def get_returncode(self) -> int | None:
@@ -101,15 +101,15 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         return self._returncode
 
     def get_pipe_transport(self, fd: int) -> Any:
-        """The transport of the child's descriptor `fd`; None if that is no pipe of ours."""
+        """The transport of the pipe to the child's descriptor `fd`; None if there is no pipe."""
         pipe = self._pipes.get(fd)
         return None if pipe is None else pipe.pipe
 
     def send_signal(self, signal: int) -> None:
         """Sends signal number `signal`; does nothing if the process has ended.
 
-        Raises ProcessLookupError after connection_lost(), and PermissionError if the process
-        belongs to somebody else by now.
+        Raises ProcessLookupError after connection_lost(), and PermissionError if the process now
+        runs as another user.
         """
         if self._proc is None:
             raise ProcessLookupError
@@ -147,7 +147,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
         try:
             process.kill()
         except (ProcessLookupError, PermissionError):
-            pass  # it has just ended, or runs as somebody else by now
+            pass  # it has just ended, or now runs as another user
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if not self._closed:
@@ -161,18 +161,18 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
             for fd, pipe in enumerate((process.stdin, process.stdout, process.stderr)):
                 if pipe is None:
                     continue
-                ours: WriteSubprocessPipeProto
+                protocol: WriteSubprocessPipeProto
                 if fd == 0:
-                    _, ours = await loop.connect_write_pipe(
+                    _, protocol = await loop.connect_write_pipe(
                         lambda: WriteSubprocessPipeProto(self, 0), pipe
                     )
                 else:
                     factory = functools.partial(ReadSubprocessPipeProto, self, fd)
-                    _, ours = await loop.connect_read_pipe(factory, pipe)
-                self._pipes[fd] = ours
+                    _, protocol = await loop.connect_read_pipe(factory, pipe)
+                self._pipes[fd] = protocol
                 if self._closed:
-                    # Meanwhile, and it knew nothing of this one. A grandchild may keep it open.
-                    ours.pipe.close()
+                    # close() did not know of this pipe, whose other end a grandchild may keep open.
+                    protocol.pipe.close()
             self._connected(connected)
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -198,8 +198,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
 
     async def _wait(self) -> int:
         """The exit code, once it is known."""
-        if self._exit_waiters is None:
-            assert self._returncode is not None
+        if self._returncode is not None:
             return self._returncode
         assert self._loop is not None
         waiter = self._loop.create_future()
@@ -208,8 +207,7 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
             code: int = await waiter
             return code
         finally:
-            if self._exit_waiters is not None:
-                self._exit_waiters.discard(waiter)
+            self._exit_waiters.discard(waiter)
 
     def _process_exited(self, returncode: int) -> None:
         assert self._loop is not None
@@ -221,9 +219,8 @@ class _UnixSubprocessTransport(asyncio.SubprocessTransport):
             self._tell(self._protocol.process_exited)
             self._try_finish()
         finally:
-            # Also if the protocol is not one: the start that fails for it waits here.
-            waiters, self._exit_waiters = self._exit_waiters, None
-            for waiter in waiters or ():
+            # Also if the protocol lacks the method: the start that fails for it waits for the end.
+            for waiter in self._exit_waiters:
                 if not waiter.done():
                     waiter.set_result(returncode)
 
@@ -262,7 +259,7 @@ take_names(_UnixSubprocessTransport, asyncio.base_subprocess.BaseSubprocessTrans
 
 
 class WriteSubprocessPipeProto(asyncio.BaseProtocol):
-    """Our end of the child's standard input."""
+    """The protocol of the pipe to the child's standard input."""
 
     __slots__ = ("_fd", "_process", "is_lost", "pipe")
 
@@ -297,7 +294,7 @@ class WriteSubprocessPipeProto(asyncio.BaseProtocol):
 
 
 class ReadSubprocessPipeProto(WriteSubprocessPipeProto, asyncio.Protocol):
-    """Our end of the child's standard output or error."""
+    """The protocol of a pipe from the child's standard output or error."""
 
     __slots__ = ()
 

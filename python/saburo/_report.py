@@ -1,6 +1,6 @@
-"""What goes wrong without anybody waiting for it: exception handlers, and the slow-callback log.
+"""Errors that no caller sees go to a loop's exception handler, slow callbacks to the log.
 
-Everything ends on asyncio's own logger, in asyncio's words, because that is where people look.
+The logger and the texts are asyncio's, because programs and people look for them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def default_exception_handler(self: Loop, context: _Context) -> None:
     """
     lines = [context.get("message") or "Unhandled exception in event loop"]
     if "source_traceback" not in context:
-        # In debug mode: the callback that is running may know where it was scheduled.
+        # In debug mode the callback that is running may know where it was scheduled.
         running = getattr(self, "_current_handle", None)
         scheduled_at = getattr(running, "_source_traceback", None)
         if scheduled_at:
@@ -134,10 +134,10 @@ def _handler_failed(loop: Loop, error: BaseException, context: _Context) -> None
 
 
 def report_slow(self: Loop, subject: object, seconds: float) -> None:
-    # The step of a task says more as the task than as the handle that ran it.
+    # For a step of a task, the task says more than the handle that ran it.
     owner = getattr(getattr(subject, "_callback", None), "__self__", None)
     shown = owner if isinstance(owner, asyncio.Task) else subject
-    # Its words and not itself: a log may keep the record.
+    # Its repr, because a log may keep the record, and with it the object.
     logger.warning("Executing %s took %.3f seconds", repr(shown), seconds)
 
 

@@ -1,7 +1,7 @@
-"""Names and addresses.
+"""getaddrinfo and getnameinfo.
 
-The rule: what libc can answer without asking anybody is answered at once, on the loop's thread; the
-rest goes to threads that do nothing else (see `_executors`).
+The rule: what libc answers without a lookup is answered at once, on the loop's thread. Lookups are
+done in threads that do nothing else (see `_executors`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ async def getaddrinfo(
 ) -> list[Any]:
     """`socket.getaddrinfo`, without blocking the loop; the same result and errors.
 
-    IP addresses are answered at once. Names are looked up in threads of their own, so that a
-    full default executor does not delay them. Raises `socket.gaierror` for unknown names,
+    IP addresses are answered at once. Names are looked up in threads that do nothing else, so that
+    a full default executor does not delay them. Raises `socket.gaierror` for unknown names,
     RuntimeError if the loop is closed or its executor shut down.
 
     >>> import asyncio, saburo, socket
@@ -82,11 +82,11 @@ async def getnameinfo(self: Loop, sockaddr: tuple[Any, ...], flags: int = 0) -> 
 
 
 async def socket_address(loop: Loop, sock: socket.socket, family: int, address: Any) -> Any:
-    """The socket address that `address` stands for, for a socket of an IP family."""
+    """`address` with its host as an IP address, for a socket of an IP family."""
     host, port = address[:2]
-    if literal_family(host) == family and is_numeric(None, port):
+    if ip_family(host) == family and is_numeric(None, port):
         host = _text(host)
-        # A zone ("fe80::1%eth0") becomes a scope id below; one that is given already is kept.
+        # A zone ("fe80::1%eth0") is turned into a scope id below.
         if "%" not in host:
             return (host, int(port or 0), *address[2:])
     found = await loop.getaddrinfo(host, port, family=family, type=sock.type, proto=sock.proto)
@@ -102,9 +102,9 @@ async def addresses(
     proto: int = 0,
     flags: int = 0,
 ) -> list[_AddressInfo]:
-    """`getaddrinfo` of `address`, a host, a port and perhaps more; not asked for a literal."""
+    """`getaddrinfo` of `address`, a host, a port and perhaps more; not called for IP addresses."""
     host, port = address[:2]
-    info = _info_of_literal(host, port, family, type, proto, address[2:])
+    info = _info_of_ip_address(host, port, family, type, proto, address[2:])
     if info is not None:
         return [info]
     return await loop.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
@@ -113,7 +113,7 @@ async def addresses(
 def _getaddrinfo_logged(
     loop: Loop, host: Any, port: Any, family: int, type: int, proto: int, flags: int
 ) -> list[Any]:
-    """For debug mode: says what is looked up, and how long it took. Runs on any thread."""
+    """For debug mode: logs what is looked up, and how long it took. Runs on any thread."""
     options = {"family": family, "type": type, "proto": proto, "flags": flags}
     asked = ", ".join(
         [f"{host}:{port!r}"] + [f"{name}={value!r}" for name, value in options.items() if value]
@@ -127,11 +127,11 @@ def _getaddrinfo_logged(
     return found
 
 
-def _info_of_literal(
+def _info_of_ip_address(
     host: Any, port: Any, family: int, type: int, proto: int, rest: tuple[int, ...]
 ) -> _AddressInfo | None:
     """The one entry that `getaddrinfo` has for an IP address; None if that needs libc."""
-    found = literal_family(host)
+    found = ip_family(host)
     if found is None or (family != 0 and family != found):
         return None
     usual = _PROTOCOLS.get(type)
@@ -158,16 +158,16 @@ def is_numeric(host: Any, port: Any) -> bool:
             return False
     elif not (port is None or isinstance(port, int)):
         return False
-    return host is None or literal_family(host) is not None
+    return host is None or ip_family(host) is not None
 
 
-def literal_family(host: Any) -> int | None:
+def ip_family(host: Any) -> int | None:
     """The family of a host that is an IP address; None if it is anything else."""
     host = _text(host)
-    return _known_family(host) if isinstance(host, str) else None
+    return _cached_ip_family(host) if isinstance(host, str) else None
 
 
-def _family_of_text(host: str) -> int | None:
+def _ip_family_of_text(host: str) -> int | None:
     if not host.isascii():
         return None
     # The zone of an IPv6 address ("fe80::1%eth0") is no part of the number.
@@ -180,8 +180,8 @@ def _family_of_text(host: str) -> int | None:
     return None
 
 
-# It is the same few hosts that a program connects to again and again.
-_known_family = functools.lru_cache(maxsize=1024)(_family_of_text)
+# A program connects to the same few hosts again and again.
+_cached_ip_family = functools.lru_cache(maxsize=1024)(_ip_family_of_text)
 
 
 def _text(host: Any) -> Any:

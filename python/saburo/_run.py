@@ -1,4 +1,4 @@
-"""run() and new_event_loop(): how a program gets onto saburo."""
+"""run() and new_event_loop(): how a program starts on saburo."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(
     'done'
     """
     if asyncio._get_running_loop() is not None:
-        # asyncio's words: people know them and search for them.
+        # asyncio's text, which people search for.
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     factory = new_event_loop if loop_factory is None else loop_factory
     with asyncio.Runner(debug=debug, loop_factory=factory) as runner:

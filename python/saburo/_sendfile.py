@@ -1,8 +1,10 @@
-"""sendfile: a file through a transport, by the kernel where it can and by hand where it cannot.
+"""sendfile: a file through a transport, by the kernel, or else read and written in pieces.
 
-The rule: meanwhile the transport is ours. It reads nothing, its protocol hears nothing, and what
-was written before has left. Afterwards everything is as it was, and if writing was paused or
-resumed in between, the protocol has been told.
+The rule: what was written before is sent first; until the file is sent, the transport does not read
+and its protocol is called only when the connection is lost. Afterwards everything is as it was, and
+the protocol has been told if writing is paused now and was not, or the other way round.
+
+Semantics: asyncio of Python 3.15, on every version.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ async def sendfile(
     """
     mode = getattr(transport, "_sendfile_compatible", _Mode.UNSUPPORTED)
     if mode is not _Mode.UNSUPPORTED:
-        # Asked for because it sends what was written: a peer that is gone shows by that.
+        # This sends what was written, which fails if the peer is gone.
         transport.get_write_buffer_size()
     if transport.is_closing():
         raise RuntimeError("Transport is closing")
@@ -87,7 +89,7 @@ async def _sendfile_native(
     """Straight into the transport's socket."""
     resume_reading = transport.is_reading()
     transport.pause_reading()
-    # From here on until it is reset the transport refuses to write.
+    # Until it is reset the transport refuses write().
     written: Awaitable[None] = transport._make_empty_waiter()
     try:
         await written
@@ -123,37 +125,37 @@ async def _sendfile_fallback(
     if seekable:
         file.seek(offset)
     sent = 0
-    takeover = _Takeover(loop, transport)
+    sender = _FileSender(loop, transport)
     try:
         while not count or sent < count:
-            # Anew each time: the transport may keep what it is given.
+            # A new buffer each time, because the transport may keep it.
             chunk = memoryview(bytearray(min(count - sent, _CHUNK) if count else _CHUNK))
             read = await loop.run_in_executor(None, _read_into, file, chunk)
             if not read:
                 break
             transport.write(chunk[:read])
-            # It leaves now, and not when the turn is over: a lost connection shows by that.
+            # This sends now instead of at the end of the turn, and fails if the connection is lost.
             transport.get_write_buffer_size()
-            await takeover.drain()
+            await sender.drain()
             sent += read
         return sent
     finally:
         if sent > 0 and seekable:
             file.seek(offset + sent)
-        takeover.end()
+        sender.end()
 
 
-class _Takeover(asyncio.Protocol):
-    """Stands in the protocol's place while a file goes out."""
+class _FileSender(asyncio.Protocol):
+    """The transport's protocol while a file is sent in pieces."""
 
     def __init__(self, loop: Loop, transport: Any) -> None:
         self._loop = loop
         self._transport = transport
         self._protocol: Any = transport.get_protocol()
         self._resume_reading = transport.is_reading()
-        # Whether the protocol was told to pause writing, and not to resume since.
+        # Whether writing was paused when the sending began.
         self._was_paused: bool = transport._protocol_paused
-        # There while writing is paused; done when it is resumed or the connection lost.
+        # None while writing is not paused; done when it is resumed or the connection is lost.
         self._resumed = loop.create_future() if self._was_paused else None
         self._lost: BaseException | None = None
         transport.pause_reading()
@@ -171,7 +173,7 @@ class _Takeover(asyncio.Protocol):
 
     async def drain(self) -> None:
         if self._transport.is_closing():
-            # The protocol hears of it first.
+            # The protocol's connection_lost() is called first.
             await asyncio.sleep(0)
             raise ConnectionError("Connection closed by peer")
         if self._resumed is not None:
@@ -189,7 +191,7 @@ class _Takeover(asyncio.Protocol):
             resumed.set_result(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        # Before the file is sent, that is an error in any case.
+        # Also without an error: the file was not sent completely.
         self._lost = ConnectionError("Connection is closed by peer") if exc is None else exc
         if self._resumed is not None and not self._resumed.done():
             self._resumed.set_result(None)

@@ -1,6 +1,7 @@
 """create_server and create_unix_server: sockets are bound, and a Server made of them.
 
 The rule: either the caller gets a server, or every socket that was made here is closed.
+Semantics: asyncio of Python 3.16, on every version.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ async def create_unix_server(
 
 async def _start(loop: Loop, server: Server, *, is_given: bool) -> None:
     try:
-        # First, and not last as in asyncio: a cancellation then leaves nothing that serves.
+        # Before the start and not after it as in asyncio: a cancellation leaves nothing listening.
         await asyncio.sleep(0)
         server._start_serving()
     except BaseException:
@@ -244,7 +245,7 @@ def _bound_sockets(
         if keep_alive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if family == socket.AF_INET6:
-            # IPv4 has a socket of its own, which could not be bound beside this one.
+            # Else the socket for IPv4 could not be bound to the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             sock.bind(address)
@@ -252,7 +253,7 @@ def _bound_sockets(
             text = f"error while attempting to bind on address {address!r}: {str(error).lower()}"
             if error.errno != errno.EADDRNOTAVAIL:
                 raise OSError(error.errno, text) from None
-            # Taken to mean that the family is switched off.
+            # The family is probably disabled.
             sock.close()
             if loop.get_debug():
                 logger.warning(text)

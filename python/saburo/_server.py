@@ -1,8 +1,8 @@
 """Server: listening sockets, and the connections that came in through them.
 
-The rule: a server is over when it is closed and its last connection is gone, in whichever order
-that happens. How connections are accepted is the loop's affair (`_start_serving`,
-`_stop_serving`); its transports count themselves in `Clients`.
+The rule: a server has ended when it is closed and its last connection is lost, in either order.
+The loop accepts the connections (`_start_serving`, `_stop_serving`), and each transport counts
+itself in `Clients`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Server(asyncio.Server):
     """What `create_server` and `create_unix_server` return.
 
     Semantics: `asyncio.Server` of Python 3.15, on every version. `async with` closes it at the end
-    and waits until it is over. To be used on the loop's thread.
+    and waits until its last connection is lost. To be used on the loop's thread.
 
     >>> import asyncio, saburo
     >>> async def main():
@@ -56,18 +56,18 @@ class Server(asyncio.Server):
         self._loop = loop
         # None once the server is closed.
         self._sockets: list[socket.socket] | None = sockets
-        # Transports count themselves.
+        # How many connections are open; each transport counts itself.
         self._clients = Clients()
-        # Who waits for the end; None once it has come.
+        # Of each call of wait_closed(); None once the server has ended.
         self._waiters: list[asyncio.Future[None]] | None = []
         # Set while serve_forever() waits on it.
         self._serving_forever_fut: asyncio.Future[None] | None = None
         self._serving = False
-        # What is to be removed from the file system.
+        # The file to be removed when the server is closed.
         self._socket_file: SocketFile | None = None
-        # Connections are served in copies of it.
+        # Each connection has a copy of it.
         self._context = contextvars.copy_context()
-        # Under asyncio's names, because programs look: does this server speak TLS?
+        # Under asyncio's names, because programs look at them.
         self._protocol_factory = protocol_factory
         self._ssl_context = ssl_context
         self._backlog = backlog
@@ -89,7 +89,7 @@ class Server(asyncio.Server):
         return found
 
     def is_serving(self) -> bool:
-        """Does it accept connections?"""
+        """Whether it accepts connections."""
         return self._serving
 
     async def start_serving(self) -> None:
@@ -104,7 +104,7 @@ class Server(asyncio.Server):
         """Accepts connections until it is cancelled or the server is closed.
 
         When it is cancelled it closes the server and its connections, and waits until they are
-        gone. Raises RuntimeError if the server is closed or somebody waits here already.
+        lost. Raises RuntimeError if the server is closed or another call is waiting here.
         """
         if self._serving_forever_fut is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
@@ -123,10 +123,10 @@ class Server(asyncio.Server):
             self._serving_forever_fut = None
 
     def close(self) -> None:
-        """Stops to listen; connections that are open stay so. A second call does nothing.
+        """Stops to listen; open connections stay open. A second call does nothing.
 
-        A `serve_forever()` under way is cancelled. The socket of a Unix server is removed from the
-        file system, unless another has taken its place.
+        A `serve_forever()` that is waiting is cancelled. The socket of a Unix server is removed
+        from the file system, unless another has taken its place.
         """
         sockets, self._sockets = self._sockets, None
         if sockets is None:
@@ -143,7 +143,7 @@ class Server(asyncio.Server):
         self._end_if_over()
 
     def close_clients(self) -> None:
-        """Closes the connections; what they have still to send is sent first."""
+        """Closes the connections, each after what it has still to send."""
         for transport in self._loop._transports_of(self):
             transport.close()
 
@@ -153,7 +153,7 @@ class Server(asyncio.Server):
             transport.abort()
 
     async def wait_closed(self) -> None:
-        """Waits until the server is closed and its last connection is gone."""
+        """Waits until the server is closed and its last connection is lost."""
         if self._waiters is None:
             return
         waiter = self._loop.create_future()
@@ -180,7 +180,7 @@ class Server(asyncio.Server):
             )
 
     def _end_if_over(self) -> None:
-        """Called once the server is closed, and again when the last connection is gone."""
+        """Called when the server is closed, and when its last connection is lost after that."""
         if self._clients.open or self._waiters is None:
             return
         waiters, self._waiters = self._waiters, None

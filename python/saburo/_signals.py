@@ -1,9 +1,9 @@
 """Unix signals, delivered as callbacks of the loop.
 
 CPython writes the number of each signal into one descriptor of the process, the wakeup fd. A loop
-has it pointed at its own waker while it runs on the main thread, and as long as it has handlers:
-what arrives between two runs is kept in the waker and delivered by the next. If somebody else has
-it, as Twisted's reactor to learn of its children, a loop without handlers leaves it there.
+sets it to its own waker while it runs on the main thread, and as long as it has handlers: signals
+that arrive between two runs stay in the waker and are delivered by the next run. Where the wakeup
+fd is in use, as by Twisted's reactor for its children, a loop without handlers leaves it alone.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def add_signal_handler(
     _check_signal(sig)
     self._check_closed()
     try:
-        # First of all, because it raises on any thread that could not set a handler either.
+        # First, because it raises ValueError on any thread but the main one, as signal() would.
         _claim_signals(self)
     except (ValueError, OSError) as error:
         raise RuntimeError(str(error)) from None
@@ -74,8 +74,8 @@ def add_signal_handler(
     self._signal_handlers[sig] = (callback, args, contextvars.copy_context(), origin)
     try:
         # CPython writes into the wakeup fd only for signals that have a handler in Python.
-        signal.signal(sig, _noticed)
-        # Lets interrupted system calls go on by themselves.
+        signal.signal(sig, _do_nothing)
+        # Interrupted system calls are restarted.
         signal.siginterrupt(sig, False)
     except OSError as error:
         del self._signal_handlers[sig]
@@ -108,10 +108,10 @@ def remove_signal_handler(self: Loop, sig: int) -> bool:
 
 
 def handle_signals(self: Loop, data: bytes) -> None:
-    """The engine read these signal numbers from its waker."""
+    """Queues the handlers of these signal numbers, which the engine has read from its waker."""
     for number in data:
         handler = self._signal_handlers.get(number)
-        # None: a signal that interests somebody else, or a handler just removed.
+        # None: the signal has a handler elsewhere only, or its handler was just removed.
         if handler is not None:
             callback, args, context, origin = handler
             handle = self.call_soon(callback, *args, context=context)
@@ -121,20 +121,20 @@ def handle_signals(self: Loop, data: bytes) -> None:
 
 def _claim_signals(loop: Loop, *, from_others: bool = True) -> None:
     """Raises ValueError on any thread but the main one."""
-    # Each time anew: others change the wakeup fd, and a fork changes ours.
+    # Set at each claim, because other code may have changed it, and a fork changes the descriptor.
     descriptor = loop._signal_fd()
     if _wakeup.claim(descriptor, from_others=from_others):
         loop._signals_claimed = descriptor
 
 
 def claim_signals_if_possible(loop: Loop) -> None:
-    """For a run, which needs signals only to end a wait, and only where they arrive at all."""
+    """For a run: on other threads than the main one, where no signals arrive, it does nothing."""
     with contextlib.suppress(ValueError):
         _claim_signals(loop, from_others=bool(loop._signal_handlers))
 
 
 def release_signals(loop: Loop) -> None:
-    """Lets go of the wakeup fd, unless the loop runs or has handlers."""
+    """Gives the wakeup fd back, unless the loop is running or has handlers."""
     if loop._signals_claimed is None or loop._signal_handlers or loop.is_running():
         return
     descriptor, loop._signals_claimed = loop._signals_claimed, None
@@ -159,20 +159,23 @@ def remove_signal_handlers(loop: Loop) -> None:
 
 
 class _Wakeup:
-    """Whose descriptor the process's signals go to: one at a time, the last that asked first."""
+    """The process's wakeup fd, which the loop that has claimed it last has."""
 
     def __init__(self) -> None:
-        # Descriptors of loops that want signals, the latest last.
+        # Descriptors of the loops that have claimed it, the latest last.
         self._claims: list[int] = []
-        # What was in place before them; somebody else's, or -1.
+        # The wakeup fd before the first claim, -1 for none.
         self._before = -1
 
     def claim(self, descriptor: int, *, from_others: bool) -> bool:
-        """Whether it is ours now: what none of our loops has put there may be left in place."""
+        """Sets it to `descriptor`; without `from_others` only if no other code has set it.
+
+        Returns whether it was set.
+        """
         previous = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
         if previous not in self._claims:
             if previous != -1 and not from_others:
-                # There is no asking without setting. A signal in between wakes us and not them.
+                # It can be read only by setting it. A signal in between goes to `descriptor`.
                 signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
                 return False
             self._before = previous
@@ -188,18 +191,18 @@ class _Wakeup:
         try:
             current = signal.set_wakeup_fd(-1)
             if current != descriptor:
-                # It went to a later claim, or to somebody who has not given it back.
-                heir = current
+                # A loop has claimed it later, or other code has set it.
+                following = current
             else:
-                heir = self._claims[-1] if self._claims else self._before
-            if heir != -1:
-                signal.set_wakeup_fd(heir, warn_on_full_buffer=False)
+                following = self._claims[-1] if self._claims else self._before
+            if following != -1:
+                signal.set_wakeup_fd(following, warn_on_full_buffer=False)
         except (ValueError, OSError) as error:
-            # The descriptor found before is closed by now, or this is not the main thread.
+            # The earlier descriptor is closed by now, or this is not the main thread.
             logger.info("restoring the signal wakeup fd failed: %s", error)
 
     def forget(self) -> None:
-        """In a forked child, which must not write into its parent's waker."""
+        """In a forked child: its signals must not be written into the parent's waker."""
         if self._claims:
             self._claims.clear()
             signal.set_wakeup_fd(-1)
@@ -208,8 +211,8 @@ class _Wakeup:
 _wakeup = _Wakeup()
 
 
-def _noticed(number: int, frame: object) -> None:
-    """The handler that does nothing; see add_signal_handler."""
+def _do_nothing(number: int, frame: object) -> None:
+    """The handler in Python that each signal with a handler in a loop has."""
 
 
 def _check_signal(sig: object) -> None:

@@ -3,8 +3,11 @@
 `sock_recv`, `sock_recv_into` and `sock_sendall` are native; here is what they leave to Python.
 
 The rule: try the operation; if the kernel says "not yet", wait until the descriptor is ready and
-try again. The wait itself reads nothing, so a cancelled call has lost no byte and left no
-registration.
+try again. Waiting reads nothing, so a cancelled call has lost no byte.
+
+Each raises TypeError for an `ssl.SSLSocket`, in debug mode ValueError for a blocking socket, and
+the OSError of the operation. To be awaited on the loop's thread; one reader and one writer per
+socket at a time. `sock` must be non-blocking. Semantics: asyncio's.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ _CONNECTING = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.
 
 
 async def any_sock_recv(self: Loop, sock: socket.socket, nbytes: int) -> bytes:
-    """`sock_recv` of what is not plainly a socket, and in debug mode."""
+    """`sock_recv` of an object that is not exactly a socket, and in debug mode."""
     _check_socket(self, sock)
     while True:
         try:
@@ -95,7 +98,7 @@ async def sock_recvfrom_into(
     """
     _check_socket(self, sock)
     if not nbytes:
-        nbytes = len(buf)  # type: ignore[arg-type]  # what has no length is refused here
+        nbytes = len(buf)  # type: ignore[arg-type]  # TypeError for what has no length
     while True:
         try:
             return sock.recvfrom_into(buf, nbytes)
@@ -110,7 +113,7 @@ async def any_sock_sendall(self: Loop, sock: socket.socket, data: ReadableBuffer
         sent = sock.send(data)
     except _NOT_YET:
         sent = 0
-    # Bytes are counted, whatever the buffer's items are.
+    # As bytes, because the items of the buffer may be larger.
     with memoryview(data) as items, items.cast("B") as view:
         while sent < len(view):
             await self._wait_writable(sock)
@@ -162,7 +165,7 @@ async def sock_connect(self: Loop, sock: socket.socket, address: Any) -> None:
         sock.connect(address)
         return
     except _NOT_YET:
-        # An interrupted connect() goes on in the background, just as a non-blocking one does.
+        # An interrupted connect() goes on in the background, as a non-blocking one does.
         pass
     while True:
         await self._wait_writable(sock)
@@ -211,8 +214,8 @@ def check_non_blocking(loop: Loop, sock: socket.socket) -> None:
 
 
 def _family(sock: socket.socket) -> int:
-    # Without making a member of an enumeration of it, which takes a microsecond (2026-11-25).
-    if issubclass(type(sock), _socket.socket):  # and not what only says it were one
+    # The property of socket.socket makes an enum member, which takes a microsecond (2026-11-25).
+    if issubclass(type(sock), _socket.socket):  # by its type: `__class__` may say something else
         family: int = _plain_family.__get__(sock)
         return family
     return sock.family

@@ -1,4 +1,7 @@
-"""sock_sendfile: a file into a socket, by the kernel where it can and by hand where it cannot."""
+"""sock_sendfile: a file into a socket, by the kernel, or else read and sent in pieces.
+
+Semantics: asyncio of Python 3.15, on every version.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 # How much the fallback reads at a time, in bytes.
 _CHUNK = 256 * 1024
-# More than this per call overflows on 32-bit systems.
+# The most bytes of one os.sendfile(): more overflows on 32-bit systems.
 _MOST = 1 << 30
 
 
@@ -66,7 +69,7 @@ async def sock_sendfile(
     except asyncio.SendfileNotAvailableError:
         if not fallback:
             raise
-    return await _send_by_hand(self, sock, file, offset, count)
+    return await _send_in_pieces(self, sock, file, offset, count)
 
 
 async def send_by_kernel(
@@ -86,7 +89,7 @@ async def send_by_kernel(
         raise asyncio.SendfileNotAvailableError("not a regular file") from None
     if not stat.S_ISREG(status.st_mode):
         raise asyncio.SendfileNotAvailableError("not a regular file")
-    # Files below /proc have no size, but bytes.
+    # A size of 0 may be wrong: files below /proc have it.
     block = count or status.st_size or _MOST
     sent = 0
     try:
@@ -103,14 +106,14 @@ async def send_by_kernel(
             if moved == 0:
                 break
             sent += moved or 0
-            # Also after a success: the other tasks get their turn between two blocks.
+            # Also after a success: other tasks run between two blocks.
             await wait_writable(sock)
         return sent
     finally:
         _move_to(file, offset + sent)
 
 
-async def _send_by_hand(
+async def _send_in_pieces(
     loop: Loop, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
 ) -> int:
     seekable = is_seekable(file)
@@ -134,7 +137,7 @@ async def _send_by_hand(
 
 
 def is_seekable(file: Any) -> bool:
-    """A pipe has a position to seek just as little as an object without seek(): it is read on."""
+    """False for a pipe and for an object without seek(), which are read from where they are."""
     if hasattr(file, "seekable"):
         return bool(file.seekable())
     return hasattr(file, "seek")
@@ -147,16 +150,16 @@ def _read_into(file: Any, view: memoryview) -> int | None:
 
 def _transfer_error(error: OSError, sent: int) -> OSError | asyncio.SendfileNotAvailableError:
     if sent == 0:
-        # Nothing has left yet: the file may be of a kind that the kernel cannot send.
+        # Nothing was sent yet: the kernel may be unable to send this kind of file.
         return asyncio.SendfileNotAvailableError("os.sendfile call failed")
     if error.errno == errno.ENOTCONN and type(error) is not ConnectionError:
-        # The connection went away on the way; systems differ in what they call that.
+        # The connection was lost meanwhile; systems differ in the error that they report.
         return ConnectionError("socket is not connected", errno.ENOTCONN)
     return error
 
 
 def _move_to(file: IO[bytes], position: int) -> None:
-    # A pipe has no position, and a closed file neither a position nor a number.
+    # OSError: a pipe has no position. ValueError: the file is closed.
     with contextlib.suppress(OSError, ValueError):
         os.lseek(file.fileno(), position, os.SEEK_SET)
 

@@ -1,4 +1,4 @@
-"""The files of Unix sockets: a stale one is replaced, and ours removed when its server closes."""
+"""The files of Unix sockets: an old one is replaced, a server's is removed when it closes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class SocketFile:
-    """The file that a Unix socket was bound to, to be removed if it is still the same."""
+    """The file of a server's Unix socket, to be removed if it is still the same file."""
 
     def __init__(self, path: str | bytes, loop: Any) -> None:
-        """Raises FileNotFoundError if it is gone already."""
+        """Raises FileNotFoundError if there is no file."""
         self._loop = loop
         self._forks = loop._forks
-        # The program may be in another folder when the time comes.
+        # The current folder may be another one when the file is removed.
         self._path = _os_calls.absolute(path)
         self._identity = _identity(self._path)
 
     def remove(self) -> None:
         if self._loop._forks != self._forks:
-            # A child that was forked while the loop ran has a copy; the server is its parent's.
+            # This is a child that was forked while the loop ran: the server is the parent's.
             return
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -38,13 +38,13 @@ class SocketFile:
 
 
 def remove_stale_socket(path: str | bytes) -> None:
-    """Removes the socket that a program before us has left at `path`, if there is one."""
+    """Removes the socket that an earlier program has left at `path`, if there is one."""
     try:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISSOCK(_os_calls.stat(path).st_mode):
                 _os_calls.unlink(path)
     except OSError as error:
-        # The folder may be one in which sockets can be made but not looked at.
+        # bind() may still work: a folder may allow new files, but not to look at them.
         logger.error("Unable to check or remove stale UNIX socket %r: %r", path, error)
 
 
@@ -59,7 +59,7 @@ def set_mode(path: str | bytes, mode: int) -> None:
 
 
 def is_in_file_system(path: str | bytes) -> bool:
-    """Abstract sockets, whose name begins with a zero byte, and unnamed ones are not."""
+    """False for abstract sockets, whose name begins with a zero byte, and for unnamed ones."""
     first = os.fsencode(path)[:1]
     return first not in (b"", b"\0")
 

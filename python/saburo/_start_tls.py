@@ -61,7 +61,7 @@ async def start_tls(
         raise TypeError(f"transport {transport!r} is not supported by start_tls()")
     plain: Any = transport
     if getattr(plain, "_loop", self) is None:
-        # It has told its end to somebody else already, and asyncio waits for it for ever.
+        # Its connection_lost() was called already; asyncio would wait for another for ever.
         return None
 
     waiter = self.create_future()
@@ -76,7 +76,7 @@ async def start_tls(
         ssl_shutdown_timeout=ssl_shutdown_timeout,
         call_connection_made=False,
     )
-    # Nothing may come in before `connection_made` below.
+    # Nothing may be received before `connection_made` below.
     plain.pause_reading()
     if server_side:
         _hand_over_what_was_read(protocol, tls)
@@ -89,7 +89,7 @@ async def start_tls(
         plain.close()
         made.cancel()
         resumed.cancel()
-        # A handshake's error would keep its own waiter.
+        # The error's traceback leads to this frame, and the waiter holds the error: a cycle.
         del waiter
         raise
     upgraded: asyncio.Transport | None = tls._app_transport
@@ -97,7 +97,7 @@ async def start_tls(
 
 
 def _hand_over_what_was_read(protocol: asyncio.BaseProtocol, tls: Any) -> None:
-    """A client's first words in TLS may have come in together with its last ones without."""
+    """The client's first TLS record may have been received with its last bytes without TLS."""
     if isinstance(protocol, asyncio.StreamReaderProtocol):
         reader: Any = getattr(protocol, "_stream_reader", None)
         if reader is not None and reader._buffer:

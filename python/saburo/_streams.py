@@ -1,7 +1,7 @@
-"""Streams: how a pair of reader and writer comes about. What happens on them is native.
+"""Streams: how a reader and a writer are made. What they do is native.
 
-Under a loop that is not saburo's each function here is asyncio's own, so that `saburo.install()`
-can put them in the place of those.
+Under a loop that is not saburo's each function here calls asyncio's own, so that `install()` can
+put them in asyncio's place.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ async def open_connection(
     """Connects to a host's port, and returns a StreamReader and a StreamWriter.
 
     `limit` is what `reader.readline` and `readuntil` return at most, in bytes. All other options
-    are those of `loop.create_connection`, whose errors are raised: OSError if there is no
-    connection to be had, ValueError for options that exclude each other. Semantics:
-    `asyncio.open_connection`.
+    are those of `loop.create_connection`, whose errors are raised: OSError if no connection can be
+    made, ValueError for options that exclude each other. Semantics: `asyncio.open_connection`.
 
     >>> import saburo, socket
     >>> async def main():
@@ -101,7 +100,7 @@ async def start_server(
     if loop is None:
         return await _start_server(client_connected_cb, host, port, limit=limit, **options)
     if client_connected_cb is not None:
-        # None makes a server that calls nothing, as in asyncio.
+        # With None connections are accepted and nothing is called, as in asyncio.
         _saburo.check_callable("start_server", client_connected_cb)
     factory = _factory(loop, limit, client_connected_cb)
     server: asyncio.Server = await loop.create_server(factory, host, port, **options)
@@ -177,7 +176,7 @@ async def start_unix_server(
 
 
 def _running_loop() -> Any:
-    """The running loop if it is saburo's, None if it is somebody else's."""
+    """The running loop if it is saburo's, else None."""
     loop = asyncio.get_running_loop()
     return loop if isinstance(loop, _saburo.Loop) else None
 
@@ -189,7 +188,7 @@ def _ends(loop: Any, limit: int) -> tuple[StreamReader, StreamReaderProtocol]:
 
 def _factory(loop: Any, limit: int, connected: _Connected) -> Callable[[], StreamReaderProtocol]:
     def factory() -> StreamReaderProtocol:
-        # With a callback the protocol keeps the reader until it has told somebody of it.
+        # With a callback the protocol keeps the reader until it has called it.
         return StreamReaderProtocol(StreamReader(limit, loop), connected, loop)
 
     return factory

@@ -1,6 +1,7 @@
 """subprocess_exec and subprocess_shell: child processes with their pipes connected to the loop.
 
 The child is started by `subprocess.Popen`, so every option of it works, and its errors are raised.
+Semantics: asyncio of Python 3.15, on every version.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ async def subprocess_exec(
     >>> saburo.run(main())
     (b'tea\\n', 0)
     """
-    shell_is_right = None if not shell else "shell must be False"
-    _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
+    shell_error = None if not shell else "shell must be False"
+    _check(universal_newlines, shell_error, bufsize, text, encoding, errors)
     protocol = protocol_factory()
-    # Not the arguments: there may be a password among them, or very many.
+    # Without the arguments: one may be a password, and there may be very many.
     title = f"execute program {program!r}"
     if self.get_debug():
         logger.debug(_description(title, stdin, stdout, stderr))
@@ -99,8 +100,8 @@ async def subprocess_shell(
 ) -> tuple[asyncio.SubprocessTransport, _P]:
     """`subprocess_exec` of the shell with the command line `cmd`, a str or bytes.
 
-    Whoever puts foreign words into `cmd` quotes them, with `shlex.quote`. Raises ValueError if
-    `cmd` is neither.
+    Words from elsewhere that are put into `cmd` must be quoted, with `shlex.quote`. Raises
+    ValueError if `cmd` is neither.
 
     >>> import asyncio, saburo
     >>> async def main():
@@ -111,8 +112,8 @@ async def subprocess_shell(
     """
     if not isinstance(cmd, (bytes, str)):
         raise ValueError("cmd must be a string")
-    shell_is_right = None if shell else "shell must be True"
-    _check(universal_newlines, shell_is_right, bufsize, text, encoding, errors)
+    shell_error = None if shell else "shell must be True"
+    _check(universal_newlines, shell_error, bufsize, text, encoding, errors)
     protocol = protocol_factory()
     title = f"run shell command {cmd!r}"
     if self.get_debug():
@@ -137,9 +138,9 @@ async def make_subprocess_transport(
     extra: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> _UnixSubprocessTransport:
-    # The child may have to do with who was written to before it was started.
+    # What was written before the start is sent before it: the child may depend on it.
     self._send_gathered()
-    # It returns when the child has begun or failed to, a fraction of a millisecond later.
+    # It returns when the child runs or has failed to, after a fraction of a millisecond.
     process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: ASYNC220
         args,
         shell=shell,
@@ -165,12 +166,12 @@ async def make_subprocess_transport(
     except (SystemExit, KeyboardInterrupt):
         raise
     except GeneratorExit:
-        # Thrown away half-way, with a loop that may be closed: nothing can be awaited.
+        # The coroutine is closed, and the loop may be closed too: nothing can be awaited.
         transport.close()
         raise
     except BaseException:
         transport.close()
-        # The child's end is known before the caller goes on, however often it is cancelled.
+        # The child has ended when the caller goes on, also if it is cancelled once more.
         await asyncio.shield(transport._wait())
         raise
     return transport
@@ -179,7 +180,7 @@ async def make_subprocess_transport(
 def _check(
     universal_newlines: Any, shell: str | None, bufsize: Any, text: Any, encoding: Any, errors: Any
 ) -> None:
-    """Raises ValueError for what a transport of bytes cannot do, the first thing first."""
+    """Raises ValueError for options that a transport of bytes does not support."""
     if universal_newlines:
         raise ValueError("universal_newlines must be False")
     if shell is not None:

@@ -1,7 +1,7 @@
-"""TLS, the cold part: arguments, the default context, and what ends in asyncio's log.
+"""TLS: arguments, the default context, and what is logged.
 
 The connection itself is native: `_saburo.SSLProtocol`, which calls the functions below that begin
-with log, warn and report. The rule: nothing here is called for a record of a connection in use.
+with log, warn and report. The rule: no record that is sent or received is a call of this file.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def make_ssl_protocol(
     ssl_shutdown_timeout: float | None = None,
     call_connection_made: bool = True,
 ) -> _saburo.SSLProtocol:
-    """What speaks TLS between a transport, whose protocol it is, and `protocol`.
+    """The TLS between a transport, whose protocol it is, and the program's `protocol`.
 
     A client's `sslcontext` of None is a default one. Raises ValueError for a server without a
     context and for time limits that are not positive, and what `sslcontext.wrap_bio` raises.
@@ -161,7 +161,7 @@ def report_fatal(
     error: BaseException,
     message: str,
 ) -> None:
-    """Errors of the network are of interest in debug mode only; others are bugs in a program."""
+    """Errors of the network are logged in debug mode only; other errors are bugs in a program."""
     if isinstance(error, OSError):
         if loop.get_debug():
             logger.debug("%r: %s", protocol, message, exc_info=error)

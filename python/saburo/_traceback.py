@@ -1,9 +1,8 @@
-"""Tracebacks of the programs that `saburo run` runs: what they would be without us.
+"""Tracebacks of programs that `saburo run` runs, without saburo's own frames.
 
-A program's error goes through frames of ours twice: below it, the command that runs the program,
-and in its midst, the loop between `asyncio.run` and the coroutine. Neither tells its author
-anything.
-What is raised by saburo itself keeps its last frames.
+An error of a program passes through frames of saburo's twice: those of the command that runs the
+program, and those of the loop between `asyncio.run` and the coroutine. They say nothing about the
+program. The last frames of an error that saburo itself raises are kept.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORTING = "<frozen importlib"
 
 
-def show_without_us(error: BaseException) -> None:
-    """Makes the interpreter show `error`, when it ends the process, without frames of ours.
+def show_without_our_frames(error: BaseException) -> None:
+    """Makes the interpreter show `error`, when it ends the process, without saburo's frames.
 
-    To be called where the error is caught; the program's own sys.excepthook is kept.
+    To be called where the error is caught. The sys.excepthook that the program has set is called.
     """
     trace = error.__traceback__
     while trace is not None and _file(trace).startswith((_OURS, _IMPORTING)):
         trace = trace.tb_next
     if trace is None and not isinstance(error, (SyntaxError, RuntimeError)):
-        # Never reached the program, and no fault of its file: an error of ours, to be shown whole.
+        # It did not reach the program, whose file is not at fault: an error of saburo's own.
         return
     hook = getattr(sys, "excepthook", None)
     if hook is None:
-        # The program has deleted it, and the interpreter has words for that.
+        # The program has deleted it, which the interpreter reports.
         return
 
     def show(kind: type[BaseException], raised: BaseException, _: TracebackType | None) -> None:
-        # For this error alone: `python -i` shows others after it, and what the error's frames hold
-        # is to go with it, while there is still a stdout for finalizers.
+        # For this error only: `python -i` may show others later, and nothing may keep the error's
+        # frames until the interpreter ends, because finalizers may need stdout.
         sys.excepthook = hook
-        # By now `raised` has gathered the frames of everything down to the interpreter's.
+        # On its way to the interpreter `raised` has got more frames.
         raised.__traceback__ = trace
         _tidy(raised)
         hook(kind, raised, raised.__traceback__)
@@ -46,7 +45,7 @@ def show_without_us(error: BaseException) -> None:
 
 
 def _tidy(error: BaseException) -> None:
-    """Takes our frames out of an error and of those it came from."""
+    """Removes saburo's frames from an error, its causes and its contexts."""
     seen: set[int] = set()
     left = [error]
     while left:
@@ -54,12 +53,12 @@ def _tidy(error: BaseException) -> None:
         if id(error) in seen:
             continue
         seen.add(id(error))
-        error.__traceback__ = _without_us(error.__traceback__)
+        error.__traceback__ = _without_our_frames(error.__traceback__)
         inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
         left += [e for e in (error.__cause__, error.__context__, *inner) if e is not None]
 
 
-def _without_us(trace: TracebackType | None) -> TracebackType | None:
+def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
     frames: list[TracebackType] = []
     while trace is not None:
         frames.append(trace)

@@ -1,4 +1,4 @@
-"""What is logged and reported of transports. They are native, and call these functions by name."""
+"""What is logged and reported of transports, which are native and call these functions by name."""
 
 from __future__ import annotations
 

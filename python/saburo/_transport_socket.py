@@ -1,8 +1,8 @@
-"""The socket of a connection, as `get_extra_info("socket")` gives it.
+"""The socket of a connection, as `get_extra_info("socket")` returns it.
 
-The rule: what the program does with the socket comes behind what it has written to the transport.
-A transport sends the writes of a turn together, so each method here that could tell sends them
-first; and once the descriptor itself was given away, every write is sent at once.
+The rule: what a program does with the socket happens after what it has written to the transport. A
+transport sends the writes of a turn together, so each method here that could show the difference
+sends them first. Once the program has the descriptor itself, every write is sent at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ._saburo import _SelectorSocketTransport
 
-# Where asyncio's class keeps the socket: here the name `_sock` gives it away.
-_kept: Any = trsock.TransportSocket._sock  # type: ignore[attr-defined]
+# The slot of asyncio's class that holds the socket; in this class `_sock` is a property.
+_slot: Any = trsock.TransportSocket._sock  # type: ignore[attr-defined]
 
 
 class TransportSocket(trsock.TransportSocket):
@@ -27,8 +27,8 @@ class TransportSocket(trsock.TransportSocket):
     __slots__ = ("_transport",)
 
     def __init__(self, sock: socket.socket, transport: _SelectorSocketTransport) -> None:
-        _kept.__set__(self, sock)
-        # The transport holds this object.
+        _slot.__set__(self, sock)
+        # A weak reference, because the transport refers to this object.
         self._transport = weakref.ref(transport)
 
     @property
@@ -56,31 +56,31 @@ class TransportSocket(trsock.TransportSocket):
         return _socket(self).get_inheritable()
 
     def getsockopt(self, *args: Any, **options: Any) -> Any:
-        return self._behind_what_was_written().getsockopt(*args, **options)
+        return self._after_sending().getsockopt(*args, **options)
 
     def setsockopt(self, *args: Any, **options: Any) -> None:
-        self._behind_what_was_written().setsockopt(*args, **options)
+        self._after_sending().setsockopt(*args, **options)
 
     def shutdown(self, how: int) -> None:
-        self._behind_what_was_written().shutdown(how)
+        self._after_sending().shutdown(how)
 
     def fileno(self) -> int:
-        return self._given_away().fileno()
+        return self._handed_out().fileno()
 
     def dup(self) -> socket.socket:
-        return self._given_away().dup()
+        return self._handed_out().dup()
 
     @property
     def _sock(self) -> socket.socket:
-        return self._given_away()
+        return self._handed_out()
 
-    def _behind_what_was_written(self) -> socket.socket:
+    def _after_sending(self) -> socket.socket:
         transport = self._transport()
         if transport is not None:
             transport._send_gathered()
         return _socket(self)
 
-    def _given_away(self) -> socket.socket:
+    def _handed_out(self) -> socket.socket:
         transport = self._transport()
         if transport is not None:
             transport._stop_gathering()
@@ -88,5 +88,5 @@ class TransportSocket(trsock.TransportSocket):
 
 
 def _socket(transport_socket: TransportSocket) -> socket.socket:
-    kept: socket.socket = _kept.__get__(transport_socket)
-    return kept
+    found: socket.socket = _slot.__get__(transport_socket)
+    return found

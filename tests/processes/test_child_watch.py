@@ -23,11 +23,11 @@ Run = Callable[..., Any]
 KNOWS_CODES_OF_THE_REAPED = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
 
 
-@pytest.fixture(params=["pidfd", "lookout"])
+@pytest.fixture(params=["pidfd", "polling"])
 def watch(kind: Kind, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to learn of an end; on asyncio, its own."""
     way: str = request.param
-    if way == "lookout":
+    if way == "polling":
         if not kind.is_saburo:
             pytest.skip("asyncio has ways of its own")
         from saburo import _pidfd
@@ -301,19 +301,19 @@ def test_a_recycled_number_is_not_signalled(run: Run) -> None:
     assert any(run(main()) for _ in range(50))
 
 
-# --- The lookout, where there are no pidfds. ---
+# --- Polling, where there are no pidfds. ---
 
 
 @pytest.fixture
-def lookout(monkeypatch: pytest.MonkeyPatch) -> None:
+def polling(monkeypatch: pytest.MonkeyPatch) -> None:
     from saburo import _pidfd
 
     monkeypatch.setattr(_pidfd, "open_pidfd", lambda _pid: None)
 
 
 @pytest.mark.saburo_only
-@pytest.mark.usefixtures("lookout")
-def test_the_lookout_gives_the_signal_back(run: Run) -> None:
+@pytest.mark.usefixtures("polling")
+def test_polling_gives_the_signal_back(run: Run) -> None:
     async def main() -> None:
         first = await asyncio.create_subprocess_exec("sleep", "3600")
         second = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
@@ -328,9 +328,9 @@ def test_the_lookout_gives_the_signal_back(run: Run) -> None:
 
 
 @pytest.mark.saburo_only
-@pytest.mark.usefixtures("lookout")
+@pytest.mark.usefixtures("polling")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_the_lookout_leaves_the_programs_own_handler_alone(run: Run, when: str) -> None:
+def test_polling_leaves_the_programs_own_handler_alone(run: Run, when: str) -> None:
     seen: list[int] = []
 
     def install() -> Any:
@@ -354,8 +354,8 @@ def test_the_lookout_leaves_the_programs_own_handler_alone(run: Run, when: str) 
 
 
 @pytest.mark.saburo_only
-@pytest.mark.usefixtures("lookout")
-def test_the_lookout_leaves_the_loops_other_handler_alone(run: Run) -> None:
+@pytest.mark.usefixtures("polling")
+def test_polling_leaves_the_loops_other_handler_alone(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         seen = asyncio.Event()
@@ -462,7 +462,7 @@ def forked(kind: Kind, source: str) -> list[str]:
 
 
 @pytest.mark.saburo_only
-@pytest.mark.parametrize("by", ["pidfd", "lookout"])
+@pytest.mark.parametrize("by", ["pidfd", "polling"])
 def test_a_forked_process_leaves_the_children_of_its_parent_alone(kind: Kind, by: str) -> None:
     """asyncio's kills them when it lets go of its copies."""
     lines = forked(
@@ -470,7 +470,7 @@ def test_a_forked_process_leaves_the_children_of_its_parent_alone(kind: Kind, by
         f"""
         import gc, signal, warnings
         from saburo import _pidfd
-        if {by == "lookout"}:
+        if {by == "polling"}:
             _pidfd.open_pidfd = lambda pid: None
         async def main():
             global transport
@@ -525,13 +525,13 @@ def test_a_forked_process_has_children_of_its_own(kind: Kind) -> None:
 
 
 @pytest.mark.saburo_only
-@pytest.mark.parametrize("by", ["pidfd", "lookout"])
+@pytest.mark.parametrize("by", ["pidfd", "polling"])
 def test_an_idle_loop_goes_on_in_a_forked_process_without_the_children(kind: Kind, by: str) -> None:
     lines = forked(
         kind,
         f"""
         from saburo import _pidfd
-        if {by == "lookout"}:
+        if {by == "polling"}:
             _pidfd.open_pidfd = lambda pid: None
         loop = new_loop()
         async def start():
@@ -562,10 +562,10 @@ def test_what_the_kernel_says_of_a_process_that_is_gone() -> None:
     if pidfd is None:
         pytest.skip("no pidfds here")
     try:
-        assert _pidfd.status_left_behind(pidfd) in (None, 9 << 8)
+        assert _pidfd.status_of_reaped(pidfd) in (None, 9 << 8)
         process.wait()
         expected = 9 << 8 if KNOWS_CODES_OF_THE_REAPED else None
-        assert _pidfd.status_left_behind(pidfd) == expected
+        assert _pidfd.status_of_reaped(pidfd) == expected
         with pytest.raises(ProcessLookupError):
             _pidfd.send_signal(pidfd, signal.SIGTERM)
     finally:

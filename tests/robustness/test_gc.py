@@ -546,7 +546,7 @@ def test_jobs_that_no_thread_will_do_are_collected(loop: Loop) -> None:
     import saburo
 
     class Unmanned(saburo._saburo.Pool):
-        def _hire(self, _number: int) -> None:
+        def _start_thread(self, _number: int) -> None:
             pass
 
     anchor: Any = Anchor()

@@ -108,16 +108,16 @@ fn submit(
         this.idle.set(this.idle.get() - 1);
         this.gate.open(1);
     } else if this.threads.get() < this.limit.get() {
-        hire(this, &future)?;
+        start_thread(this, &future)?;
     }
     Ok(future)
 }
 
-/// Has a thread made for the job just queued. If that cannot be, the job is taken back.
-fn hire(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
+/// Starts a thread for the job just queued. On an error the job is taken back.
+fn start_thread(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
     let number = this.threads.get();
     this.threads.set(number + 1);
-    let Err(raised) = this.as_object().method(&names().hire, &[&*int(number as i64)?]) else {
+    let Err(raised) = this.as_object().method(&names().start_thread, &[&*int(number as i64)?]) else {
         return Ok(());
     };
     this.threads.set(this.threads.get() - 1);
