@@ -9,10 +9,10 @@ use crate::ffi::python as ffi;
 use crate::ffi::args::Args;
 use crate::ffi::coroutine::{Sent, stop_iteration};
 use crate::ffi::docstring::{Takes, docstring};
-use crate::ffi::error::{Res, guarded, raise};
+use crate::ffi::error::{Res, raise};
 use crate::ffi::object::{Obj, Object, boolean};
 
-use super::entry::{Answer, answer, this, unary, zero_sized};
+use super::entry::{Answer, enter, enter_for_object, unary, zero_sized};
 use super::{Class, Instance};
 
 /// Lists a class's methods, properties and slots, then makes the class.
@@ -45,7 +45,7 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: CPython checks that a method's self is of the method's class.
-            answer(|| function(unsafe { this(op) }).answer())
+            unsafe { enter_for_object(op, |this: &Instance<T>| function(this).answer()) }
         }
         self.methods.push(ffi::PyMethodDef {
             ml_name: name.as_ptr(),
@@ -92,7 +92,9 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: CPython checks self's class, and the caller keeps the argument alive.
-            answer(|| unsafe { function(this(op), Object::from_ptr(arg)).answer() })
+            unsafe {
+                enter_for_object(op, |this: &Instance<T>| function(this, Object::from_ptr(arg)).answer())
+            }
         }
         self.methods.push(ffi::PyMethodDef {
             ml_name: name.as_ptr(),
@@ -122,7 +124,11 @@ impl<T: Class> Builder<T> {
             let function = zero_sized::<F>();
             // SAFETY: CPython checks self's class; the caller keeps the arguments alive, and they are
             // laid out as METH_FASTCALL with METH_KEYWORDS says.
-            answer(|| unsafe { function(this(op), Args::new(args, count as usize, names)).answer() })
+            unsafe {
+                enter_for_object(op, |this: &Instance<T>| {
+                    function(this, Args::new(args, count as usize, names)).answer()
+                })
+            }
         }
         self.methods.push(ffi::PyMethodDef {
             ml_name: name.as_ptr(),
@@ -149,7 +155,7 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: CPython checks that a property's owner is of its class.
-            answer(|| function(unsafe { this(op) }).answer())
+            unsafe { enter_for_object(op, |this: &Instance<T>| function(this).answer()) }
         }
         self.getset.push(ffi::PyGetSetDef {
             name: name.as_ptr(),
@@ -175,15 +181,17 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>, &Object) -> Res<()> + Copy + 'static,
         {
             let function = zero_sized::<F>();
-            guarded(-1, || {
-                if value.is_null() {
-                    // SAFETY: the exception types are static objects.
-                    let class = unsafe { Object::from_ptr(ffi::PyExc_AttributeError) };
-                    return raise(class, "cannot delete attribute");
-                }
-                // SAFETY: CPython checks the owner's class, and the caller keeps the value alive.
-                unsafe { function(this(op), Object::from_ptr(value)) }.map(|()| 0)
-            })
+            // SAFETY: CPython checks the owner's class, and the caller keeps the value alive; the exception
+            // types are static objects.
+            unsafe {
+                enter(op, -1, |this: &Instance<T>| {
+                    if value.is_null() {
+                        let class = Object::from_ptr(ffi::PyExc_AttributeError);
+                        return raise(class, "cannot delete attribute");
+                    }
+                    function(this, Object::from_ptr(value)).map(|()| 0)
+                })
+            }
         }
         let property = self.getset.last_mut().expect("a setter follows its getter");
         property.set = Some(entry::<T, F>);
@@ -204,16 +212,16 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>, Args<'_>) -> Res<()> + Copy + 'static,
         {
             let function = zero_sized::<F>();
-            guarded(-1, || {
-                let mut all = Vec::new();
-                // SAFETY: a live tuple and a live dict or null. The names and values are copied out of
-                // the dict first (`names` and `values` own them), since the body may change it.
-                unsafe {
+            // SAFETY: an instance, a live tuple and a live dict or null. The names and values are copied out
+            // of the dict first (`names` and `values` own them), since the body may change it.
+            unsafe {
+                enter(op, -1, |this: &Instance<T>| {
+                    let mut all = Vec::new();
                     let count = ffi::PyTuple_GET_SIZE(args);
                     all.extend((0..count).map(|index| ffi::PyTuple_GET_ITEM(args, index)));
                     if kwargs.is_null() {
                         let args = Args::new(all.as_ptr(), all.len(), ptr::null_mut());
-                        return function(this(op), args).map(|()| 0);
+                        return function(this, args).map(|()| 0);
                     }
                     let keys = Obj::from_new(ffi::PyDict_Keys(kwargs))?;
                     let names = Obj::from_new(ffi::PyList_AsTuple(keys.as_ptr()))?;
@@ -221,9 +229,9 @@ impl<T: Class> Builder<T> {
                     let named = ffi::PyList_GET_SIZE(values.as_ptr());
                     all.extend((0..named).map(|index| ffi::PyList_GET_ITEM(values.as_ptr(), index)));
                     let args = Args::new(all.as_ptr(), count as usize, names.as_ptr());
-                    function(this(op), args).map(|()| 0)
-                }
-            })
+                    function(this, args).map(|()| 0)
+                })
+            }
         }
         self.slot(ffi::Py_tp_init, entry::<T, F> as *mut c_void)
     }
@@ -279,7 +287,11 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class.
-            guarded(-1, || function(unsafe { this(op) }).map(|hash| if hash == -1 { -2 } else { hash }))
+            unsafe {
+                enter(op, -1, |this: &Instance<T>| {
+                    function(this).map(|hash| if hash == -1 { -2 } else { hash })
+                })
+            }
         }
         self.slot(ffi::Py_tp_hash, entry::<T, F> as *mut c_void)
     }
@@ -298,17 +310,17 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>, &Object, &'static str) -> Res<Option<bool>> + Copy + 'static,
         {
             let function = zero_sized::<F>();
-            answer(|| {
-                let operator = ["<", "<=", "==", "!=", ">", ">="][operator as usize];
-                // SAFETY: a slot is called with an instance of its class and a live operand, and
-                // NotImplemented is a static object.
-                unsafe {
-                    Ok(match function(this(op), Object::from_ptr(other), operator)? {
+            // SAFETY: a slot is called with an instance of its class and a live operand, and NotImplemented
+            // is a static object.
+            unsafe {
+                enter_for_object(op, |this: &Instance<T>| {
+                    let operator = ["<", "<=", "==", "!=", ">", ">="][operator as usize];
+                    Ok(match function(this, Object::from_ptr(other), operator)? {
                         Some(truth) => boolean(truth),
                         None => Object::from_ptr(ffi::Py_NotImplemented()).to_obj(),
                     })
-                }
-            })
+                })
+            }
         }
         self.slot(ffi::Py_tp_richcompare, entry::<T, F> as *mut c_void)
     }
@@ -328,7 +340,7 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class and a live tuple.
-            answer(|| unsafe { function(this(op), Object::from_ptr(args)) })
+            unsafe { enter_for_object(op, |this: &Instance<T>| function(this, Object::from_ptr(args))) }
         }
         self.slot(ffi::Py_tp_call, entry::<T, F> as *mut c_void)
     }
@@ -346,10 +358,12 @@ impl<T: Class> Builder<T> {
         {
             let function = zero_sized::<F>();
             // SAFETY: a slot is called with an instance of its class.
-            answer(|| match function(unsafe { this(op) })? {
-                Sent::Yielded(value) => Ok(value),
-                Sent::Returned(value) => Err(stop_iteration(value)),
-            })
+            unsafe {
+                enter_for_object(op, |this: &Instance<T>| match function(this)? {
+                    Sent::Yielded(value) => Ok(value),
+                    Sent::Returned(value) => Err(stop_iteration(value)),
+                })
+            }
         }
         unsafe extern "C" fn send<T: Class, F>(
             op: *mut ffi::PyObject,
@@ -360,12 +374,12 @@ impl<T: Class> Builder<T> {
             F: Fn(&Instance<T>) -> Res<Sent> + Copy + 'static,
         {
             let function = zero_sized::<F>();
-            guarded(ffi::PySendResult::PYGEN_ERROR, || {
-                // SAFETY: a slot is called with an instance of its class; `result` is the caller's
-                // place for a new reference.
-                unsafe {
+            // SAFETY: a slot is called with an instance of its class; `result` is the caller's place for a
+            // new reference.
+            unsafe {
+                enter(op, ffi::PySendResult::PYGEN_ERROR, |this: &Instance<T>| {
                     *result = ptr::null_mut();
-                    Ok(match function(this(op))? {
+                    Ok(match function(this)? {
                         Sent::Yielded(value) => {
                             *result = value.into_raw();
                             ffi::PySendResult::PYGEN_NEXT
@@ -375,8 +389,8 @@ impl<T: Class> Builder<T> {
                             ffi::PySendResult::PYGEN_RETURN
                         }
                     })
-                }
-            })
+                })
+            }
         }
         self.slot(ffi::Py_tp_iternext, next::<T, F> as *mut c_void)
             .slot(ffi::Py_am_send, send::<T, F> as *mut c_void)

@@ -9,6 +9,53 @@ use crate::ffi::object::{Obj, boolean, none};
 
 use super::{Class, Instance};
 
+/// Every call of a method, a property or a slot of an instance begins here. This is the one place where a
+/// build without the interpreter lock will check that the calling thread owns the instance, and refuse other
+/// threads. Today it checks nothing and costs nothing.
+///
+/// The collector, and what frees an instance, do not come through here (see `life`): they run on any thread.
+///
+/// # Safety
+/// `op` is a live instance of `T` or of a class derived from it.
+#[inline(always)]
+pub(super) unsafe fn enter<T: Class, R>(
+    op: *mut ffi::PyObject,
+    failed: R,
+    body: impl FnOnce(&Instance<T>) -> Res<R>,
+) -> R {
+    // SAFETY: the caller's promise.
+    guarded(failed, || body(unsafe { this(op) }))
+}
+
+/// The same for what answers with an object, or with null and an exception.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+pub(super) unsafe fn enter_for_object<T: Class>(
+    op: *mut ffi::PyObject,
+    body: impl FnOnce(&Instance<T>) -> Res<Obj>,
+) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { enter(op, ptr::null_mut(), |this| body(this).map(Obj::into_raw)) }
+}
+
+/// A slot that takes nothing but the instance.
+pub(super) unsafe extern "C" fn unary<T: Class, F>(op: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
+{
+    let function = zero_sized::<F>();
+    // SAFETY: a slot is called with an instance of its class.
+    unsafe { enter_for_object(op, |this: &Instance<T>| function(this)) }
+}
+
+/// The same for what is called without an instance: functions of the module, and `__new__`.
+#[inline]
+pub(in crate::ffi) fn answer(body: impl FnOnce() -> Res<Obj>) -> *mut ffi::PyObject {
+    guarded(ptr::null_mut(), || body().map(Obj::into_raw))
+}
+
 /// What a method may return.
 pub(crate) trait Answer {
     fn answer(self) -> Res<Obj>;
@@ -63,18 +110,4 @@ pub(in crate::ffi) fn zero_sized<F: Copy + 'static>() -> F {
 pub(super) unsafe fn this<'a, T: Class>(op: *mut ffi::PyObject) -> &'a Instance<T> {
     // SAFETY: the caller's promise.
     unsafe { &*op.cast::<Instance<T>>() }
-}
-
-#[inline]
-pub(in crate::ffi) fn answer(body: impl FnOnce() -> Res<Obj>) -> *mut ffi::PyObject {
-    guarded(ptr::null_mut(), || body().map(Obj::into_raw))
-}
-
-pub(super) unsafe extern "C" fn unary<T: Class, F>(op: *mut ffi::PyObject) -> *mut ffi::PyObject
-where
-    F: Fn(&Instance<T>) -> Res<Obj> + Copy + 'static,
-{
-    let function = zero_sized::<F>();
-    // SAFETY: a slot is called with an instance of its class.
-    answer(|| function(unsafe { this(op) }))
 }

@@ -1,7 +1,7 @@
 //! `fields!`: the fields of a class, listed once, and what follows from the list.
 //!
-//! Inside of `impl Class for …` it writes the class's cell, the value that `__new__` makes, and what the collector
-//! needs:
+//! Inside of `impl Class for …` it writes the class's cell, the value that `__new__` makes, and what the
+//! collector needs:
 //!
 //! ```text
 //! impl Class for Task {
@@ -31,8 +31,8 @@
 //! - `plain` ones hold none: each must be `Send`, which an object never is.
 //! - `unseen` ones hold objects that the collector need not see, such as `bytes`; say why.
 //!
-//! The lists name every field, or the macro does not compile. A field begins as its type's default, or as what
-//! is written behind its name.
+//! The lists name every field, or the macro does not compile. A field begins as its type's default, or as
+//! what is written behind its name.
 
 macro_rules! fields {
     (

@@ -1,7 +1,7 @@
 //! What the collector sees of an instance: every object that its fields hold.
 //!
-//! A field [`Holds`] objects, or it is inside of a `Cell` or a `RefCell` and [`Owns`] them. Which fields do is
-//! listed with [`fields!`](super::fields).
+//! A field [`Holds`] objects, or it is inside of a `Cell` or a `RefCell` and [`Owns`] them. Which fields do
+//! is listed with [`fields!`](super::fields).
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -73,8 +73,8 @@ impl<T: Holds> Holds for OnceCell<T> {
 
 impl<T: Owns + Default> Holds for Cell<T> {
     fn visit(&self, visit: &mut Visit<'_>) {
-        // SAFETY: whoever has a Visit is called by the collector, on its thread, and the collector runs no code
-        // while it traverses: nobody sets the cell meanwhile. Nor does `show`, as `Owns` says.
+        // SAFETY: whoever has a Visit is called by the collector, on its thread, and the collector runs no
+        // code while it traverses: nobody sets the cell meanwhile. Nor does `show`, as `Owns` says.
         unsafe { &*self.as_ptr() }.show(visit);
     }
 
