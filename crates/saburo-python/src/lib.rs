@@ -30,6 +30,7 @@ use names::names;
 /// The table of contents of the module.
 fn populate(module: &Module) -> Res<()> {
     names::load()?;
+    ffi::find_strerror()?;
     ffi::find_layout()?;
     ffi::find_descriptors(&names().class_socket, &names().class_file)?;
     task::load_current()?;

@@ -294,7 +294,6 @@ table! {
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
         str_class = c"builtins", c"str";
-        strerror = c"os", c"strerror";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";

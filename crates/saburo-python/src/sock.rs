@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use saburo_core::net;
 
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
-use crate::event_loop::{Direction, Loop, os_error, wait_for};
+use crate::event_loop::{Direction, Loop, wait_for};
 use crate::ffi::{
     Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, builtin,
     bytes, fields, int, lend_mut, none, raise, socket_number,
@@ -186,7 +186,7 @@ fn receive(event_loop: &Instance<Loop>, sock: &Object, count: &Object) -> Res<Op
     event_loop.put_buffer(buffer);
     match data {
         Ok(data) => data.map(Some),
-        Err(error) => not_yet(&error),
+        Err(error) => not_yet(error),
     }
 }
 
@@ -199,7 +199,7 @@ fn receive_into(sock: &Object, buffer: &Object) -> Res<Option<Obj>> {
     )?;
     match received? {
         Ok(count) => int(count as i64).map(Some),
-        Err(error) => not_yet(&error),
+        Err(error) => not_yet(error),
     }
 }
 
@@ -211,7 +211,7 @@ fn send(this: &SockCoroutine, sock: &Object, data: &Object) -> Res<Option<Obj>> 
     loop {
         match net::send_now(fd, &data[this.sent.get()..]) {
             Ok(sent) => this.sent.set(this.sent.get() + sent),
-            Err(error) => return not_yet(&error),
+            Err(error) => return not_yet(error),
         }
         if this.sent.get() == data.len() {
             return Ok(Some(none()));
@@ -247,8 +247,8 @@ pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     call.call(&[&target, &source, &offset, &count])
 }
 
-fn not_yet(error: &io::Error) -> Res<Option<Obj>> {
-    if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { os_error(error) }
+fn not_yet(error: io::Error) -> Res<Option<Obj>> {
+    if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { Err(error.into()) }
 }
 
 impl Class for SockCoroutine {

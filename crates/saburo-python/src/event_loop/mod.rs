@@ -37,7 +37,7 @@ pub(crate) use ready::{Entry, Ready};
 pub(crate) use threads::{Outstanding, hand_over};
 use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
-pub(crate) use watch::{ensure_free, is_free, os_error, wait_for, wait_on};
+pub(crate) use watch::{ensure_free, is_free, wait_for, wait_on};
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -308,13 +308,9 @@ fn open(this: &Instance<Loop>) -> Res<()> {
     if this.core.borrow().is_some() || this.phase.get() == Phase::Closed {
         return Ok(());
     }
-    match Core::new(Clock::monotonic()) {
-        Ok(core) => {
-            *this.core.borrow_mut() = Some(core);
-            Ok(())
-        }
-        Err(error) => watch::os_error(&error),
-    }
+    let core = Core::new(Clock::monotonic())?;
+    *this.core.borrow_mut() = Some(core);
+    Ok(())
 }
 
 /// In a forked child: a loop the parent runs is refused from now on and has nothing left of what the parent
@@ -331,7 +327,7 @@ fn after_fork(this: &Instance<Loop>) -> Res<()> {
             leave_to_parent(this)
         }
         Phase::Idle => match this.core(|core| core.reopen_after_fork()) {
-            Some(Err(error)) => watch::os_error(&error),
+            Some(Err(error)) => Err(error.into()),
             _ => Ok(()),
         },
         Phase::Closed | Phase::Inherited => Ok(()),

@@ -15,7 +15,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::{Loop, Phase, Ready, network, watch};
+use super::{Loop, Phase, Ready, network};
 
 pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     this.check_usable()?;
@@ -132,7 +132,7 @@ fn poll(this: &Instance<Loop>) -> Res<()> {
         this.as_object().method(&names().handle_signals, &[&*bytes(&signals)?])?;
     }
     match waited.err().or(collected.and_then(Result::err)) {
-        Some(failed) => watch::os_error(&failed),
+        Some(failed) => Err(failed.into()),
         None => Ok(()),
     }
 }

@@ -1,15 +1,12 @@
 //! Watching descriptors: add_reader, add_writer and their removal.
 
 use std::cell::Cell;
-use std::io;
 use std::os::fd::RawFd;
 
 use saburo_core::{Direction, Refused, Registered, Registration};
 
 use crate::callable;
-use crate::ffi::{
-    Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, no_memory, none, raise, string,
-};
+use crate::ffi::{Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
 use crate::future::{self, Callback, Future};
 use crate::handle::{Arguments, Handle};
 use crate::names::names;
@@ -90,7 +87,7 @@ fn settle(
         None => this.check_usable(),
         Some(Err(refused)) => {
             drop(refused.handle);
-            os_error(&refused.error)
+            Err(refused.error.into())
         }
         Some(Ok(Registered { registration, replaced, evicted })) => {
             let given = (
@@ -272,20 +269,4 @@ fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<i64>> {
     error.set_attr(&names.dunder_cause, &none())?;
     error.set_attr(&names.dunder_context, &cause)?;
     Err(Raised::with(error))
-}
-
-/// Raises the OSError (or its subclass) that an I/O error stands for.
-#[cold]
-pub(crate) fn os_error<T>(error: &io::Error) -> Res<T> {
-    let Some(number) = error.raw_os_error() else {
-        if error.kind() == io::ErrorKind::OutOfMemory {
-            // Ours, not the kernel's.
-            return no_memory();
-        }
-        return raise(builtin::os_error(), &error.to_string());
-    };
-    let number: Obj = int(i64::from(number))?;
-    let text = names().strerror.call(&[&number])?;
-    let made = builtin::os_error().call(&[&number, &text])?;
-    Err(Raised::raising(&made))
 }

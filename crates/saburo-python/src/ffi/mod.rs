@@ -27,6 +27,7 @@ mod interpreter;
 mod methods;
 mod module;
 mod object;
+mod os_error;
 mod owner;
 mod program;
 mod python;
@@ -58,6 +59,7 @@ pub(crate) use module::Module;
 pub(crate) use object::{
     Obj, Object, boolean, float, fs_decoded, import, int, intern, list, none, string, tuple,
 };
+pub(crate) use os_error::find_strerror;
 pub(crate) use owner::{Owner, find_descriptors, socket_number};
 pub(crate) use program::run_file;
 pub(crate) use slot::Slot;

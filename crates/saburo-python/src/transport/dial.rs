@@ -11,10 +11,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use saburo_core::Address;
 use saburo_core::net::{self, Dialed};
 
-use crate::event_loop::{Loop, os_error};
+use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, builtin, fields, int, is_audited,
-    none, string,
+    Args, Builder, Class, Instance, Obj, Object, Own, Params, Raised, Res, fields, int, is_audited, none,
 };
 
 use super::address::{Family, from_python};
@@ -41,7 +40,7 @@ pub(crate) fn dial(_event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         Ok(Dialed::Connected(descriptor)) => (descriptor, false),
         Ok(Dialed::Pending(descriptor)) => (descriptor, true),
         Ok(Dialed::Failed(error)) => return refused(&error, shown),
-        Err(error) => return os_error(&error),
+        Err(error) => return Err(error.into()),
     };
     let dial: Own<Dial> = Instance::alloc(Dial {
         descriptor: Cell::new(Some(descriptor)),
@@ -89,9 +88,7 @@ fn hear(this: &Instance<Dial>, shown: &Object) -> Res<()> {
 /// What asyncio raises for it.
 #[cold]
 fn refused<T>(error: &std::io::Error, shown: &Object) -> Res<T> {
-    let number = int(error.raw_os_error().unwrap_or_default().into())?;
-    let text = string(&format!("Connect call failed {}", shown.repr()?))?;
-    Err(Raised::raising(&*builtin::os_error().call(&[&number, &text])?))
+    Err(Raised::os_saying(error, &format!("Connect call failed {}", shown.repr()?)))
 }
 
 impl Class for Dial {

@@ -9,10 +9,10 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use saburo_core::net;
 
-use crate::event_loop::{Direction, Loop, os_error};
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Res, Slot, aside, fields,
-    import, inside, int, is_audited, mapping, none, string,
+    Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Raised, Res, Slot, aside,
+    fields, import, inside, int, is_audited, mapping, none, string,
 };
 use crate::names::names;
 
@@ -116,7 +116,7 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) if net::is_out_of_resources(&error) => return pause(event_loop, this, &error),
-            Err(error) => return os_error(&error),
+            Err(error) => return Err(error.into()),
         };
         this.starved.set(false);
         let Some(context) = this.context.get() else { return Ok(()) };
@@ -151,7 +151,7 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
         return Ok(());
     }
     let names = names();
-    let raised = os_error::<()>(error).unwrap_err();
+    let raised = Raised::os(error);
     let exception = raised.take();
     let Some(owner) = this.socket.get() else { return Ok(()) };
     let socket = names.class_transport_socket.call(&[owner.object()])?;

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 
 use saburo_core::net;
 
-use crate::event_loop::{Loop, os_error};
+use crate::event_loop::Loop;
 use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, int, none};
 use crate::names::names;
 
@@ -86,7 +86,7 @@ fn failed(this: &Instance<DatagramTransport>, error: &io::Error) -> Res<bool> {
     if error.kind() == ErrorKind::WouldBlock {
         return Ok(false);
     }
-    let raised: Raised = os_error::<()>(error).unwrap_err();
+    let raised = Raised::os(error);
     end::tell_error(this, raised).map(|()| false)
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::{Address, net};
 
-use crate::event_loop::{Direction, Loop, os_error};
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Bytes, Instance, Obj, Object, Owns, Params, Raised, Res, Visit, builtin, bytes, is_audited, lend,
     lend_ready, none, raise,
@@ -200,7 +200,7 @@ fn outcome(done: io::Result<()>) -> Outcome {
     match done {
         Ok(()) => Outcome::Sent,
         Err(error) if error.kind() == ErrorKind::WouldBlock => Outcome::Full,
-        Err(error) => Outcome::Failed(os_error::<()>(&error).unwrap_err()),
+        Err(error) => Outcome::Failed(Raised::os(&error)),
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::pipe::{self, Kind};
 
-use crate::event_loop::{Loop, os_error};
+use crate::event_loop::Loop;
 use crate::ffi::{Args, Obj, Object, Owner, Params, Res, Slot, builtin, mapping, raise, string};
 use crate::names::names;
 
@@ -43,11 +43,11 @@ impl<'a> Given<'a> {
     fn open(&self, refusal: &str) -> Res<(Owner, RawFd, Kind)> {
         let (owner, fd) = Owner::of(self.pipe)?;
         let fd = RawFd::try_from(fd).unwrap_or(-1);
-        let kind = pipe::kind(fd).or_else(|error| os_error(&error))?;
+        let kind = pipe::kind(fd)?;
         if kind == Kind::Other {
             return raise(builtin::value_error(), refusal);
         }
-        pipe::set_nonblocking(fd).or_else(|error| os_error(&error))?;
+        pipe::set_nonblocking(fd)?;
         Ok((owner, fd, kind))
     }
 

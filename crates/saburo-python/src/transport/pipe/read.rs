@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::pipe;
 
-use crate::event_loop::{Direction, Loop, os_error};
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside, bytes,
     fields, int,
@@ -132,7 +132,7 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, error
     if error.kind() == ErrorKind::WouldBlock {
         return Ok(());
     }
-    let raised: Raised = os_error::<()>(error).unwrap_err();
+    let raised = Raised::os(error);
     let exception = raised.take();
     let reported = failure::report_read_pipe(event_loop, this.as_object(), &exception);
     let ended = aside(|| end(event_loop, this, Some(&exception)));

@@ -5,14 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::ops::Deref;
 use std::os::fd::RawFd;
 
 use saburo_core::pipe::Kind;
 use saburo_core::{WriteQueue, pipe};
 
-use crate::event_loop::{Direction, Loop, os_error};
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside,
     fields, int, lend_ready, raise,
@@ -155,10 +155,12 @@ fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: By
     let queued = piece::push(&mut queue, bytes);
     if !is_first || queued.is_err() {
         drop(queue);
-        return queued.or_else(|error| os_error(&error));
+        return Ok(queued?);
     }
     // Bytes are let go of in there, which runs no code.
-    queue.flush_pipe(fd, drop).or_else(|error| os_error(&error))
+    let flushed = queue.flush_pipe(fd, drop);
+    drop(queue);
+    Ok(flushed?)
 }
 
 /// The same for what the program may change later: only the rest is copied.
@@ -174,9 +176,9 @@ fn write_copy(event_loop: &Loop, this: &Instance<WritePipeTransport>, data: &Obj
         if written < bytes.len() {
             piece::copy(&mut queue, &bytes[written..])?;
         }
-        Ok(())
+        io::Result::Ok(())
     })?;
-    written.or_else(|error: std::io::Error| os_error(&error))
+    Ok(written?)
 }
 
 #[cold]
@@ -198,7 +200,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     let fd = this.descriptor(event_loop);
     let flushed = this.queue.borrow_mut().flush_pipe(fd, drop);
     if let Err(error) = flushed {
-        return failed(event_loop, this, os_error::<()>(&error).unwrap_err());
+        return failed(event_loop, this, Raised::os(&error));
     }
     if !this.queue.borrow().is_empty() {
         return Ok(());

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use saburo_core::net;
 
-use crate::event_loop::{BUFFER, Direction, Loop, os_error};
+use crate::event_loop::{BUFFER, Direction, Loop};
 use crate::ffi::{
     Instance, Obj, Object, RECV_INTO, Raised, Res, builtin, bytes, bytes_made, int, lend_mut, raise,
 };
@@ -139,7 +139,7 @@ impl Incoming<'_> {
         if error.kind() == ErrorKind::WouldBlock {
             return Ok(());
         }
-        os_error(error).or_else(|raised| self.no_room(raised))
+        self.no_room(Raised::os(error))
     }
 }
 

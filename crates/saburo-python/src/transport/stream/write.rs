@@ -4,7 +4,7 @@ use std::io;
 
 use saburo_core::net;
 
-use crate::event_loop::{Direction, Entry, Loop, Ready, new_future, os_error, wait_on};
+use crate::event_loop::{Direction, Entry, Loop, Ready, new_future, wait_on};
 use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::names::names;
 
@@ -30,7 +30,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     let written = match exact {
         Some(bytes) => {
             let written = bytes.as_ref().len();
-            piece::push(&mut this.queue.borrow_mut(), bytes).or_else(|error| os_error(&error))?;
+            piece::push(&mut this.queue.borrow_mut(), bytes)?;
             written
         }
         None => match push_copy(&event_loop, this, data) {
@@ -59,7 +59,7 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
         Some(whole) => {
             let written = whole.len();
             let queued = piece::append(&mut this.queue.borrow_mut(), Piece::Copied(whole));
-            queued.or_else(|error| os_error(&error))?;
+            queued?;
             Some(written)
         }
         None => push_each(this, &pieces)?,
@@ -105,7 +105,7 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
         let Some(data) = pieces.list_item(index) else { break };
         let piece = match Bytes::exact(&data) {
             Some(bytes) => Piece::Bytes(bytes),
-            None if data.has_buffer() => lend(&data, piece::copied)?.or_else(|error| os_error(&error))?,
+            None if data.has_buffer() => lend(&data, piece::copied)??,
             // asyncio sends what is true.
             None if !data.truth()? => continue,
             None => return no_bytes(&data),
@@ -126,7 +126,7 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
             copied => piece::append(&mut queue, copied),
         };
         drop(queue);
-        queued.or_else(|error| os_error(&error))?;
+        queued?;
     }
     Ok(Some(written))
 }
@@ -162,7 +162,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
         (bytes.len(), small.then(|| piece::copy(&mut this.queue.borrow_mut(), bytes)))
     })?;
     if let Some(copied) = copied {
-        return copied.map(|()| written).or_else(|error| os_error(&error));
+        return Ok(copied.map(|()| written)?);
     }
     if !this.waiting_for_room.get() {
         flush(event_loop, this)?;
@@ -192,7 +192,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     )?;
     match failed {
         Some(error) => {
-            let raised = os_error::<()>(&error).unwrap_err();
+            let raised = Raised::os(&error);
             if begun && raised.matches(builtin::memory_error()) {
                 // The rest of what has begun to leave is lost, and with it the connection.
                 let lost = raised.take();
@@ -381,7 +381,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
         Phase::Closing => this.schedule_lost(event_loop, this, None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
-            net::shutdown_write(this.descriptor(event_loop)).or_else(|error| os_error(&error))
+            Ok(net::shutdown_write(this.descriptor(event_loop))?)
         }
         _ => Ok(()),
     }
@@ -389,7 +389,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
 
 #[cold]
 fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: &std::io::Error) -> Res<()> {
-    let raised: Raised = os_error::<()>(error).unwrap_err();
+    let raised = Raised::os(error);
     let exception = raised.take();
     let waiter = this.empty_waiter.get();
     end::fatal(event_loop, this, Raised::with(exception.clone()), "Fatal write error on socket transport")?;
