@@ -8,7 +8,6 @@
 
 mod backlog;
 mod engine;
-mod gate;
 mod handshake;
 mod lower;
 mod protocol;

@@ -6,7 +6,7 @@
 use std::cell::{Cell, OnceCell};
 use std::ffi::CStr;
 
-use saburo_core::Clock;
+use saburo_core::{Clock, Marks, Pause};
 
 use crate::event_loop::Loop;
 use crate::ffi::{
@@ -18,7 +18,6 @@ use crate::transport::{PLAIN, Receiver, receiver_of};
 
 use super::backlog::Backlog;
 use super::engine::Engine;
-use super::gate::Gate;
 use super::transport::TlsTransport;
 use super::{handshake, read, report, shutdown, write};
 
@@ -59,9 +58,9 @@ pub(crate) struct TlsProtocol {
     /// The transport below has paused writing.
     pub(super) lower_full: Cell<bool>,
     /// Ciphertext that waits to be decrypted; closed, the transport below does not read.
-    pub(super) inbound: Gate,
+    pub(super) inbound: Marks<f64>,
     /// What waits to be sent; closed, the application should not write.
-    pub(super) outbound: Gate,
+    pub(super) outbound: Marks<f64>,
     /// The transport below has seen the end of the stream.
     pub(super) eof: Cell<bool>,
     /// Writes since the connection was going away.
@@ -399,7 +398,7 @@ impl Class for TlsProtocol {
         plain {
             app_receiver: Cell::new(PLAIN), app_phase: Cell::new(AppPhase::Waiting),
             phase: Cell::new(Phase::Unwrapped), silent, began, gathering: Cell::new(Gathering::No),
-            reading_paused, lower_full, inbound: Gate::at_kib(256), outbound: Gate::at_kib(512), eof,
+            reading_paused, lower_full, inbound: marks_at_kib(256), outbound: marks_at_kib(512), eof,
             lost_writes,
         }
     }
@@ -505,4 +504,10 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
         .getter(c"_transport", |this| this.lower.get(), c"The transport below.")
         .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop.")
         .getter(c"__class__", |_| names().class_protocol.clone(), c"asyncio.Protocol, for isinstance.")
+}
+
+/// asyncio's marks of a buffer: pause at so many KiB, go on at a quarter of it.
+fn marks_at_kib(high: u32) -> Marks<f64> {
+    let high = f64::from(high) * 1024.0;
+    Marks::new(high, high / 4.0, Pause::At)
 }

@@ -3,11 +3,12 @@
 //! What has arrived together is handed over together, as asyncio does: one `data_received`, however many
 //! records it was.
 
+use saburo_core::Signal;
+
 use crate::ffi::{BytesWriter, Instance, Obj, Raised, Res, View, Window, builtin, int, raise};
 use crate::names::{names, tls_names};
 
 use super::engine::{Engine, Plaintext};
-use super::gate::Signal;
 use super::protocol::{AppPhase, Gathering, Phase, TlsProtocol, call_soon};
 use super::{report, shutdown, write};
 
@@ -171,7 +172,7 @@ pub(super) fn buffer_size(this: &TlsProtocol) -> usize {
 
 /// Holds the transport below back, or lets it go on, for the ciphertext that waits here.
 pub(super) fn control_reading(this: &Instance<TlsProtocol>) -> Res<()> {
-    let Some(signal) = this.inbound.update(buffer_size(this)) else { return Ok(()) };
+    let Some(signal) = this.inbound.update(buffer_size(this) as f64) else { return Ok(()) };
     let Some(lower) = this.lower.get() else { return Ok(()) };
     let names = names();
     let method = match signal {

@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use saburo_core::Marks;
+
 use crate::ffi::{
     Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Params, Res, Slot, Weak, builtin,
     fields, float, int, none, raise, raise_given, tuple, warn_resource,
@@ -12,7 +14,7 @@ use crate::ffi::{
 use crate::names::{names, tls_names};
 
 use super::protocol::{self, TlsProtocol};
-use super::{gate::Gate, read, report, shutdown, write};
+use super::{read, report, shutdown, write};
 
 /// The application's transport.
 pub(crate) struct TlsTransport {
@@ -112,24 +114,23 @@ fn force_close(this: &Instance<TlsTransport>, cause: &Object) -> Res<()> {
     report::abort(&protocol, cause)
 }
 
-/// Sets the marks of a gate from `(high, low)`, and has the gate look at its buffer again.
-fn set_marks(gate: &Gate, args: Args<'_>, function: &'static str, default: i64) -> Res<()> {
+/// Sets the marks of a buffer from `(high, low)`. The caller compares the buffer with them next.
+fn set_marks(marks: &Marks<f64>, args: Args<'_>, function: &'static str, default: i64) -> Res<()> {
     let params = Params { function, names: ["high", "low"], required: 0, positional: 2 };
     let [high, low] = args.bind(&params)?;
     let none = none();
-    let marks =
+    let both =
         tls_names()?.flow_marks.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*int(default)?])?;
-    let [Some(high), Some(low)] = [marks.tuple_item(0), marks.tuple_item(1)] else {
+    let [Some(high), Some(low)] = [both.tuple_item(0), both.tuple_item(1)] else {
         return raise(builtin::type_error(), "two marks were expected");
     };
-    gate.set_marks(high.as_f64()?, low.as_f64()?);
+    marks.set(high.as_f64()?, low.as_f64()?);
     Ok(())
 }
 
 /// `(low, high)`
-fn marks(gate: &Gate) -> Res<Obj> {
-    let (high, low) = gate.marks();
-    tuple([&*number(low)?, &*number(high)?].into_iter())
+fn limits(marks: &Marks<f64>) -> Res<Obj> {
+    tuple([&*number(marks.low())?, &*number(marks.high())?].into_iter())
 }
 
 /// An int, where that says the same.
@@ -266,7 +267,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .noargs(
             c"get_write_buffer_limits",
-            |this| marks(&this.protocol()?.outbound),
+            |this| limits(&this.protocol()?.outbound),
             c"(low, high) of the write buffer, in bytes.",
         )
         .noargs(
@@ -281,7 +282,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .noargs(
             c"get_read_buffer_limits",
-            |this| marks(&this.protocol()?.inbound),
+            |this| limits(&this.protocol()?.inbound),
             c"(low, high) of the read buffer, in bytes.",
         )
         .noargs(
@@ -297,7 +298,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .getter(
             c"_protocol_paused",
-            |this| Ok(this.protocol()?.outbound.is_closed()) as Res<bool>,
+            |this| Ok(this.protocol()?.outbound.is_paused()) as Res<bool>,
             c"Was the protocol asked to pause writing? sendfile() looks here.",
         )
         .getter(c"_start_tls_compatible", |_| true, c"TLS in TLS works.")

@@ -3,13 +3,14 @@
 //! What is written from inside of data_received waits until that is over, and leaves together. While the
 //! transport below has no room, plaintext waits as such: the engine keeps the memory that it once had.
 
+use saburo_core::Signal;
+
 use crate::event_loop::{Entry, Loop, Ready};
 use crate::ffi::{Bytes, Context, In, Instance, Object, Res, View, Window, aside, inside};
 use crate::names::{names, tls_names};
 use crate::transport;
 
 use super::backlog::CHUNK;
-use super::gate::Signal;
 use super::protocol::{Gathering, Phase, TlsProtocol};
 use super::transport::TlsTransport;
 use super::{lower, report};
@@ -58,7 +59,7 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
         return Ok(());
     }
     let size = this.backlog.size();
-    if !this.lower_full.get() && size < AT_ONCE && (size as f64) < this.outbound.marks().0 {
+    if !this.lower_full.get() && size < AT_ONCE && (size as f64) < this.outbound.high() {
         if this.gathering.get() != Gathering::No {
             return Ok(());
         }
@@ -295,7 +296,7 @@ fn buffer_size(this: &TlsProtocol) -> Res<usize> {
 
 /// Asks the application to pause or to go on, for what waits to be sent.
 pub(super) fn control_writing(this: &Instance<TlsProtocol>) -> Res<()> {
-    let Some(signal) = this.outbound.update(buffer_size(this)?) else { return Ok(()) };
+    let Some(signal) = this.outbound.update(buffer_size(this)? as f64) else { return Ok(()) };
     let Some(app) = this.app.get() else { return Ok(()) };
     let names = names();
     let (method, name) = match signal {

@@ -3,19 +3,19 @@
 
 use std::cell::Cell;
 
+use saburo_core::{Marks, Pause, Signal, both_marks};
+
 use crate::event_loop::Loop;
 use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, import, int, none, raise, tuple};
 
 use super::protocol;
 
-/// The marks, in bytes, and whether the protocol is paused.
+/// The marks, in bytes, and whether the protocol is paused: pause_writing() was called, and resume_writing()
+/// was not.
 pub(super) struct Flow {
-    pub(super) high: Cell<usize>,
-    low: Cell<usize>,
+    marks: Marks<usize>,
     /// As long as no more is gathered, it waits for the end of the turn.
     batch: Cell<usize>,
-    /// pause_writing() was called, and resume_writing() was not.
-    paused: Cell<bool>,
 }
 
 /// asyncio's marks: pause at 64 KiB, go on at a quarter of it.
@@ -29,12 +29,18 @@ const BATCH: usize = 4 * HIGH;
 
 impl Flow {
     pub(super) const fn new() -> Flow {
-        Flow { high: Cell::new(HIGH), low: Cell::new(LOW), batch: Cell::new(BATCH), paused: Cell::new(false) }
+        Flow { marks: Marks::new(HIGH, LOW, Pause::Above), batch: Cell::new(BATCH) }
     }
 
     /// Was the protocol told to pause, and not to go on since?
     pub(super) fn is_paused(&self) -> bool {
-        self.paused.get()
+        self.marks.is_paused()
+    }
+
+    /// What one call writes beyond this is sent at once, in bytes.
+    #[inline]
+    pub(super) fn high(&self) -> usize {
+        self.marks.high()
     }
 
     /// May what one call has written wait for the end of the turn, with all that waits already? Above the
@@ -47,7 +53,7 @@ impl Flow {
         waiting: usize,
         has_room: impl FnOnce(usize) -> bool,
     ) -> bool {
-        let high = self.high.get();
+        let high = self.high();
         written <= high && (waiting <= high || (waiting <= self.batch.get() && has_room(self.batch.get())))
     }
 
@@ -60,11 +66,11 @@ impl Flow {
         protocol: &Slot,
         waiting: usize,
     ) -> Res<()> {
-        if waiting <= self.high.get() || self.paused.get() {
+        if self.marks.signal(waiting) != Some(Signal::Pause) {
             return Ok(());
         }
         let Some(target) = protocol.get() else { return Ok(()) };
-        self.paused.set(true);
+        self.marks.obey(Signal::Pause);
         protocol::throttle(event_loop, transport, &target, true)
     }
 
@@ -77,11 +83,11 @@ impl Flow {
         protocol: &Slot,
         waiting: usize,
     ) -> Res<()> {
-        if !self.paused.get() || waiting > self.low.get() {
+        if self.marks.signal(waiting) != Some(Signal::Resume) {
             return Ok(());
         }
         let Some(target) = protocol.get() else { return Ok(()) };
-        self.paused.set(false);
+        self.marks.obey(Signal::Resume);
         protocol::throttle(event_loop, transport, &target, false)
     }
 
@@ -98,14 +104,16 @@ impl Flow {
         let (Some(given_high), Some(given_low)) = (small(high), small(low)) else {
             return self.set_any(high, low);
         };
-        let high = given_high.unwrap_or_else(|| given_low.map_or(HIGH as i64, |low| low.saturating_mul(4)));
-        let low = given_low.unwrap_or(high.div_euclid(4));
-        if !(high >= low && low >= 0) {
-            let message = format!("high ({high}) must be >= low ({low}) must be >= 0");
-            return raise(builtin::value_error(), &message);
+        match both_marks(given_high, given_low, HIGH as i64) {
+            Ok((high, low)) => {
+                self.set(high, low);
+                Ok(())
+            }
+            Err((high, low)) => {
+                let message = format!("high ({high}) must be >= low ({low}) must be >= 0");
+                raise(builtin::value_error(), &message)
+            }
         }
-        self.set(high, low);
-        Ok(())
     }
 
     /// The same for anything that compares with numbers. A mark counts in whole bytes; one beyond what there
@@ -128,16 +136,15 @@ impl Flow {
         Ok(())
     }
 
-    /// Whoever says what may wait means it, and is sent what is more at once.
+    /// A program that sets the mark means it: what is more is sent at once.
     fn set(&self, high: i64, low: i64) {
-        self.high.set(high as usize);
-        self.low.set(low as usize);
+        self.marks.set(high as usize, low as usize);
         self.batch.set(high as usize);
     }
 
     /// `(low, high)`
     pub(super) fn limits(&self) -> Res<Obj> {
-        tuple([&*int(self.low.get() as i64)?, &*int(self.high.get() as i64)?].into_iter())
+        tuple([&*int(self.marks.low() as i64)?, &*int(self.marks.high() as i64)?].into_iter())
     }
 }
 

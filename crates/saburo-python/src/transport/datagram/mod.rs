@@ -16,6 +16,8 @@ use std::ffi::CStr;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 
+use saburo_core::Outgoing;
+
 use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string,
@@ -50,8 +52,7 @@ pub(crate) struct DatagramTransport {
     /// The bytes of the queue, each datagram's header included.
     queued: Cell<usize>,
     flow: Flow,
-    /// The loop tells when the kernel has room.
-    waiting_for_room: Cell<bool>,
+    outgoing: Outgoing,
     /// How often in a row the kernel has told of room that there was not; see `send::wait_longer`.
     vain: Cell<u8>,
     /// For how many events more not to ask for a second datagram.
@@ -146,7 +147,7 @@ impl Class for DatagramTransport {
         objects {
             life: Life::new(), endpoint: Endpoint::new(), address, sender: Correspondent::nobody(), queue,
         }
-        plain { family, peer: Cell::new(Peer::None), queued, flow: Flow::new(), waiting_for_room, vain, lone }
+        plain { family, peer: Cell::new(Peer::None), queued, flow: Flow::new(), outgoing: Outgoing::at_once(), vain, lone }
     }
 
     const NAME: &'static CStr = c"saburo._saburo._SelectorDatagramTransport";

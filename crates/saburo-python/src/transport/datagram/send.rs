@@ -117,9 +117,9 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             }
             // It is about to be closed: nobody would send it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
-            Outcome::Full if !this.waiting_for_room.get() => {
+            Outcome::Full if !this.outgoing.is_blocked() => {
                 this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
-                this.waiting_for_room.set(true);
+                this.outgoing.block();
             }
             Outcome::Full => {}
         }
@@ -228,7 +228,7 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let before = this.queued.get();
-    while this.waiting_for_room.get() && this.phase.get() < Phase::Ending {
+    while this.outgoing.is_blocked() && this.phase.get() < Phase::Ending {
         let next = this.queue.borrow_mut().pop_front();
         let Some(datagram) = next else {
             return drained(event_loop, this);
@@ -274,7 +274,7 @@ fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) 
 /// The time is over, unless the transport has ended meanwhile.
 pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
     match this.open_loop() {
-        Some(event_loop) if this.waiting_for_room.get() && this.phase.get() < Phase::Ending => {
+        Some(event_loop) if this.outgoing.is_blocked() && this.phase.get() < Phase::Ending => {
             let fd = this.descriptor(&event_loop);
             watcher::watch(&event_loop, fd, Direction::Write, this)
         }
@@ -307,7 +307,7 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
 
 pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
     this.vain.set(0);
-    if this.waiting_for_room.replace(false) {
+    if this.outgoing.unblock() {
         this.watches.end(event_loop, Direction::Write);
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::RawFd;
 
 use saburo_core::pipe::Kind;
-use saburo_core::{WriteQueue, pipe};
+use saburo_core::{Outgoing, WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
@@ -35,8 +35,7 @@ pub(crate) struct WritePipeTransport {
     /// What there was no room for yet.
     queue: RefCell<WriteQueue<Piece>>,
     flow: Flow,
-    /// The loop tells when there is room.
-    waiting_for_room: Cell<bool>,
+    outgoing: Outgoing,
     /// Writing has failed.
     broken: Cell<bool>,
 }
@@ -139,9 +138,9 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
     if waiting == 0 {
         return Ok(());
     }
-    if !this.waiting_for_room.get() {
+    if !this.outgoing.is_blocked() {
         this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
-        this.waiting_for_room.set(true);
+        this.outgoing.block();
     }
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
 }
@@ -194,7 +193,7 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, rais
 
 /// There is room again.
 fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-    if !this.waiting_for_room.get() || this.phase.get() >= Phase::Ending {
+    if !this.outgoing.is_blocked() || this.phase.get() >= Phase::Ending {
         return Ok(());
     }
     let fd = this.descriptor(event_loop);
@@ -269,7 +268,7 @@ fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) 
 }
 
 fn stop_writing(event_loop: &Loop, this: &Instance<WritePipeTransport>) {
-    if this.waiting_for_room.replace(false) {
+    if this.outgoing.unblock() {
         this.watches.end(event_loop, Direction::Write);
     }
 }
@@ -280,7 +279,7 @@ impl Class for WritePipeTransport {
         objects { life: Life::new(), pipe }
         // Its bytes hold nothing.
         unseen { queue: RefCell::new(WriteQueue::new()) }
-        plain { kind: Cell::new(Kind::Other), flow: Flow::new(), waiting_for_room, broken }
+        plain { kind: Cell::new(Kind::Other), flow: Flow::new(), outgoing: Outgoing::at_once(), broken }
     }
 
     const NAME: &'static CStr = c"saburo._saburo._UnixWritePipeTransport";

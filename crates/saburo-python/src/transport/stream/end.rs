@@ -16,7 +16,7 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.phase.set(Phase::Closing);
     this.watches.end(&event_loop, Direction::Read);
-    if this.waiting_for_room.get() {
+    if this.outgoing.is_blocked() {
         // Writable events send the rest, and end it.
         return Ok(());
     }
@@ -67,7 +67,7 @@ fn force_close(
     }
     let unsent = this.queue.borrow_mut().take();
     drop(unsent);
-    if this.waiting_for_room.replace(false) {
+    if this.outgoing.unblock() {
         this.watches.end(event_loop, Direction::Write);
     }
     if this.phase.get() == Phase::Open {

@@ -16,7 +16,7 @@ use std::ffi::CStr;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 
-use saburo_core::WriteQueue;
+use saburo_core::{Outgoing, WriteQueue};
 
 use crate::event_loop::{Loop, Transport};
 use crate::ffi::{
@@ -51,11 +51,7 @@ pub(crate) struct StreamTransport {
 
     queue: RefCell<WriteQueue<Piece>>,
     flow: Flow,
-    gathering: Cell<Gathering>,
-    /// The kernel has room for all that may be gathered.
-    has_room: Cell<bool>,
-    /// The kernel has no room: the loop tells when it has.
-    waiting_for_room: Cell<bool>,
+    outgoing: Outgoing,
     /// write_eof() was called.
     eof: Cell<Eof>,
     /// A future done when all has been sent; while there is one, nothing may be written.
@@ -71,18 +67,6 @@ impl Deref for StreamTransport {
     fn deref(&self) -> &Life {
         &self.life
     }
-}
-
-/// Whether what is written waits for the end of the turn.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Gathering {
-    /// The next write puts the transport into the loop's list of those that send when the turn is over.
-    Unlisted,
-    Listed,
-    /// Listed, and a drain has sent something in this turn.
-    Drained,
-    /// The program has the descriptor, and may use it at any time: every write sends at once.
-    Never,
 }
 
 /// What the peer knows about the end of what we send.
@@ -208,7 +192,7 @@ impl Class for StreamTransport {
         unseen { queue: RefCell::new(WriteQueue::new()) }
         plain {
             receiver: Cell::new(PLAIN), in_flood, flow: Flow::new(),
-            gathering: Cell::new(Gathering::Unlisted), has_room, waiting_for_room, eof: Cell::new(Eof::None),
+            outgoing: Outgoing::gathering(), eof: Cell::new(Eof::None),
         }
     }
 

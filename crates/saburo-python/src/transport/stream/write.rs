@@ -2,7 +2,7 @@
 
 use std::io;
 
-use saburo_core::net;
+use saburo_core::{Step, net};
 
 use crate::event_loop::{Direction, Entry, Loop, Ready, new_future, wait_on};
 use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
@@ -11,7 +11,7 @@ use crate::names::names;
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
 use super::super::watcher;
-use super::{Eof, Gathering, Phase, StreamTransport, end};
+use super::{Eof, Phase, StreamTransport, end};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -156,7 +156,7 @@ fn count_lost_write(this: &StreamTransport) -> Res<()> {
 /// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
 /// that only the rest is copied. How many bytes it has.
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
-    let high = this.flow.high.get();
+    let high = this.flow.high();
     let (written, copied) = lend(data, |bytes| {
         let small = bytes.len() <= high;
         (bytes.len(), small.then(|| piece::copy(&mut this.queue.borrow_mut(), bytes)))
@@ -164,7 +164,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     if let Some(copied) = copied {
         return Ok(copied.map(|()| written)?);
     }
-    if !this.waiting_for_room.get() {
+    if !this.outgoing.is_blocked() {
         flush(event_loop, this)?;
         if this.phase.get() >= Phase::Ending {
             return Ok(written);
@@ -209,31 +209,20 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
 /// A call has put so many bytes into the queue: they leave when the turn is over, or now.
 #[inline]
 fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written: usize) -> Res<()> {
-    if this.waiting_for_room.get() {
+    if this.outgoing.is_blocked() {
         return pause_if_full(event_loop, this);
     }
     let waiting = this.queue.borrow().len();
-    if !this.flow.may_gather(written, waiting, |most| has_room(event_loop, this, most))
-        || !event_loop.gathers()
-    {
-        return flush(event_loop, this);
-    }
-    match this.gathering.get() {
-        Gathering::Unlisted if event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own())) => {
-            this.gathering.set(Gathering::Listed);
+    let has_room = |most| this.outgoing.has_room(|| net::has_room(this.descriptor(event_loop), most));
+    let may_gather = this.flow.may_gather(written, waiting, has_room) && event_loop.gathers();
+    match this.outgoing.step(may_gather) {
+        Step::Wait => Ok(()),
+        Step::List if event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own())) => {
+            this.outgoing.list();
             Ok(())
         }
-        Gathering::Listed | Gathering::Drained => Ok(()),
-        Gathering::Unlisted | Gathering::Never => flush(event_loop, this),
+        Step::List | Step::Send => flush(event_loop, this),
     }
-}
-
-/// Has the kernel room for so much? Asked once until it is sent, since nobody else fills it.
-fn has_room(event_loop: &Loop, this: &Instance<StreamTransport>, most: usize) -> bool {
-    if !this.has_room.get() {
-        this.has_room.set(net::has_room(this.descriptor(event_loop), most));
-    }
-    this.has_room.get()
 }
 
 /// A stream drains: by asyncio's rules the kernel has then what it takes of what was written.
@@ -249,21 +238,17 @@ pub(crate) fn drain(this: &Instance<StreamTransport>, has_unread: impl FnOnce() 
 /// May what is drained now wait for the end of the turn?
 #[inline]
 pub(crate) fn may_wait(this: &StreamTransport, has_unread: impl FnOnce() -> Res<bool>) -> Res<bool> {
-    match this.gathering.get() {
-        Gathering::Drained => has_unread(),
-        _ => Ok(false),
-    }
+    if this.outgoing.has_drained() { has_unread() } else { Ok(false) }
 }
 
 /// A drain sends.
 #[inline]
 pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
-    let gathers = matches!(this.gathering.get(), Gathering::Listed | Gathering::Drained);
-    if !gathers || this.queue.borrow().is_empty() {
+    if !this.outgoing.is_listed() || this.queue.borrow().is_empty() {
         return Ok(());
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    this.gathering.set(Gathering::Drained);
+    this.outgoing.drain();
     flush(&event_loop, this)
 }
 
@@ -279,14 +264,12 @@ impl Entry for In<Unsent, StreamTransport> {
 /// What was gathered leaves. Nobody's call sends it, so what goes wrong belongs to the connection.
 #[inline]
 fn turn_is_over(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.gathering.get() != Gathering::Never {
-        this.gathering.set(Gathering::Unlisted);
-    }
+    this.outgoing.end_turn();
     // Some call may have sent it since it was listed.
     if this.queue.borrow().is_empty() {
         return Ok(());
     }
-    if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
+    if this.phase.get() >= Phase::Ending || this.outgoing.is_blocked() {
         return Ok(());
     }
     let sent = take_away(event_loop, this);
@@ -311,7 +294,7 @@ fn not_sent(
 /// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
 /// and lets a protocol that was paused go on.
 pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending || this.waiting_for_room.get() {
+    if this.phase.get() >= Phase::Ending || this.outgoing.is_blocked() {
         return Ok(());
     }
     match take_away(event_loop, this) {
@@ -322,7 +305,7 @@ pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport
 
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending || !this.waiting_for_room.get() {
+    if this.phase.get() >= Phase::Ending || !this.outgoing.is_blocked() {
         return Ok(());
     }
     if let Err(error) = take_away(event_loop, this) {
@@ -330,9 +313,11 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     }
     // There is room, so what is written by whoever goes on now need not wait for an event.
     let waiting = this.queue.borrow().len();
-    this.waiting_for_room.set(waiting > 0);
+    if waiting == 0 {
+        this.outgoing.unblock();
+    }
     let resumed = this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, waiting);
-    if this.waiting_for_room.get() {
+    if this.outgoing.is_blocked() {
         return resumed;
     }
     this.watches.end(event_loop, Direction::Write);
@@ -347,7 +332,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
 /// Gives the kernel what it has room for.
 #[inline]
 fn take_away(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> io::Result<()> {
-    this.has_room.set(false);
+    this.outgoing.send();
     let fd = this.descriptor(event_loop);
     // Bytes are let go of in there, which runs no code.
     this.queue.borrow_mut().flush(fd, drop)
@@ -358,7 +343,7 @@ fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()
     if this.queue.borrow().is_empty() {
         return drained(event_loop, this, false);
     }
-    if !this.waiting_for_room.replace(true) {
+    if this.outgoing.block() {
         watcher::watch(event_loop, this.descriptor(event_loop), Direction::Write, this)?;
     }
     pause_if_full(event_loop, this)
@@ -367,7 +352,7 @@ fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()
 /// Nothing is left to send.
 #[inline]
 fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_event: bool) -> Res<()> {
-    if this.waiting_for_room.replace(false) {
+    if this.outgoing.unblock() {
         this.watches.end(event_loop, Direction::Write);
     }
     if let Some(waiter) = this.empty_waiter.get() {
@@ -409,8 +394,11 @@ pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamT
 /// What was written in this turn is sent before anything else happens to the connection.
 #[inline]
 pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    let gathers = matches!(this.gathering.get(), Gathering::Listed | Gathering::Drained);
-    if gathers && !this.queue.borrow().is_empty() { flush(event_loop, this) } else { Ok(()) }
+    if this.outgoing.is_listed() && !this.queue.borrow().is_empty() {
+        flush(event_loop, this)
+    } else {
+        Ok(())
+    }
 }
 
 /// The same with what a protocol above it has gathered, as that of TLS does.
@@ -427,13 +415,13 @@ pub(super) fn send_all(this: &Instance<StreamTransport>) -> Res<()> {
 /// The program has got the descriptor: from now on nothing waits.
 pub(super) fn stop_gathering(this: &Instance<StreamTransport>) -> Res<()> {
     send_all(this)?;
-    this.gathering.set(Gathering::Never);
+    this.outgoing.stop_gathering();
     Ok(())
 }
 
 /// Does every write send at once?
 pub(crate) fn sends_at_once(this: &StreamTransport) -> bool {
-    this.gathering.get() == Gathering::Never
+    this.outgoing.sends_at_once()
 }
 
 pub(super) fn write_eof(this: &Instance<StreamTransport>) -> Res<()> {
@@ -442,7 +430,7 @@ pub(super) fn write_eof(this: &Instance<StreamTransport>) -> Res<()> {
     }
     this.eof.set(Eof::Promised);
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    if this.waiting_for_room.get() { Ok(()) } else { flush(&event_loop, this) }
+    if this.outgoing.is_blocked() { Ok(()) } else { flush(&event_loop, this) }
 }
 
 pub(super) fn buffer_size(this: &Instance<StreamTransport>) -> Res<Obj> {
