@@ -24,7 +24,8 @@ mod task;
 mod tls;
 mod transport;
 
-use ffi::{Module, Res};
+use event_loop::Loop;
+use ffi::{Builder, Module, Res};
 use names::names;
 
 /// The table of contents of the module.
@@ -33,7 +34,7 @@ fn populate(module: &Module) -> Res<()> {
     ffi::find_strerror()?;
     ffi::find_layout()?;
     ffi::find_descriptors(&names().class_socket, &names().class_file)?;
-    task::load_current()?;
+    event_loop::load_current()?;
     transport::add_receivers([tls::receiver_of, streams::receiver_of]);
     module.text(c"__version__", env!("CARGO_PKG_VERSION"))?;
     module.internal_error(
@@ -75,7 +76,7 @@ True",
     module.class::<future::Future>()?;
     module.class::<future::FutureIter>()?;
     module.class::<task::Task>()?;
-    module.class::<task::TaskWakeup>()?;
+    module.class::<handle::TaskWakeup>()?;
     module.class::<streams::StreamReader>()?;
     module.class::<streams::StreamWriter>()?;
     module.class::<streams::StreamReaderProtocol>()?;
@@ -93,7 +94,16 @@ True",
     module.class::<transport::Listener>()?;
     module.class::<transport::Clients>()?;
     module.class::<transport::Dial>()?;
-    module.class_with::<event_loop::Loop>(|builder| {
-        pool::describe(sock::describe(transport::describe(builder)))
+    module.class_with::<Loop>(|builder| {
+        // Each room above the loop describes what a loop has for it.
+        let rooms: [fn(Builder<Loop>) -> Builder<Loop>; 6] = [
+            handle::describe_loop,
+            future::describe_loop,
+            task::describe_loop,
+            pool::describe_loop,
+            sock::describe_loop,
+            transport::describe_loop,
+        ];
+        rooms.into_iter().fold(builder, |builder, describe| describe(builder))
     })
 }

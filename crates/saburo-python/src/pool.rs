@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::callable;
-use crate::event_loop::{Loop, Outstanding, hand_over, new_future};
+use crate::event_loop::{Loop, Outstanding, hand_over};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Owns, Res, aside, builtin, detach, fields,
     inside, int, raise,
@@ -90,7 +90,7 @@ fn submit(
     function: &Object,
     args: &[&Object],
 ) -> Res<Own<Future>> {
-    let future = new_future(event_loop)?;
+    let future = future::new_future(event_loop)?;
     let job = Job {
         future: future.clone(),
         event_loop: Outstanding::on(event_loop),
@@ -309,7 +309,7 @@ fn set_pool(this: &Instance<Loop>, pool: &Object) -> Res<()> {
 }
 
 /// What a loop has for its threads.
-pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
     builder
         .many(
             c"run_in_executor",

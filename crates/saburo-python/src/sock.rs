@@ -285,7 +285,7 @@ impl Class for SockCoroutine {
     }
 }
 
-pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
     builder
         .many(
             c"_sendfile",

@@ -4,11 +4,12 @@
 //! engine. It is borrowed for single operations on queues and never while Python runs.
 
 mod contexts;
+mod current;
 mod given;
 mod network;
 mod ready;
+mod registry;
 mod run;
-mod schedule;
 mod threads;
 mod transports;
 mod watch;
@@ -16,24 +17,24 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use saburo_core::{Admission, Clock, Core, TimerId};
+use saburo_core::{Admission, Clock, Core, Time, TimerId};
 pub(crate) use saburo_core::{Direction, Registration};
 
 use crate::ffi::{
-    Args, Builder, Class, Holds, Instance, Object, Own, Res, Slot, Visit, attached_thread, builtin,
-    copy_inherited, fields, float, int, list, no_memory, raise,
+    Args, Builder, Class, Holds, Instance, Obj, Object, Res, Slot, Visit, attached_thread, builtin,
+    copy_inherited, fields, float, int, list, no_memory, raise, trim_dead,
 };
-use crate::future::{Future, FutureIter};
-use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::running;
-use crate::streams::{ReaderCoroutine, WriterCoroutine};
-use crate::task::{Current, Registry, Task};
 
 use contexts::Contexts;
+use current::Current;
+pub(crate) use current::{load_current, swap_current};
 use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
 pub(crate) use ready::{Entry, Ready};
+use registry::Registry;
+pub(crate) use registry::Unfinished;
 pub(crate) use threads::{Outstanding, hand_over};
 use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
@@ -94,6 +95,11 @@ impl Loop {
         self.debug.get()
     }
 
+    /// What makes its tasks, if the program has said so.
+    pub(crate) fn task_factory(&self) -> Option<Obj> {
+        self.task_factory.get()
+    }
+
     /// Are its futures and tasks of ours?
     #[inline]
     pub(crate) fn has_native_tasks(&self) -> bool {
@@ -146,7 +152,7 @@ impl Loop {
 
     /// Queues something to run in the next turn, and wakes the loop if it sleeps.
     #[inline(always)]
-    fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
+    pub(crate) fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
         if let Some(core) = self.core.borrow_mut().as_mut()
             && self.phase.get() != Phase::Inherited
             && core.has_room()
@@ -178,6 +184,33 @@ impl Loop {
     #[cold]
     fn wake(&self) {
         self.core(|core| core.shared().wake());
+    }
+
+    /// How many entries are ready.
+    pub(crate) fn queued(&self) -> usize {
+        self.core(|core| core.ready_len()).unwrap_or(0)
+    }
+
+    /// Queues something for a deadline; nothing once the loop is closed. Where there is no memory it is given
+    /// back.
+    #[inline]
+    pub(crate) fn push_at(&self, deadline: Time, ready: Ready) -> Result<Option<TimerId>, Ready> {
+        let mut sooner = false;
+        let id = self.core(|core| {
+            sooner = core.next_deadline().is_none_or(|next| deadline < next);
+            core.try_insert_timer(deadline, ready)
+        });
+        if sooner {
+            // It waits only if another thread does this, against the rules; it still wakes in time.
+            self.rouse();
+        }
+        id.transpose()
+    }
+
+    /// A timer that is hidden from the collector is in the queue from now on.
+    #[inline]
+    pub(crate) fn hidden_timer_entered(&self) {
+        self.hidden_timers.set(self.hidden_timers.get() + 1);
     }
 
     /// Takes a timer that was cancelled out of the queue; the caller lets go of it.
@@ -272,13 +305,7 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     this.registry.dismiss();
     network::abandon(this);
     // The next loop may need as many again; or there is none.
-    Instance::<Handle>::trim();
-    Instance::<TimerHandle>::trim();
-    Instance::<Future>::trim();
-    Instance::<FutureIter>::trim();
-    Instance::<Task>::trim();
-    Instance::<ReaderCoroutine>::trim();
-    Instance::<WriterCoroutine>::trim();
+    trim_dead();
     Ok(())
 }
 
@@ -375,33 +402,6 @@ True";
     fn describe(builder: Builder<Loop>) -> Builder<Loop> {
         let builder = builder
             .init(init)
-            .many(
-                c"call_soon",
-                schedule::call_soon,
-                c"call_soon(callback, *args, context=None): calls callback(*args) in the next turn. Returns a Handle.",
-            )
-            .many(
-                c"call_soon_threadsafe",
-                schedule::call_soon_threadsafe,
-                c"call_soon_threadsafe(callback, *args, context=None): call_soon from any thread.",
-            )
-            .many(
-                c"call_later",
-                schedule::call_later,
-                c"call_later(delay, callback, *args, context=None): call after `delay` seconds. Returns a TimerHandle.",
-            )
-            .many(
-                c"call_at",
-                schedule::call_at,
-                c"call_at(when, callback, *args, context=None): call when time() reaches `when`. Returns a TimerHandle.",
-            )
-            .noargs(c"time", |this| float(schedule::now(this)), c"Seconds of the loop's monotonic clock.")
-            .noargs(c"create_future", schedule::create_future, c"A pending Future of this loop.")
-            .many(
-                c"create_task",
-                schedule::create_task,
-                c"create_task(coro, *, name=None, context=None, **kwargs): runs the coroutine as a Task.",
-            )
             .many(
                 c"set_task_factory",
                 |this, args| set_task_factory(this, args.sole("Loop.set_task_factory", "factory")?),
@@ -521,13 +521,4 @@ impl Holds for RefCell<Option<Core<Ready>>> {
         let handles = self.borrow_mut().as_mut().map(Core::drain);
         drop(handles);
     }
-}
-
-/// A pending future of this loop.
-pub(crate) fn new_future(this: &Instance<Loop>) -> Res<Own<Future>> {
-    let future = Instance::alloc(Future::of(this))?;
-    if this.debug() {
-        future.set_source_traceback(names().extract_stack.call0()?);
-    }
-    Ok(future)
 }

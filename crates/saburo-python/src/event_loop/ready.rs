@@ -3,7 +3,7 @@
 //! The loop knows no more of it than the trait [`Entry`]. What there is to do (call a handle, step a task,
 //! finish a future, tell a transport) is said by the rooms above, each of its own classes.
 
-use crate::ffi::{Behind, Class, In, Instance, Own, Res};
+use crate::ffi::{Behind, Class, In, Instance, Obj, Own, Res};
 
 use super::Loop;
 
@@ -14,6 +14,12 @@ pub(crate) trait Entry {
 
     /// Shows the instance to the collector, if it is hidden from it.
     fn reveal(&self) {}
+
+    /// The function and the context by which Python sees it among the callbacks of a future, where it may be
+    /// one of them.
+    fn as_callback(&self) -> Res<Option<(Obj, Obj)>> {
+        Ok(None)
+    }
 
     /// The watch of a descriptor that was to bring it about has been replaced or removed: cancels it, also
     /// where it is queued already. Was it waiting?

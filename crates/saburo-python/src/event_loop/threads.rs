@@ -53,7 +53,7 @@ impl Loop {
     /// asyncio, that comes about by itself. It is a short wait, not one for room: what the loop does now may
     /// wait for the caller.
     #[cold]
-    pub(super) fn let_run(this: &Instance<Loop>, queued: usize) {
+    pub(crate) fn let_run(this: &Instance<Loop>, queued: usize) {
         let due = match this.thread.get() {
             Some(_) => !this.runs_on_this_thread(),
             // Whoever is going to run the loop may wait for the interpreter, or nobody is.

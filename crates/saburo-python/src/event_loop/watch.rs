@@ -11,7 +11,7 @@ use crate::future::{self, Callback, Future};
 use crate::handle::{Arguments, Handle};
 use crate::names::names;
 
-use super::{Loop, Phase, Ready, new_future};
+use super::{Loop, Phase, Ready};
 
 pub(super) fn add_reader(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     add(this, "add_reader", Direction::Read, args)
@@ -166,7 +166,7 @@ pub(crate) fn wait_on(
     direction: Direction,
     descriptor: impl FnOnce() -> Res<RawFd>,
 ) -> Res<Own<Future>> {
-    let future = new_future(this)?;
+    let future = future::new_future(this)?;
     let fd = descriptor()?;
     let token = Cell::new(None);
     let arrived = future::arrived(future.clone());

@@ -45,7 +45,7 @@ pub(crate) use buffer::{
 pub(crate) use call::mapping;
 pub(crate) use class::{
     Behind, Builder, Class, Dict, Holds, In, Instance, OneSlot, Own, Owns, TypeCell, Visit, fields,
-    holds_nothing,
+    holds_nothing, trim_dead,
 };
 pub(crate) use context::{Context, inside};
 pub(crate) use context_layout::{Vars, current_vars, find_layout};

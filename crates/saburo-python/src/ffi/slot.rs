@@ -5,7 +5,7 @@
 
 use std::cell::UnsafeCell;
 
-use super::class::{Class, Holds, Own, Visit};
+use super::class::{Behind, Class, Holds, Own, Visit};
 use super::context::Context;
 use super::object::{Obj, Object};
 use super::weak::Weak;
@@ -47,6 +47,14 @@ unsafe impl Held for Context {
 
 // SAFETY: cloning a Weak is an incref of the weak reference.
 unsafe impl Held for Weak {
+    #[inline]
+    fn object(&self) -> &Object {
+        self.as_object()
+    }
+}
+
+// SAFETY: cloning one is an incref.
+unsafe impl<D: ?Sized> Held for Behind<D> {
     #[inline]
     fn object(&self) -> &Object {
         self.as_object()

@@ -5,13 +5,12 @@
 
 use std::cell::Cell;
 
-use crate::event_loop::{Loop, Registration};
+use crate::event_loop::{Ready, Registration};
 use crate::ffi::{
-    Context, Holds, Instance, Obj, Object, Own, Owns, Res, Visit, fields, int, list, none, tuple,
+    Behind, Context, Holds, Instance, Obj, Object, Owns, Res, Visit, fields, int, list, tuple,
 };
-use crate::handle::{Arguments, Handle};
+use crate::handle::{self, Arguments, Handle, TaskWakeup};
 use crate::names::names;
-use crate::task::{self, Task, TaskWakeup};
 
 use super::Future;
 
@@ -23,8 +22,8 @@ pub(crate) enum Callback {
     /// A stream's protocol, whose `_handler_done` is called in the context. It is bound when the time comes:
     /// until then each connection would have one more object.
     HandlerDone(Obj, Context),
-    /// A task of the same loop that awaits the future.
-    Wake(Own<Task>),
+    /// A task of the same loop that awaits the future, as it is queued to be woken.
+    Wake(Ready),
     /// The watch of a descriptor, which ends with the future.
     Unwatch(Registration),
 }
@@ -143,9 +142,7 @@ impl Callback {
             Callback::HandlerDone(protocol, context) => {
                 Some((protocol.attr(&names().handler_done)?, context.clone().into_obj()))
             }
-            Callback::Wake(task) => {
-                Some((TaskWakeup::of(task)?.into_obj(), task.context().map_or_else(none, Context::into_obj)))
-            }
+            Callback::Wake(task) => task.as_callback()?,
             Callback::Unwatch(_) => None,
         })
     }
@@ -181,7 +178,7 @@ pub(super) fn remove(this: &Instance<Future>, function: &Object) -> Res<Obj> {
             Callback::HandlerDone(protocol, _) => protocol.attr(&names().handler_done)?.equals(function)?,
             // Only the wake-up object of that very task is equal to a waiting task.
             Callback::Wake(task) => {
-                function.cast_exact::<TaskWakeup>().is_some_and(|wakeup| wakeup.is_of(task))
+                function.cast_exact::<TaskWakeup>().is_some_and(|wakeup| wakeup.is_of(task.as_object()))
             }
             Callback::Unwatch(_) => false,
         };
@@ -261,7 +258,7 @@ pub(super) fn schedule(this: &Instance<Future>) -> Res<()> {
 fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
     let Some(event_loop) = this.native_loop.get() else { return tell_foreign(this, &callback) };
     match callback {
-        Callback::Wake(task) => event_loop.push(task::wake(task)),
+        Callback::Wake(task) => event_loop.push(task),
         Callback::Unwatch(registration) => {
             event_loop.unwatch(registration);
             Ok(())
@@ -271,13 +268,11 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
         }
         Callback::Call(function, context) => {
             // A task that awaits through the generic protocol registered its wake-up object.
-            if let Some(task) = TaskWakeup::task_of(&function)
-                && task.native_loop().is_some_and(|own| own.as_object().is(event_loop.as_object()))
-            {
-                return event_loop.push(task::wake(task));
+            if let Some(wake) = TaskWakeup::entry(&event_loop, &function) {
+                return event_loop.push(wake);
             }
             let args = Arguments::One(this.as_object().to_obj());
-            Loop::soon(&event_loop, Handle::with(function, args, context, event_loop.clone())).map(drop)
+            handle::push(&event_loop, Handle::with(function, args, context, event_loop.clone())).map(drop)
         }
     }
 }
@@ -297,7 +292,7 @@ pub(super) fn waiting_tasks(this: &Instance<Future>) -> Res<Vec<Obj>> {
     let tasks = this.callbacks.snapshot()?.into_iter().filter_map(|callback| match callback {
         Callback::Wake(task) => Some(task.into_obj()),
         Callback::Unwatch(_) | Callback::HandlerDone(..) => None,
-        Callback::Call(function, _) => TaskWakeup::task_of(&function).map(Own::into_obj),
+        Callback::Call(function, _) => TaskWakeup::task_of(&function).map(Behind::into_obj),
     });
     Ok(tasks.collect())
 }

@@ -578,3 +578,26 @@ fn describe_internals(builder: Builder<Future>) -> Builder<Future> {
             c"The set of tasks that await it, None if there is none.",
         )
 }
+
+/// A pending future of a loop of ours.
+pub(crate) fn new_future(event_loop: &Instance<Loop>) -> Res<Own<Future>> {
+    let future = Instance::alloc(Future::of(event_loop))?;
+    if event_loop.debug() {
+        future.set_source_traceback(names().extract_stack.call0()?);
+    }
+    Ok(future)
+}
+
+/// `loop.create_future()`
+fn create_future(event_loop: &Instance<Loop>) -> Res<Obj> {
+    if event_loop.has_native_tasks() {
+        return new_future(event_loop).map(Own::into_obj);
+    }
+    let names = names();
+    names.class_future.call_with_names(&[event_loop.as_object()], Some(&names.kw_loop))
+}
+
+/// What a loop has for its futures.
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
+    builder.noargs(c"create_future", create_future, c"A pending Future of this loop.")
+}

@@ -1,6 +1,6 @@
 //! The futures that readers and drainers wait for: native on a loop of ours, the loop's own on any other.
 
-use crate::event_loop::{Loop, new_future};
+use crate::event_loop::Loop;
 use crate::ffi::{Obj, Object, Own, Res, none};
 use crate::future::{self, Future, State};
 use crate::names::names;
@@ -9,7 +9,7 @@ use crate::names::names;
 #[inline]
 pub(super) fn make(event_loop: &Object) -> Res<Obj> {
     match event_loop.cast::<Loop>() {
-        Some(native) if native.has_native_tasks() => new_future(native).map(Own::into_obj),
+        Some(native) if native.has_native_tasks() => future::new_future(native).map(Own::into_obj),
         _ => event_loop.method(&names().create_future, &[]),
     }
 }

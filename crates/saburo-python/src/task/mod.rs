@@ -1,12 +1,11 @@
 //! Task: a coroutine that a loop drives, and a future of its result.
 //!
-//! The loop holds every unfinished task (see `registry`), so none vanishes because nobody kept it. The
+//! The loop holds every unfinished task (see `listed`), so none vanishes because nobody kept it. The
 //! step itself, where a coroutine runs, is in `step`; this file is the class around it.
 
-mod current;
-mod registry;
+mod create;
+mod listed;
 mod step;
-mod wakeup;
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -19,13 +18,9 @@ use crate::ffi::{
     deeper, fields, int, mapping, none, raise, string,
 };
 use crate::future::{self, Future};
+use crate::handle::TaskWakeup;
 use crate::names::names;
 use crate::reported_class::reported_class;
-
-pub(crate) use current::{Current, load as load_current};
-pub(crate) use registry::Registry;
-pub(crate) use step::wake;
-pub(crate) use wakeup::TaskWakeup;
 
 /// A coroutine being driven.
 #[repr(C)]
@@ -72,25 +67,21 @@ impl Task {
 
 /// What `create_task` was asked for besides the coroutine.
 #[derive(Default)]
-pub(crate) struct TaskOptions<'a> {
-    pub(crate) name: Option<&'a Object>,
-    pub(crate) context: Option<&'a Object>,
-    pub(crate) eager: bool,
+struct TaskOptions<'a> {
+    name: Option<&'a Object>,
+    context: Option<&'a Object>,
+    eager: bool,
 }
 
 /// Makes a task of one of our loops and gets it going.
 #[inline]
-pub(crate) fn create(
-    event_loop: &Instance<Loop>,
-    coro: &Object,
-    options: &TaskOptions<'_>,
-) -> Res<Own<Task>> {
+fn create(event_loop: &Instance<Loop>, coro: &Object, options: &TaskOptions<'_>) -> Res<Own<Task>> {
     if !is_coroutine(coro)? {
         return not_a_coroutine(coro);
     }
     let mut task = Task::blank();
     task.future = Future::of(event_loop);
-    // See `Registry::hidden`.
+    // See `Registry`.
     let this = Instance::alloc_hidden(task)?;
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);
@@ -132,7 +123,7 @@ fn begin(
     }
     // Listed only once it is queued: a closed loop takes none.
     soon(home, this)?;
-    registry::enlist(home, this)
+    listed::enlist(home, this)
 }
 
 fn loop_is_running(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<bool> {
@@ -159,7 +150,7 @@ fn soon(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
 fn soon_elsewhere(this: &Instance<Task>) -> Res<()> {
     let names = names();
     let event_loop = this.future.event_loop().unwrap_or_else(none);
-    let step = TaskWakeup::step_of(this)?;
+    let step = TaskWakeup::step_of(step::as_sleeper(this))?;
     let context = this.context.get().map_or_else(none, Context::into_obj);
     let args: [&Object; 2] = [step.as_object(), &context];
     event_loop.method_with_names(&names.call_soon, &args, Some(&names.kw_context)).map(drop)
@@ -430,4 +421,13 @@ fn describe_internals(builder: Builder<Task>) -> Builder<Task> {
             this.log_destroy_pending.set(value.truth()?);
             Ok(())
         })
+}
+
+/// What a loop has for its tasks.
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
+    builder.many(
+        c"create_task",
+        create::create_task,
+        c"create_task(coro, *, name=None, context=None, **kwargs): runs the coroutine as a Task.",
+    )
 }

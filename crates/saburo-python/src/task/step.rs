@@ -3,15 +3,16 @@
 //! This is the only place where a coroutine runs. A step borrows nothing across it: the coroutine may
 //! cancel, finish or drop anything, its own task included.
 
-use crate::event_loop::{Entry, Loop, Ready};
+use crate::event_loop::{Entry, Loop, Ready, swap_current};
 use crate::ffi::{
-    Context, In, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, mapping, none, raise,
-    send, string, throw,
+    Behind, Context, In, Instance, Obj, Object, Own, Raised, Res, Sent, aside, builtin, inside, mapping,
+    none, raise, send, string, throw,
 };
 use crate::future::{self, Callback, Future, State};
+use crate::handle::{Sleeper, TaskWakeup};
 use crate::names::names;
 
-use super::{Task, TaskWakeup, current, registry};
+use super::{Task, listed};
 
 /// Queued for a step.
 struct Step;
@@ -27,7 +28,7 @@ pub(super) fn step_later(task: Own<Task>) -> Ready {
 
 /// What is queued for a task when what it waits for is done.
 #[inline]
-pub(crate) fn wake(task: Own<Task>) -> Ready {
+fn wake(task: Own<Task>) -> Ready {
     Ready::role::<Wake, Task>(task)
 }
 
@@ -56,6 +57,34 @@ impl Entry for In<Wake, Task> {
     fn reveal(&self) {
         Instance::reveal(self);
     }
+
+    fn as_callback(&self) -> Res<Option<(Obj, Obj)>> {
+        let wakeup = TaskWakeup::of(as_sleeper(self))?;
+        Ok(Some((wakeup.into_obj(), self.context().map_or_else(none, Context::into_obj))))
+    }
+}
+
+impl Sleeper for Instance<Task> {
+    fn runs_on(&self, event_loop: &Instance<Loop>) -> bool {
+        self.future.is_of(event_loop)
+    }
+
+    fn wake_later(&self) -> Ready {
+        wake(self.to_own())
+    }
+
+    fn wake(&self, awaited: &Object) -> Res<()> {
+        run_elsewhere(self, outcome_error(awaited))
+    }
+
+    fn step(&self) -> Res<()> {
+        run_elsewhere(self, self.pending_error.take())
+    }
+}
+
+/// The task, for whoever wakes it.
+pub(super) fn as_sleeper(this: &Instance<Task>) -> Behind<dyn Sleeper> {
+    Behind::<dyn Sleeper>::new(this.to_own(), |this| this)
 }
 
 /// A queued step of a task on its own loop, inside its context.
@@ -109,15 +138,15 @@ fn is_fatal(raised: &Raised) -> bool {
 
 /// A step that is an ordinary call, on a loop that is not ours or by a future that calls whoever waits
 /// for it itself: the context has been entered already, or is the caller's affair.
-pub(super) fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
+fn run_elsewhere(this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     let event_loop = this.future.event_loop().unwrap_or_else(none);
-    let before = current::swap(&event_loop, Some(this.as_object()))?;
+    let before = swap_current(&event_loop, Some(this.as_object()))?;
     let done = step(this.native_loop().as_deref(), this, error);
     if this.is_done() {
         // A loop of ours holds it no longer.
         this.reveal();
     }
-    aside(|| current::swap(&event_loop, before.as_deref()))?;
+    aside(|| swap_current(&event_loop, before.as_deref()))?;
     done
 }
 
@@ -150,13 +179,13 @@ pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>
     check_runs_here(home, &event_loop)?;
     let outer = home.map(|native| native.current().set_aside());
     let mut begun = false;
-    let done = current::swap(&event_loop, Some(this.as_object())).and_then(|before| {
+    let done = swap_current(&event_loop, Some(this.as_object())).and_then(|before| {
         let done = inside(context.as_object(), || {
-            registry::enlist(home, this)?;
+            listed::enlist(home, this)?;
             begun = true;
             step(home, this, None)
         });
-        aside(|| current::swap(&event_loop, before.as_deref()))?;
+        aside(|| swap_current(&event_loop, before.as_deref()))?;
         done
     });
     if let (Some(native), Some(outer)) = (home, outer) {
@@ -191,7 +220,7 @@ fn check_runs_here(home: Option<&Instance<Loop>>, event_loop: &Object) -> Res<()
 fn step(home: Option<&Instance<Loop>>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     if this.is_done() {
         // Somebody else has finished it, past the coroutine.
-        registry::strike(home, this)?;
+        listed::strike(home, this)?;
         return already_done(this, error);
     }
     let error = if this.must_cancel.get() { Some(cancellation(this, error)?) } else { error };
@@ -231,7 +260,7 @@ fn cancellation(this: &Instance<Task>, error: Option<Obj>) -> Res<Obj> {
 
 #[inline]
 fn returned(home: Option<&Instance<Loop>>, this: &Instance<Task>, value: Obj) -> Res<()> {
-    registry::strike(home, this)?;
+    listed::strike(home, this)?;
     if this.must_cancel.replace(false) {
         // Cancelled in its last step: the request wins over the result.
         let message = this.future.cancel_message();
@@ -242,7 +271,7 @@ fn returned(home: Option<&Instance<Loop>>, this: &Instance<Task>, value: Obj) ->
 
 #[cold]
 fn failed(home: Option<&Instance<Loop>>, this: &Instance<Task>, raised: Raised) -> Res<()> {
-    aside(|| registry::strike(home, this))?;
+    aside(|| listed::strike(home, this))?;
     if raised.matches(&names().cancelled_error) {
         // The error itself is what awaiters get; the message of the request has done its part.
         this.future.set_cancelled_error(raised.take());
@@ -291,7 +320,7 @@ fn wait_for_ours(event_loop: &Instance<Loop>, this: &Instance<Task>, future: &In
     if future.is_done() {
         event_loop.push(wake(this.to_own()))?;
     } else {
-        future.callbacks().push(Callback::Wake(this.to_own()))?;
+        future.callbacks().push(Callback::Wake(wake(this.to_own())))?;
     }
     this.waits_for.set(Some(future.as_object().to_obj()));
     cancel_if_asked(this, future.as_object())
@@ -344,7 +373,7 @@ fn wait_for_other(this: &Instance<Task>, yielded: &Object) -> Res<()> {
         );
     }
     yielded.set_attr(&names.asyncio_future_blocking, &names.false_)?;
-    let wakeup = TaskWakeup::of(this)?;
+    let wakeup = TaskWakeup::of(as_sleeper(this))?;
     let context = this.context.get().map_or_else(none, Context::into_obj);
     let args: [&Object; 2] = [wakeup.as_object(), &context];
     yielded.method_with_names(&names.add_done_callback, &args, Some(&names.kw_context))?;
@@ -368,9 +397,4 @@ fn mistake(this: &Instance<Task>, words: impl FnOnce(&str, &str) -> String, yiel
     let text = string(&text)?;
     this.pending_error.set(Some(builtin::runtime_error().call(&[&text])?));
     super::soon(this.native_loop().as_deref(), this)
-}
-
-/// A task woken through the generic protocol on a loop that is not ours.
-pub(super) fn wake_elsewhere(this: &Own<Task>, awaited: &Object) -> Res<()> {
-    run_elsewhere(this, outcome_error(awaited))
 }

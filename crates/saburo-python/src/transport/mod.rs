@@ -46,7 +46,7 @@ fn retry_later(event_loop: &Instance<Loop>, transport: &Object, seconds: f64) ->
 }
 
 /// What a loop has for its transports.
-pub(crate) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
     builder
         .many(
             c"_make_socket_transport",

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use crate::ffi::python as ffi;
 
@@ -128,9 +129,21 @@ impl<T: Class> Builder<T> {
                 Raised::check(ffi::PyDict_DelItemString((*class_pointer).tp_dict, name.as_ptr()))?;
                 ffi::PyType_Modified(class_pointer);
             }
+            if T::REUSED {
+                TRIMS.lock().unwrap_or_else(PoisonError::into_inner).push(Instance::<T>::trim);
+            }
             // One reference is kept for good: instances and casts rely on the class being there.
             T::cell().class.set(class.clone().into_raw().cast());
             Ok(class)
         }
     }
+}
+
+/// For each class that keeps its dead instances, what frees most of them.
+static TRIMS: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+
+/// Frees the dead instances of all classes until few are left.
+pub(crate) fn trim_dead() {
+    // None of them runs code.
+    TRIMS.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|trim| trim());
 }

@@ -28,7 +28,7 @@ impl<T: Class> Instance<T> {
     };
 
     /// Frees dead instances until few are left.
-    pub(crate) fn trim() {
+    pub(super) fn trim() {
         // SAFETY: the list is borrowed for the call only, and freeing dead instances runs no code: they are
         // empty and unknown to the collector, and their class, which they do not own, is never freed.
         unsafe {

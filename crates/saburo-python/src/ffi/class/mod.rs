@@ -24,6 +24,7 @@ use super::python as ffi;
 use super::object::{Obj, Object};
 
 pub(crate) use behind::{Behind, In};
+pub(crate) use build::trim_dead;
 pub(crate) use builder::Builder;
 pub(super) use entry::{Answer, answer, zero_sized};
 pub(crate) use fields::{fields, holds_nothing};

@@ -4,8 +4,9 @@ use std::io;
 
 use saburo_core::{Step, net};
 
-use crate::event_loop::{Direction, Entry, Loop, Ready, new_future, wait_on};
+use crate::event_loop::{Direction, Entry, Loop, Ready, wait_on};
 use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
+use crate::future;
 use crate::names::names;
 
 use super::super::life::set_result;
@@ -450,7 +451,7 @@ pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
         return raise(builtin::runtime_error(), "Transport is closing");
     };
     send_gathered(&event_loop, this)?;
-    let waiter = new_future(&event_loop)?.into_obj();
+    let waiter = future::new_future(&event_loop)?.into_obj();
     this.empty_waiter.set(Some(waiter.clone()));
     if this.queue.borrow().is_empty() {
         set_result(&waiter)?;

@@ -7,36 +7,66 @@ use std::cell::{Cell, RefCell};
 
 use slab::Slab;
 
-use crate::event_loop::Loop;
-use crate::ffi::{Holds, Instance, Obj, Own, Res, Visit, aside};
+use crate::ffi::{Behind, Holds, Obj, Res, Visit};
 use crate::names::names;
 
-use super::Task;
+/// What the table asks of a task.
+pub(crate) trait Unfinished {
+    /// Shows it to the collector, if it is hidden from it.
+    fn reveal(&self);
+    /// It has no place in the table any more.
+    fn forget_place(&self);
+}
 
 /// The unfinished tasks of one loop.
 pub(crate) struct Registry {
-    tasks: RefCell<Slab<Own<Task>>>,
+    tasks: RefCell<Slab<Behind<dyn Unfinished>>>,
     /// How many of them are hidden from the collector: those made while the loop was running, as long as
     /// it is. The loop is in use then, and they with it, so that none of them is garbage.
     hidden: Cell<usize>,
 }
 
 impl Registry {
-    pub(crate) const fn new() -> Registry {
+    pub(super) const fn new() -> Registry {
         Registry { tasks: RefCell::new(Slab::new()), hidden: Cell::new(0) }
     }
 
+    /// Enters a task; its place.
+    #[inline]
+    pub(crate) fn enter(&self, task: Behind<dyn Unfinished>, is_hidden: bool) -> Res<u32> {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.len() == tasks.capacity() {
+            reserve(&tasks)?;
+        }
+        let place = tasks.insert(task);
+        if is_hidden {
+            self.hidden.set(self.hidden.get() + 1);
+        }
+        Ok(place as u32)
+    }
+
+    /// Takes out the task that has this place, for the caller to let go of.
+    #[inline]
+    #[must_use = "letting go of it may run code: choose the place"]
+    pub(crate) fn leave(&self, place: u32, is_hidden: bool) -> Option<Behind<dyn Unfinished>> {
+        if is_hidden {
+            // Whoever steps it reveals it, once it is known who else has it.
+            self.hidden.set(self.hidden.get().saturating_sub(1));
+        }
+        self.tasks.borrow_mut().try_remove(place as usize)
+    }
+
     /// Every task in it.
-    pub(crate) fn snapshot(&self) -> Res<Vec<Obj>> {
+    pub(super) fn snapshot(&self) -> Res<Vec<Obj>> {
         let tasks = self.tasks.borrow();
         let mut copies = Vec::new();
         copies.try_reserve_exact(tasks.len())?;
-        copies.extend(tasks.iter().map(|(_, task)| task.clone().into_obj()));
+        copies.extend(tasks.iter().map(|(_, task)| task.as_object().to_obj()));
         Ok(copies)
     }
 
     /// The run of the loop is over: the collector sees all its tasks from now on.
-    pub(crate) fn reveal(&self) {
+    pub(super) fn reveal(&self) {
         if self.hidden.take() > 0 {
             self.tasks.borrow().iter().for_each(|(_, task)| task.reveal());
         }
@@ -44,7 +74,7 @@ impl Registry {
 
     /// The loop is closed: no task will come to its end any more, and there is nothing to keep one alive for.
     /// asyncio goes on listing those that somebody else has.
-    pub(crate) fn dismiss(&self) {
+    pub(super) fn dismiss(&self) {
         let tasks = self.drain();
         for (_, task) in &tasks {
             // Only all_tasks() would miss it; and a loop may be closed as the interpreter takes asyncio
@@ -57,9 +87,9 @@ impl Registry {
 
     /// Takes every task out; the caller lets them go.
     #[must_use]
-    pub(crate) fn drain(&self) -> Slab<Own<Task>> {
+    pub(super) fn drain(&self) -> Slab<Behind<dyn Unfinished>> {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-        tasks.iter().for_each(|(_, task)| task.place.set(None));
+        tasks.iter().for_each(|(_, task)| task.forget_place());
         tasks
     }
 }
@@ -79,53 +109,10 @@ impl Holds for Registry {
     }
 }
 
-/// Lists a task that has just begun.
-#[inline]
-pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
-    match home {
-        Some(event_loop) => {
-            let registry = event_loop.registry();
-            let place = {
-                let mut tasks = registry.tasks.borrow_mut();
-                if tasks.len() == tasks.capacity() {
-                    reserve(&tasks)?;
-                }
-                tasks.insert(this.to_own())
-            };
-            this.place.set(Some(place as u32));
-            if this.is_hidden() {
-                registry.hidden.set(registry.hidden.get() + 1);
-            }
-            Ok(())
-        }
-        None => names().register_task.call(&[this.as_object()]).map(drop),
-    }
-}
-
 /// Sees to it that the table can grow, which it does by itself: MemoryError if it cannot.
 #[cold]
-fn reserve(tasks: &Slab<Own<Task>>) -> Res<()> {
+fn reserve(tasks: &Slab<Behind<dyn Unfinished>>) -> Res<()> {
     // A slab has no way to ask; an entry has a tag beside the task.
-    let size = 2 * size_of::<Own<Task>>() * (2 * tasks.capacity()).max(4);
+    let size = 2 * size_of::<Behind<dyn Unfinished>>() * (2 * tasks.capacity()).max(4);
     Ok(Vec::<u8>::new().try_reserve_exact(size)?)
-}
-
-/// Strikes a task off that has ended.
-#[inline]
-pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
-    let Some(event_loop) = home else {
-        // Also on the way out of what the coroutine raised.
-        return aside(|| names().unregister_task.call(&[this.as_object()])).map(drop);
-    };
-    if let Some(place) = this.place.take() {
-        let registry = event_loop.registry();
-        if this.is_hidden() {
-            // Whoever steps it reveals it, once it is known who else has it.
-            registry.hidden.set(registry.hidden.get().saturating_sub(1));
-        }
-        let kept = registry.tasks.borrow_mut().try_remove(place as usize);
-        // Whoever steps the task holds it as well, so this frees nothing yet.
-        drop(kept);
-    }
-    Ok(())
 }

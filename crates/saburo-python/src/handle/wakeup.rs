@@ -6,42 +6,59 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::ffi::{Builder, Class, Instance, Obj, Object, Own, Res, Slot, fields, none, string};
+use crate::event_loop::{Loop, Ready};
+use crate::ffi::{Behind, Builder, Class, Instance, Obj, Object, Own, Res, Slot, fields, none, string};
 
-use super::{Task, step};
+/// A task, for whoever wakes it.
+pub(crate) trait Sleeper {
+    /// Does it run on this loop?
+    fn runs_on(&self, event_loop: &Instance<Loop>) -> bool;
+    /// What is queued to wake it there.
+    fn wake_later(&self) -> Ready;
+    /// Wakes it with what it has waited for, as an ordinary call.
+    fn wake(&self, awaited: &Object) -> Res<()>;
+    /// Steps it, as an ordinary call.
+    fn step(&self) -> Res<()>;
+}
 
 /// Wakes or steps its task when called.
 pub(crate) struct TaskWakeup {
-    task: Slot<Own<Task>>,
+    task: Slot<Behind<dyn Sleeper>>,
     /// A plain step, called without the future that was waited for.
     plain: Cell<bool>,
 }
 
 impl TaskWakeup {
-    pub(crate) fn of(task: &Instance<Task>) -> Res<Own<TaskWakeup>> {
-        Instance::alloc(TaskWakeup { task: Slot::new(Some(task.to_own())), plain: Cell::new(false) })
+    pub(crate) fn of(task: Behind<dyn Sleeper>) -> Res<Own<TaskWakeup>> {
+        Instance::alloc(TaskWakeup { task: Slot::new(Some(task)), plain: Cell::new(false) })
     }
 
-    pub(super) fn step_of(task: &Instance<Task>) -> Res<Own<TaskWakeup>> {
-        Instance::alloc(TaskWakeup { task: Slot::new(Some(task.to_own())), plain: Cell::new(true) })
+    pub(crate) fn step_of(task: Behind<dyn Sleeper>) -> Res<Own<TaskWakeup>> {
+        Instance::alloc(TaskWakeup { task: Slot::new(Some(task)), plain: Cell::new(true) })
     }
 
     /// The task, if `callback` is the wake-up of one.
     #[inline]
-    pub(crate) fn task_of(callback: &Object) -> Option<Own<Task>> {
+    pub(crate) fn task_of(callback: &Object) -> Option<Behind<dyn Sleeper>> {
         callback.cast_exact::<TaskWakeup>().and_then(|wakeup| wakeup.task.get())
     }
 
-    pub(crate) fn is_of(&self, task: &Instance<Task>) -> bool {
-        self.task.holds(task.as_object())
+    /// What is queued in its place, if `callback` is the wake-up of a task that this loop runs.
+    #[inline]
+    pub(crate) fn entry(event_loop: &Instance<Loop>, callback: &Object) -> Option<Ready> {
+        TaskWakeup::task_of(callback).filter(|task| task.runs_on(event_loop)).map(|task| task.wake_later())
+    }
+
+    pub(crate) fn is_of(&self, task: &Object) -> bool {
+        self.task.holds(task)
     }
 }
 
 fn call(this: &Instance<TaskWakeup>, args: &Object) -> Res<Obj> {
     let Some(task) = this.task.get() else { return Ok(none()) };
     match args.tuple_item(0) {
-        Some(awaited) if !this.plain.get() => step::wake_elsewhere(&task, &awaited)?,
-        _ => step::run_elsewhere(&task, task.pending_error.take())?,
+        Some(awaited) if !this.plain.get() => task.wake(&awaited)?,
+        _ => task.step()?,
     }
     Ok(none())
 }
@@ -63,7 +80,7 @@ impl Class for TaskWakeup {
             .called(call)
             .getter(
                 c"__self__",
-                |this| this.task.get().map(Own::into_obj),
+                |this| this.task.get().map(Behind::into_obj),
                 c"The task, where debuggers and logs look for it.",
             )
             .getter(

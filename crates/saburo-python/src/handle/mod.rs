@@ -3,6 +3,9 @@
 //! A handle keeps its callback and arguments until it is cancelled or freed, as asyncio's does; a call
 //! works on references of its own, because the callback may cancel the very handle that runs it.
 
+mod schedule;
+mod wakeup;
+
 use std::cell::{Cell, OnceCell};
 
 use saburo_core::{Time, TimerId};
@@ -15,6 +18,9 @@ use crate::ffi::{
 use crate::names::names;
 use crate::reported_class::reported_class;
 use crate::running::Running;
+
+pub(crate) use schedule::push;
+pub(crate) use wakeup::{Sleeper, TaskWakeup};
 
 /// A callback, its arguments and the context it runs in.
 pub(crate) struct Handle {
@@ -190,7 +196,7 @@ impl Handle {
     }
 
     /// Other threads have it, too: it is what `call_soon_threadsafe` returns.
-    pub(crate) fn share(&self) {
+    fn share(&self) {
         self.running.share();
     }
 
@@ -536,7 +542,7 @@ impl TimerHandle {
     }
 
     /// Remembers a deadline that was given as something else than a float.
-    pub(crate) fn set_given(&self, when: &Object) {
+    fn set_given(&self, when: &Object) {
         self.given.set((!when.is_exact_float()).then(|| when.to_obj()));
     }
 
@@ -549,11 +555,11 @@ impl TimerHandle {
     }
 
     /// The deadline in the engine's terms. NaN is due at once, infinity never.
-    pub(crate) fn deadline(when: f64) -> Time {
+    fn deadline(when: f64) -> Time {
         Time::from_secs_f64(when)
     }
 
-    pub(crate) fn set_timer(&self, timer: TimerId) {
+    fn set_timer(&self, timer: TimerId) {
         self.timer.set(Some(timer));
     }
 }
@@ -705,4 +711,30 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .getter(c"_scheduled", |this| this.timer.get().is_some(), c"Is it in the loop's queue?")
             .setter(|_, _| Ok(()))
     }
+}
+
+/// What a loop has for its handles.
+pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
+    builder
+        .many(
+            c"call_soon",
+            schedule::call_soon,
+            c"call_soon(callback, *args, context=None): calls callback(*args) in the next turn. Returns a Handle.",
+        )
+        .many(
+            c"call_soon_threadsafe",
+            schedule::call_soon_threadsafe,
+            c"call_soon_threadsafe(callback, *args, context=None): call_soon from any thread.",
+        )
+        .many(
+            c"call_later",
+            schedule::call_later,
+            c"call_later(delay, callback, *args, context=None): call after `delay` seconds. Returns a TimerHandle.",
+        )
+        .many(
+            c"call_at",
+            schedule::call_at,
+            c"call_at(when, callback, *args, context=None): call when time() reaches `when`. Returns a TimerHandle.",
+        )
+        .noargs(c"time", |this| float(schedule::now(this)), c"Seconds of the loop's monotonic clock.")
 }

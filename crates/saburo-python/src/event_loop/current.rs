@@ -7,9 +7,10 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::event_loop::Loop;
 use crate::ffi::{Instance, Obj, Object, Res};
 use crate::names::names;
+
+use super::Loop;
 
 /// What a loop remembers of the entry it has made.
 pub(crate) struct Current {
@@ -56,12 +57,12 @@ impl Current {
 }
 
 /// Makes `task` the current one and returns the one before.
-pub(super) fn swap(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
+pub(crate) fn swap_current(event_loop: &Object, task: Option<&Object>) -> Res<Option<Obj>> {
     entry::swap(event_loop, task)
 }
 
 /// To be called when the module is imported.
-pub(crate) fn load() -> Res<()> {
+pub(crate) fn load_current() -> Res<()> {
     entry::load()
 }
 
