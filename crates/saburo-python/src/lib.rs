@@ -21,6 +21,7 @@ mod running;
 mod sock;
 mod streams;
 mod task;
+mod thrown;
 mod tls;
 mod transport;
 

@@ -5,10 +5,10 @@
 
 use std::ffi::CStr;
 
-use crate::coroutine::thrown;
 use crate::ffi::{
     Args, Builder, Class, Instance, Obj, Own, Raised, Res, Sent, Slot, builtin, fields, none, raise,
 };
+use crate::thrown::thrown;
 
 use super::Future;
 

@@ -6,9 +6,7 @@
 use std::cell::Cell;
 
 use crate::event_loop::{Ready, Registration};
-use crate::ffi::{
-    Behind, Context, Holds, Instance, Obj, Object, Owns, Res, Visit, fields, int, list, tuple,
-};
+use crate::ffi::{Behind, Context, Holds, Instance, Obj, Object, Owns, Res, Visit, fields, int, list, tuple};
 use crate::handle::{self, Arguments, Handle, TaskWakeup};
 use crate::names::names;
 
