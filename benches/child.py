@@ -22,14 +22,14 @@ class Failure(Exception):
 
 
 class Lacking(Failure):
-    """The loop says itself that it does not have what the case is about."""
+    """The loop raises an error that says that it lacks what the case measures."""
 
 
 class Child:
     """The parent's end. A context manager that ends the process."""
 
     def __init__(self, command: Sequence[str], *, leader: bool = False) -> None:
-        """The leader of a process group takes its own children with it when it is ended."""
+        """A child that leads a process group is ended together with its own children."""
         self._leader = leader
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         try:
@@ -64,7 +64,7 @@ class Child:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass  # It is over, and left nobody behind.
+                pass  # It has ended, and so have its children.
         self._process.kill()
         self._process.communicate()
         self._complaints.close()
@@ -78,10 +78,10 @@ class Child:
         try:
             self._process.stdin.write(line.encode() + b"\n")
         except BrokenPipeError:
-            pass  # It died; the answer is the end of its output.
+            pass  # It has ended; the answer is the end of its output.
 
     def hear(self, seconds: float) -> dict[str, Any]:
-        """The next answer; raises Failure if there is none, or if it tells of one."""
+        """The next answer; raises Failure if there is none, or if the answer is a failure."""
         assert self._process.stdout is not None
         output = self._process.stdout
         if not select.select([output], [], [], seconds)[0]:
@@ -98,7 +98,7 @@ class Child:
         return answer
 
     def answers_within(self, seconds: float) -> bool:
-        """Whether it has said something more, or is over."""
+        """Whether there is another answer, or it has ended."""
         assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
@@ -113,8 +113,8 @@ def _end_of(code: int) -> str:
 
 
 def pipes_of_our_own() -> tuple[IO[str], IO[str]]:
-    """The child's end: what it is told, and where it answers. Moved away from descriptors 0 and 1,
-    for cases print, and the processes that they start inherit those two."""
+    """The child's end: its input and its output. They are not descriptors 0 and 1, because cases
+    print, and the processes that they start inherit those two."""
     commands, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -123,5 +123,5 @@ def pipes_of_our_own() -> tuple[IO[str], IO[str]]:
 
 
 def answer(answers: IO[str], **what: Any) -> None:
-    """The child's end: say something."""
+    """The child's end: sends one answer."""
     print(json.dumps(what), file=answers, flush=True)

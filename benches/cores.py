@@ -1,4 +1,4 @@
-"""Which core is whose: what is measured has one to itself, and its load another.
+"""The cores: what is measured has one to itself, and its load another.
 
 The scheduler would move them about, and a server that shares its core with the load is measured
 together with how the two are interleaved.
@@ -13,7 +13,8 @@ from enum import IntEnum
 
 
 class Core(IntEnum):
-    """By its place among those we may use. Interrupts tend to be at the first: the load's."""
+    """By its place among those this process may use. The first, which tends to handle interrupts,
+    is the load's."""
 
     LOAD = 0
     MEASURED = -1

@@ -31,7 +31,7 @@ class Entrance(Enum):
 
 
 class Door:
-    """Tells where it is as soon as somebody is behind it."""
+    """The listening socket of a case; announces its address as soon as a server listens."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Door:
         self._module = module
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # Servers live as long as somebody holds them.
+        # Servers are closed when they are freed.
         self._held: list[object] = []
 
     async def protocol(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
@@ -82,7 +82,7 @@ class Door:
             self._open(server, server.sockets[0].getsockname())
 
     def listener(self) -> socket.socket:
-        """A listening TCP socket, for a server that makes its own way from there."""
+        """A listening TCP socket, for a server that accepts by itself."""
         # With its protocol named: without, asyncio would not switch Nagle's algorithm off.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,17 +93,17 @@ class Door:
         return listener
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it for a client. If it fails, so does the server: the client cannot say why."""
+        """Run it for a client. If it fails the server fails, because the client cannot say why."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._over)
 
     def keep(self, server: object) -> None:
-        """For as long as the door is open."""
+        """Keep a server until the process ends."""
         self._held.append(server)
 
     async def stay_open(self) -> None:
-        """For ever; raises what something spawned raised."""
+        """Wait for ever; raises the error of a spawned task."""
         await self._failed
 
     def _open(self, server: object, address: Any) -> None:

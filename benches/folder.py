@@ -21,7 +21,7 @@ FILE_SIZE = 16 * MIB
 @contextmanager
 def made() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="saburo-bench-") as name:
-        # Through, but not into it: a database server may run as another user.
+        # A database server may run as another user, which needs to pass through it.
         os.chmod(name, 0o711)
         os.environ[VARIABLE] = name
         try:

@@ -47,7 +47,7 @@ class Load:
 
 
 class Done(NamedTuple):
-    """What the clients saw finish, in how many seconds, and what share of these they were busy."""
+    """How many operations finished in how many seconds, and how busy the clients were (0 to 1)."""
 
     operations: int
     seconds: float

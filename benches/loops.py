@@ -15,7 +15,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 @dataclass(frozen=True)
 class Contender:
-    """One loop implementation, named after the module that holds its `new_event_loop`."""
+    """One loop implementation, named after the module of its `new_event_loop`."""
 
     name: str
     # How often the loop asks the kernel for events while callbacks are ready. Asking less is faster

@@ -64,7 +64,7 @@ def _postgres() -> Iterator[str]:
         "listen_addresses": HOST,
         "port": str(port),
         "unix_socket_directories": "",
-        # Nothing is to outlive the sample, and nothing to happen beside it.
+        # Nothing is written to disk, and nothing runs in the background.
         "fsync": "off",
         "autovacuum": "off",
     }
@@ -92,7 +92,7 @@ def _running(command: Sequence[str], port: int, user: str | None = None) -> Iter
                 raise Failure(log.read().decode(errors="replace")[-500:])
             yield
         finally:
-            # Both take this as: now, but in order.
+            # Both servers take it as a fast but orderly shutdown.
             process.send_signal(signal.SIGINT)
             process.wait()
 

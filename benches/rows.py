@@ -1,4 +1,4 @@
-"""From samples to rows: one measure of one case on every loop, and what to make of it.
+"""From samples to rows: one measure of one case on every loop, and its verdict.
 
 Every ratio is "times as good as": above 1 is better, for time and memory alike.
 """
@@ -16,8 +16,8 @@ from benches.case import CASES, Case, Group, Measure, Sample
 from benches.goals import BEST_RIVAL, Goal, Goals
 from benches.loops import SUBJECT, YARDSTICK
 
-# What a shared machine does to processor time only adds to it: the least sample is the nearest to
-# the loop's own. Hand-overs between threads also get lucky, and memory varies either way.
+# A shared machine only adds to processor time: the least sample is the nearest to the loop's own.
+# Switches between threads vary in both directions, and so does memory.
 STATISTICS: dict[Measure, tuple[str, Callable[[Iterable[float]], float]]] = {
     Measure.CPU: ("best", min),
     Measure.WALL: ("median", statistics.median),

@@ -1,4 +1,4 @@
-"""`make soak`: whether a server is after long work what it was before.
+"""`make soak`: whether a server needs no more memory and descriptors after long work.
 
 Three servers under load at once, very many idle connections, very many that come and go; every byte
 is checked. A check fails if memory grows that should be flat, if a descriptor stays open, or if a
@@ -125,13 +125,13 @@ def under_load(checks: Checks, loop: Contender, seconds: float) -> Iterator[None
 
 
 def idle(checks: Checks, loop: Contender, connections: int) -> Iterator[None]:
-    """A silent connection needs nothing but memory, and that is given back or used again."""
+    """The memory of a silent connection is freed or used again after its end."""
     load = Load("echo", connections=connections, size=KIB)
     for case in ("protocol_1k", "streams_1k"):
         with Server(loop, case) as server:
             open_before, memory = server.descriptors(), [server.memory()]
-            # Where the allocator puts things differs a little from time to time. What stayed of a
-            # connection is there three times over after three rounds, however many came before.
+            # The allocator's use varies a little from round to round. A leak for each connection
+            # would show three times after three rounds, whatever came before.
             for done in range(1, ROUNDS + 1):
                 with Generator(server.address, load, warm=connections) as clients:
                     clients.ready()
@@ -156,7 +156,7 @@ def idle(checks: Checks, loop: Contender, connections: int) -> Iterator[None]:
 
 
 def come_and_go(checks: Checks, loop: Contender, connections: int) -> Iterator[None]:
-    """The last fifth of the connections finds the memory that the third did."""
+    """After the last fifth of the connections memory is what it was after the third."""
     fifth = connections // 5
     for case, secure in SERVERS.items():
         # A handshake takes as long as twenty connections without.

@@ -54,7 +54,7 @@ class Server(Child):
 
     @contextmanager
     def responsible(self) -> Iterator[None]:
-        """Where clients fail, ask the server: it may know why."""
+        """Raises the server's error where clients fail, because it may say why."""
         try:
             yield
         except Failure as failure:
@@ -76,7 +76,7 @@ class Server(Child):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def settle(self, descriptors: int, patience: float = 2) -> None:
-        """Wait until it has closed what its clients have closed, but not for ever."""
+        """Wait, up to a limit, until it has closed the connections that its clients have closed."""
         end = time.monotonic() + patience
         while self.descriptors() > descriptors and time.monotonic() < end:
             time.sleep(0.01)
@@ -126,8 +126,8 @@ class ServerCase(Case):
 
 @dataclass(frozen=True)
 class IdleCase(ServerCase):
-    """An operation is a connection; what it costs is the server's memory while it is idle, after
-    one message went to and fro."""
+    """An operation is a connection; its cost is the server's memory while it is idle, after one
+    message in each direction."""
 
     measures: tuple[Measure, ...] = (Measure.MEMORY,)
 
@@ -137,7 +137,7 @@ class IdleCase(ServerCase):
             before = server.descriptors()
             with self._clients(server, few, connections=few) as clients, server.responsible():
                 clients.ready()
-            # Loops open some of their own when they first need them.
+            # A loop opens descriptors of its own when it first needs them.
             server.settle(before + 8)
             memory, cpu, wall = server.memory(), server.cpu(), time.perf_counter()
             with (

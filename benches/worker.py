@@ -68,7 +68,7 @@ class Worker:
         try:
             return self._child.hear(seconds)
         except Failure:
-            # What it left behind in its process must not meet the next case.
+            # The next case must not run in a process in which one has failed.
             self._end()
             raise
 

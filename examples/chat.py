@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A chat room over websockets: one server, and whoever likes to talk.
+"""A chat room over websockets: one server and its members.
 
     pip install websockets
     python examples/chat.py                        # a room, and two in it who talk a little
@@ -7,8 +7,8 @@
     python examples/chat.py join Saburo            # a line is a message, Ctrl-D leaves
     saburo run examples/chat.py serve              # the same program on saburo
 
-The rule that makes it right: nobody waits for the slowest. What is said goes into a queue for each
-member; whose queue is full is cut off, and the others have long since read on.
+The rule that makes it right: no member waits for a slow one. Each has a queue of messages, and a
+member whose queue is full is disconnected.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class Member:
 
 
 class Room:
-    """Who is here. All hear the same in the same order, the one who said it included."""
+    """The members. All get the same messages in the same order, the sender included."""
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
 
     @contextlib.asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[str]:
-        """Lets people in for as long as the block runs; yields the room's address."""
+        """Accepts members while the block runs; yields the room's address."""
         async with serve(self.visit, host, port, max_size=1 << 16) as server:
             host, port, *_ = next(iter(server.sockets)).getsockname()
             yield f"ws://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def visit(self, connection: ServerConnection) -> None:
-        """One stay, from the first message (the name) to the end of the connection."""
+        """One member, from the first message (the name) to the end of the connection."""
         try:
             name = str(await connection.recv())
         except ConnectionClosed:
@@ -77,13 +77,13 @@ class Room:
             await asyncio.wait([postman])
 
     def tell(self, who: str, text: str) -> None:
-        """To everybody at once; never waits. `who` is empty for what the room itself has to say."""
+        """Queues a message for every member, and does not wait. `who` is empty for the room."""
         message = json.dumps({"from": who, "text": text})
         for member in list(self.members.values()):
             try:
                 member.outbox.put_nowait(message)
             except asyncio.QueueFull:
-                # No goodbye: it would only queue up behind what is not being read.
+                # Not close(): that message would wait behind those that are not read.
                 member.connection.transport.abort()
                 self.part_with(member)
 
@@ -94,13 +94,13 @@ class Room:
 
 
 async def deliver(member: Member) -> None:
-    """Sends what is said as fast as this member, and nobody else, can take it."""
-    with contextlib.suppress(ConnectionClosed):  # visit() hears of it, too
+    """Sends the messages of one member's queue, at the pace of that member."""
+    with contextlib.suppress(ConnectionClosed):  # visit() gets it, too
         while True:
             await member.connection.send(await member.outbox.get())
 
 
-# --- The three things to do with a room. ---
+# --- The commands. ---
 
 
 async def keep_open(options: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ async def join(options: argparse.Namespace) -> int:
             ears = asyncio.create_task(listen(connection))
             mouth = asyncio.create_task(talk(connection))
             await asyncio.wait([ears, mouth], return_when=asyncio.FIRST_COMPLETED)
-            await connection.close()  # after which there is nothing to hear
+            await connection.close()  # this ends `ears`
             mouth.cancel()
             await asyncio.wait([ears, mouth])
     except (OSError, InvalidHandshake, ConnectionClosed) as error:
@@ -135,7 +135,7 @@ async def join(options: argparse.Namespace) -> int:
 
 
 async def show(options: argparse.Namespace) -> int:
-    """Two members who answer what they hear, so that the order of what is said is certain."""
+    """Two members that answer each other, so that the order of the messages is certain."""
     async with Room().open("127.0.0.1", 0) as url:
         answers = {
             "* Jiro joined": "Hello, Jiro!",
@@ -181,16 +181,16 @@ async def talk(connection: ClientConnection) -> None:
 
 
 async def typed_lines() -> AsyncIterator[str]:
-    """The lines of stdin: a terminal, a pipe or a file, of which no loop can wait for all three.
+    """The lines of stdin, read in a thread because a loop cannot wait for a file.
 
-    The thread that reads is a daemon. One of `asyncio.to_thread` would have to be waited for at the
-    end, and a thread that waits for the keyboard ends with the next line or never.
+    The thread is a daemon. One of `asyncio.to_thread` would be joined at the end, and would wait
+    for another line of the keyboard.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
 
     def put(line: str | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:

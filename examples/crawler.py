@@ -7,13 +7,13 @@
     saburo run examples/crawler.py                         # the same program on saburo
 
 The rule that makes it right: a link is a task from the moment it is found, and the group of tasks
-is done when no link is left. There is no queue to watch and no worker to stop; a semaphore says how
-many may talk to the server at once.
+is done when no link is left. It needs no queue and no workers; a semaphore limits the number of
+requests at a time.
 
 It stays on the host it was given. Links elsewhere are counted and not followed.
 
 Exit codes: 0 no link is broken; 1 some are (each is a line on stdout); 2 a wrong command line, or
-the first page cannot be had; 130 interrupted.
+the first page cannot be fetched; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Crawler:
         self.group = asyncio.TaskGroup()
         self.limit = asyncio.Semaphore(options.limit)
         self.seen: set[URL] = set()
-        """What has, or has had, a task of its own: nothing is fetched twice."""
+        """The links that have or had a task: none is fetched twice."""
         self.elsewhere: set[URL] = set()
         self.broken: list[Broken] = []
         self.pages = self.files = self.bytes = 0
@@ -120,7 +120,7 @@ class Crawler:
     async def fetch(self, url: URL) -> None:
         async with self.session.get(url) as response:
             response.raise_for_status()
-            # After a redirect this is another page: perhaps somebody else's, perhaps an old friend.
+            # After a redirect this is another page, perhaps of another site, perhaps a known one.
             here = response.url.with_fragment(None)
             if here != url and here in self.seen:
                 return
@@ -132,26 +132,26 @@ class Crawler:
                 parser = Links()
             else:
                 self.files += 1
-            # Piece by piece: a file may be larger than our memory, and links come soon.
+            # In pieces: a file may be larger than the memory, and its first links are found early.
             async for chunk in response.content.iter_chunked(1 << 16):
                 self.bytes += len(chunk)
                 if parser is not None:
                     parser.feed(decoder.decode(chunk))
                     for link in parser.take():
-                        with contextlib.suppress(ValueError):  # what is no URL is no link
+                        with contextlib.suppress(ValueError):  # not a URL
                             self.found(here.join(URL(link)), here)
 
 
 def text_decoder(charset: str | None) -> codecs.IncrementalDecoder:
-    """For text that comes in pieces, cut wherever it pleased the network."""
+    """For text that arrives in pieces, which may end within a character."""
     try:
         return codecs.getincrementaldecoder(charset or "utf-8")("replace")
-    except LookupError:  # the server speaks of an encoding that there is not
+    except LookupError:  # there is no such encoding
         return codecs.getincrementaldecoder("utf-8")("replace")
 
 
 class Links(HTMLParser):
-    """The addresses in a page, as far as it has been fed."""
+    """Finds the links in the parts of a page that it is fed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,12 +167,12 @@ class Links(HTMLParser):
         return links
 
 
-# --- A site to try it on. ---
+# --- A site for a first try. ---
 
 
 @contextlib.asynccontextmanager
 async def small_site() -> AsyncIterator[URL]:
-    """Serves a hundred pages and a few surprises on loopback; yields the address of the first."""
+    """Serves a hundred pages and some broken links on loopback; yields the address of the first."""
     site = web.Application()
     site.router.add_get("/", home)
     site.router.add_get("/style.css", style)
@@ -219,11 +219,11 @@ def html(title: str, *links: str) -> web.Response:
     return web.Response(text=text, content_type="text/html")
 
 
-# --- What people read and write. ---
+# --- Input and output. ---
 
 
 class NoBar:
-    """What a progress bar is where nobody looks at one."""
+    """In place of a progress bar where none is shown."""
 
     total = 0
 
@@ -231,7 +231,7 @@ class NoBar:
 
 
 def progress(wanted: bool | None) -> contextlib.AbstractContextManager[Any]:
-    """A bar whose total grows: where stderr is a terminal, if nobody said otherwise."""
+    """A progress bar whose total grows; by default only if stderr is a terminal."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         return contextlib.nullcontext(NoBar())
     try:

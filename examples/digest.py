@@ -5,9 +5,9 @@
     saburo run examples/digest.py PATH           # the same program on saburo
     python examples/digest.py PATH -o SHA256SUMS && sha256sum --check SHA256SUMS
 
-The rule that makes it right: the report appears whole or not at all. It is written beside its
-final name and moved there in one step, under a shield, so that Ctrl-C finds either the old report
-or the new one.
+The rule that makes it right: the report appears whole or not at all. It is written under another
+name and renamed in one step, under a shield, so that after Ctrl-C there is either the old report or
+the new one.
 
 Exit codes: 0 all files read; 1 some could not be (they are listed on stderr, the others are in the
 report); 2 a wrong command line, or a report that cannot be written; 130 interrupted.
@@ -35,8 +35,8 @@ Failure = tuple[bytes, str]
 """A path and the reason why it has no line in the report."""
 
 UNREADABLE = (OSError, BrokenExecutor)
-"""What costs one file its line, not everybody theirs. A TimeoutError is an OSError, too; a broken
-executor means that the system killed a worker process, for want of memory as a rule."""
+"""Errors that leave out one file and not all. A TimeoutError is an OSError, too. A broken executor
+means that the system killed a worker process, usually because there was no memory left."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,12 +56,12 @@ async def digest_tree(options: argparse.Namespace) -> int:
         survey = await asyncio.to_thread(look_around, options.path, options.output)
         tasks = [asyncio.create_task(digester.digest(*file)) for file in survey.files]
         for done in progress(asyncio.as_completed(tasks), len(tasks), options.progress):
-            with contextlib.suppress(*UNREADABLE):  # gather tells of it below, in the files' order
+            with contextlib.suppress(*UNREADABLE):  # gather returns it below, in the files' order
                 await done
         results = await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         for task in heartbeat, *tasks:
-            task.cancel()  # before the workers stop: what that raises is then nobody's news
+            task.cancel()  # before the workers stop, which would make the tasks fail
         digester.close()
 
     lines, failures = [], survey.failures
@@ -84,17 +84,17 @@ async def digest_tree(options: argparse.Namespace) -> int:
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> None:
-    """Waits for work that must not be left half done, whoever cancels us meanwhile."""
+    """Waits for work that must not be left half done, also if this task is cancelled."""
     task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await task  # a second Ctrl-C ends this wait, but still not the thread that writes
+        await task  # a second Ctrl-C ends this wait, but not the thread that writes
         raise
 
 
 async def beat(digester: Digester, seconds: float) -> None:
-    """Tells from time to time that we live, also where no progress bar can be shown."""
+    """Reports the progress from time to time, also where no progress bar can be shown."""
     while True:
         await asyncio.sleep(seconds)
         say(f"{digester.files} files, {digester.bytes / 1e6:.0f} MB so far")
@@ -103,8 +103,8 @@ async def beat(digester: Digester, seconds: float) -> None:
 class Digester:
     """Digests up to `options.jobs` files at a time: small ones in threads, big ones in processes.
 
-    hashlib lets go of the GIL, so threads would do for both; with a pool of its own a file of many
-    gigabytes takes no thread from the small ones.
+    hashlib releases the GIL, so threads would do for both. With a pool of their own, files of many
+    gigabytes take no threads from the small ones.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -112,9 +112,9 @@ class Digester:
         self.files = 0
         self.bytes = 0
         self.limit = asyncio.Semaphore(options.jobs)
-        # As many threads as files at a time: waiting for a thread must not count as reading.
+        # As many threads as files at a time: the time limit must not include waiting for a thread.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(options.jobs))
-        # Never fork: our threads may hold a lock that nobody would release in the child.
+        # Not fork: a lock that a thread holds at the fork would never be released in the child.
         spawn = multiprocessing.get_context("spawn")
         self.stop = spawn.Event()
         self.pool = ProcessPoolExecutor(
@@ -140,11 +140,11 @@ class Digester:
                 self.bytes += size
 
     def close(self) -> None:
-        self.stop.set()  # without it a Ctrl-C would wait for the end of every file begun
+        self.stop.set()  # otherwise Ctrl-C would wait until the files in work are read
         self.pool.shutdown(cancel_futures=True)
 
 
-# --- In worker threads and processes: nothing here knows of a loop. ---
+# --- In worker threads and processes, without a loop. ---
 
 CHUNK = 1 << 20
 _stop: Event
@@ -157,7 +157,7 @@ def share_stop(stop: Event) -> None:
 
 def enter_worker(stop: Event) -> None:
     share_stop(stop)
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    # Ctrl-C reaches the whole process group; the parent alone handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -166,8 +166,8 @@ def hash_file(path: bytes, deadline: float) -> str:
 
     A thread cannot be cancelled from outside, so this looks at the clock and at `_stop` by itself.
     """
-    # Since the survey, somebody may have put a FIFO or a link in the file's place: O_NONBLOCK keeps
-    # us from waiting for its writer, O_NOFOLLOW from leaving the tree.
+    # The file may have been replaced since the survey: with O_NONBLOCK a FIFO does not block, and
+    # with O_NOFOLLOW a link is not followed out of the tree.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -185,7 +185,7 @@ def hash_file(path: bytes, deadline: float) -> str:
 
 @dataclass
 class Survey:
-    """What there is below a path, each list in the order of the paths' bytes."""
+    """The files below a path, each list sorted by the bytes of the paths."""
 
     files: list[tuple[bytes, int]] = field(default_factory=list)
     skipped: list[Failure] = field(default_factory=list)
@@ -193,7 +193,7 @@ class Survey:
 
 
 def look_around(root: bytes, report: bytes | None) -> Survey:
-    """Paths are bytes throughout: a file's name need not be text in any encoding."""
+    """Paths are bytes everywhere, because a file name need not be text in any encoding."""
     survey = Survey()
     own = None if report is None else os.path.realpath(report)
     folders: list[bytes] = []
@@ -242,7 +242,7 @@ def write_report(path: bytes | None, report: bytes) -> None:
         return
     path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
-        # /dev/null and the like: moving a file over it would destroy it.
+        # A device such as /dev/null: renaming a file to its name would destroy it.
         with open(path, "wb", buffering=0) as special:
             write_all(special.fileno(), report)
         return
@@ -267,11 +267,11 @@ def write_all(descriptor: int, report: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-# --- What people and sha256sum read. ---
+# --- Input and output. ---
 
 
 def line(digest: str, path: bytes) -> bytes:
-    """One line of the report; a name that would break the line is escaped as sha256sum does."""
+    """One line of the report; line breaks in a name are escaped as by sha256sum."""
     escaped = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
     mark = b"\\" if escaped != path else b""
     return b"%b%b  %b\n" % (mark, digest.encode(), escaped)
@@ -283,19 +283,19 @@ def reason(error: BaseException) -> str:
 
 def list_all(title: str, entries: list[Failure]) -> None:
     for path, why in entries:
-        # `ascii` keeps a hostile name from writing to the terminal what it likes.
+        # `ascii`, because a file name may contain control sequences of the terminal.
         say(f"{title}: {ascii(os.fsdecode(path))[1:-1]}: {why}")
 
 
 def say(message: str) -> None:
-    if "tqdm" in sys.modules:  # it knows how to write past its own bar
+    if "tqdm" in sys.modules:  # it can write above its own bar
         sys.modules["tqdm"].tqdm.write(f"digest: {message}", file=sys.stderr)
     else:
         print(f"digest: {message}", file=sys.stderr, flush=True)
 
 
 def progress(steps: Iterator[Any], total: int, wanted: bool | None) -> Iterable[Any]:
-    """The steps under a progress bar: where stderr is a terminal, if nobody said otherwise."""
+    """The steps with a progress bar; by default only if stderr is a terminal."""
     if wanted is False:
         return steps
     try:
@@ -356,12 +356,12 @@ def command_line(arguments: list[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
 
-    # Better said now than after an hour of reading.
+    # Checked now, and not after an hour of reading.
     if not os.path.exists(options.path):
         parser.error(f"no such file or folder: {os.fsdecode(options.path)!a}")
     if options.output is not None:
         path = os.path.realpath(options.output)
-        # As write_report does it: a report is moved into its folder, a device is written to.
+        # write_report needs its folder to be writable, or the device itself.
         device = os.path.exists(path) and not os.path.isfile(path)
         if os.path.isdir(path) or not os.access(path if device else os.path.dirname(path), os.W_OK):
             parser.error(f"cannot write to {os.fsdecode(options.output)!a}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A vote whose count everybody watches live: FastAPI with HTTP, a websocket and a lifespan.
+"""A vote with a live count: FastAPI with HTTP, a websocket and a lifespan.
 
     pip install fastapi uvicorn websockets
     python examples/fastapi_app.py                   # on asyncio: http://127.0.0.1:8000
@@ -10,8 +10,8 @@
 
     curl -X POST http://127.0.0.1:8000/votes/tea
 
-The rule that makes it right: whoever watches gets the newest count, not every count. A slow
-telephone skips what it missed, and nobody waits for it.
+The rule that makes it right: a watcher gets the newest count, not every count. A slow one skips
+some, and the others do not wait for it.
 
 VOTES_FILE names a file that keeps the votes from one run to the next.
 """
@@ -35,12 +35,13 @@ CHOICES = ("tea", "coffee", "cocoa")
 
 
 class Ballot:
-    """The votes so far. Belongs to the loop: no lock, because no method gives way half done."""
+    """The votes so far. Used on the loop's thread only; between two awaits nothing else runs, so
+    the count needs no lock."""
 
     def __init__(self) -> None:
         self.votes = Counter(dict.fromkeys(CHOICES, 0))
         self.version = 0
-        """Grows with every vote: a watcher who has seen this one has seen them all."""
+        """One more with each vote. A watcher that has this version is up to date."""
         self.changed = asyncio.Condition()
 
     async def vote(self, choice: str) -> None:
@@ -68,7 +69,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     keeper = asyncio.create_task(keep(ballot, Path(file), stop))
     yield
     stop.set()
-    await keeper  # it writes what came last
+    await keeper  # it writes the last votes
 
 
 app = FastAPI(title="What shall we drink?", lifespan=lifespan)
@@ -99,8 +100,7 @@ async def watch(websocket: WebSocket) -> None:
     await websocket.accept()
     sender = asyncio.create_task(send_counts(websocket))
     try:
-        # Nobody sends us anything, but only who listens hears that the browser has left or that
-        # the server wants to stop.
+        # The browser sends nothing, but receiving ends when it disconnects or the server stops.
         async for _ in websocket.iter_text():
             pass
     finally:
@@ -111,7 +111,7 @@ async def watch(websocket: WebSocket) -> None:
 async def send_counts(websocket: WebSocket) -> None:
     ballot: Ballot = app.state.ballot
     version = -1
-    # Gone in the middle of a count: nothing to mend, and nobody to tell.
+    # The browser may disconnect at any time.
     with contextlib.suppress(WebSocketDisconnect):
         while True:
             version, votes = await ballot.newer_than(version)
@@ -119,7 +119,7 @@ async def send_counts(websocket: WebSocket) -> None:
 
 
 async def keep(ballot: Ballot, file: Path, stop: asyncio.Event) -> None:
-    """Writes the count once a second, if there is a new one, and for the last time after `stop`."""
+    """Writes the count once a second if it has changed, and a last time after `stop`."""
     written = ballot.version
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
@@ -129,7 +129,7 @@ async def keep(ballot: Ballot, file: Path, stop: asyncio.Event) -> None:
             await asyncio.to_thread(save, votes, file)
 
 
-# --- In a thread: files may block. ---
+# --- In a thread, because files may block. ---
 
 
 def load(ballot: Ballot, file: Path) -> None:
@@ -140,7 +140,7 @@ def load(ballot: Ballot, file: Path) -> None:
 def save(votes: dict[str, int], file: Path) -> None:
     draft = file.with_name(f".{file.name}.draft")
     draft.write_text(json.dumps(votes))
-    draft.replace(file)  # in one step: a reader finds the old count or the new one
+    draft.replace(file)  # in one step: a reader gets the old count or the new one
 
 
 PAGE = """\
@@ -179,8 +179,8 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free")
     options = parser.parse_args()
-    # uvicorn.run() would choose the loop by itself; like this it is asyncio's, or whichever
-    # `saburo run` put in its place.
+    # uvicorn.run() would choose the loop by itself. This way it is asyncio's, or saburo's under
+    # `saburo run`.
     server = uvicorn.Server(uvicorn.Config(app, host=options.host, port=options.port))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.serve())

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A TCP and TLS proxy: what comes in on one address goes on to another.
+"""A TCP and TLS proxy: forwards connections from one address to another.
 
     python examples/proxy.py :8080 example.org:80                          # TCP to TCP
     python examples/proxy.py :8443 :8080 --cert cert.pem --key key.pem     # TLS in front
     python examples/proxy.py :8080 example.org:443 --tls                   # TLS behind
     saburo run examples/proxy.py :8080 example.org:80                      # the same on saburo
 
-The rule that makes it right: neither side is read faster than the other one takes it. `drain`
-waits while a peer is slow, so a film on its way to a telephone takes no more memory than a word.
+The rule that makes it right: neither side is read faster than the other side is written. `drain`
+waits while a peer is slow, so a large file takes no more memory than a small one.
 
 Each connection gets one line on stdout when it ends. Ctrl-C or SIGTERM stops listening, lets the
 open connections go on for --grace seconds, and then ends them.
@@ -53,7 +53,7 @@ class Proxy:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.connections: set[asyncio.Task[None]] = set()
-        """The open ones. What is not in here any more has closed both its sockets."""
+        """The open ones. A task that is not in here has closed both sockets."""
 
     async def serve(self) -> None:
         stop = asyncio.Event()
@@ -82,14 +82,14 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self.connections.add(task)
-        # Asked now: at the end, a closed TLS transport has forgotten it.
+        # Now, because a closed TLS transport does not know it.
         host, port, *_ = writer.get_extra_info("peername") or ("unknown", 0)
         traffic = Traffic()
         end = "stopped"
         try:
             end = await self.forward(reader, writer, traffic)
         except asyncio.CancelledError:
-            pass  # serve() has no more patience; streams of early 3.11 would report it as an error
+            pass  # by serve(); streams of early 3.11 would report it as an error
         finally:
             self.connections.discard(task)
             say(f"{Address(host, port)}: {traffic}, {end}")
@@ -117,7 +117,7 @@ class Proxy:
         except* OSError as errors:
             end = "idle" if idle.expired() else f"broken: {reason(errors.exceptions[0])}"
         finally:
-            # At the same time: the one may wait for a peer who has vanished, and wait in vain.
+            # Both at the same time, because one peer may not answer any more.
             await asyncio.gather(close(writer), close(there_writer))
         return end
 
@@ -132,9 +132,9 @@ class Proxy:
             sink.write(chunk)
             await sink.drain()
         if sink.can_write_eof():
-            sink.write_eof()  # the other direction goes on: this is how "nc -N" asks its question
+            sink.write_eof()  # the other direction goes on, as "nc -N" needs it
         else:
-            sink.close()  # TLS, which knows the end of a connection only
+            sink.close()  # TLS cannot end one direction alone
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Count:
 
 
 class Traffic:
-    """What a connection has moved so far, and since when."""
+    """How many bytes a connection has forwarded so far, and since when."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
@@ -160,11 +160,11 @@ async def close(writer: StreamWriter) -> None:
     try:
         async with asyncio.timeout(1):
             await writer.wait_closed()
-    except OSError:  # reset by the peer, or too late with its goodbye
+    except OSError:  # reset by the peer, or a timeout
         writer.transport.abort()
 
 
-# --- What people read and write. ---
+# --- Input and output. ---
 
 
 def say(line: str) -> None:
@@ -213,7 +213,7 @@ def command_line(arguments: list[str] | None) -> argparse.Namespace:
     if options.key and not options.cert:
         parser.error("--key needs --cert")
 
-    # Better said now than to the first who connects.
+    # Loaded now, so that errors show before the first connection.
     options.front = options.behind = None
     try:
         if options.cert:

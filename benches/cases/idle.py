@@ -30,5 +30,5 @@ async def idle_streams(door: Door) -> None:
     "idle connection, streams, a byte", ONE_BYTE, operations=4_000, measures=MEMORY, rounds=3
 )
 async def idle_streams_byte(door: Door) -> None:
-    """The same after a message of one byte, which is nobody's memory."""
+    """The same after a message of one byte, which takes no memory of its own."""
     await door.streams(echo)

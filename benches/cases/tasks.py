@@ -13,13 +13,13 @@ async def trivial(value: int = 1) -> int:
 
 @coroutine_case("await sleep(0), one task", operations=150_000, with_idle_socket=True)
 async def sleep0_one(operations: int) -> int:
-    """One task gives way to nobody: suspend, one turn of the loop, resume."""
+    """One task yields while no other is ready: suspend, one turn of the loop, resume."""
     return await _give_way(operations)
 
 
 @coroutine_case("await sleep(0), 100 tasks", operations=200_000, step=100, with_idle_socket=True)
 async def sleep0_100(operations: int) -> int:
-    """A hundred tasks give way to each other: suspend and resume, a hundred to a turn."""
+    """A hundred tasks yield to each other: suspend and resume, a hundred in a turn."""
     return sum(await asyncio.gather(*(_give_way(operations // 100) for _ in range(100))))
 
 

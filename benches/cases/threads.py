@@ -26,7 +26,7 @@ async def to_thread_idle(operations: int) -> int:
     "to_thread, one after another, busy loop", operations=1_000, group=THREADS, measures=WALL
 )
 async def to_thread_busy(operations: int) -> int:
-    """The same while another task gives way in a circle, so that the loop never sleeps."""
+    """The same while another task yields again and again, so that the loop never sleeps."""
 
     async def spin() -> None:
         while True:

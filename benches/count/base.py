@@ -33,7 +33,7 @@ def build(commit: str | None) -> tuple[str, Subject]:
         has_engine = (source / "benches" / "count" / "engine").exists()
         crates = ["saburo-python", *(["saburo-count"] if has_engine else [])]
         built = _cargo(source, TARGET / "base", *crates)
-        # The last one only: whoever wants another has it built.
+        # Only the last one is kept; another is built when it is asked for.
         shutil.rmtree(place.parent, ignore_errors=True)
         shutil.copytree(source / "python", place)
         library = f"_saburo{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -69,7 +69,7 @@ def _source(commit: str | None) -> tuple[str, Path]:
         source.mkdir(parents=True)
         archive = EXPORTED / "source.tar"
         _run("git", "archive", f"--output={archive}", name)
-        # With the time of now: by those of the commits Cargo would take an older one for built.
+        # With the present time: by the times of the commits Cargo would not build an older one.
         _run("tar", "-xmf", str(archive), "-C", str(source))
         archive.unlink()
     return name, source

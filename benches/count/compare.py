@@ -57,7 +57,7 @@ def compare(
 
 
 def judge(before: Counts, now: Counts) -> Verdict:
-    """More of anything is more, whatever there is less of."""
+    """More if any of the counts is more, even if others are less."""
     changes = [
         _beyond(before.instructions, now.instructions, INSTRUCTIONS * before.instructions),
         *(

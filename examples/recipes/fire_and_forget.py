@@ -1,7 +1,7 @@
-"""Fire and forget: create_task starts work that nobody waits for.
+"""Fire and forget: create_task starts work, and the program does not wait for it.
 
-asyncio only keeps a weak reference to a task, so portable code keeps one of its own until the task
-is done. On saburo no unfinished task vanishes, with or without it.
+asyncio keeps only a weak reference to a task, so portable code keeps a strong one until the task is
+done. saburo keeps every unfinished task by itself.
 """
 
 import asyncio

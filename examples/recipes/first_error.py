@@ -1,6 +1,6 @@
 """Without return_exceptions the first error comes out of gather at once; the others still run on.
 
-Who wants them stopped instead takes an `asyncio.TaskGroup`.
+To stop them instead, use an `asyncio.TaskGroup`.
 """
 
 import asyncio

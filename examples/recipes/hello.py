@@ -1,4 +1,4 @@
-"""Hello, a second thought, world: `await` lets go of the loop until the sleep is over."""
+"""Hello, a pause, world: while `await` waits for the sleep, the loop can run other tasks."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""A time limit for the wait, not for the work: under shield the inner task lives on."""
+"""A time limit for the wait, not for the work: under shield the inner task goes on."""
 
 import asyncio
 import time

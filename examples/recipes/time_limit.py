@@ -1,4 +1,4 @@
-"""A time limit: wait_for cancels what takes too long, and what is cancelled can still tidy up."""
+"""A time limit: wait_for cancels a coroutine that takes too long, which can still tidy up."""
 
 import asyncio
 import time

@@ -1,9 +1,9 @@
 """Loop: asyncio's event loop, put together.
 
-The engine below (`_saburo.Loop`) queues, waits and calls; what is called seldom and argues at
-length are functions in one file per subject, which the class lists. This file has the state of all
-subjects, and the life of a loop: made, run, closed. The rule: Python never stands between the
-engine and a callback.
+The engine (`_saburo.Loop`, in Rust) queues, waits and calls callbacks. The other methods are
+functions in one file per subject, which the class lists. This file has the state of all subjects,
+and the life of a loop: made, run, closed. The rule: no Python code is called between the engine and
+a callback.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     _log_closed_by_peer = _transport_reports.log_closed_by_peer
     _debug_transport = _transport_reports.debug_transport
 
-    # A program's own sockets. sock_recv, sock_recv_into and sock_sendall are the engine's, which
-    # leaves unusual arguments to the functions that are called any_.
+    # A program's own sockets. sock_recv, sock_recv_into and sock_sendall are methods of the engine,
+    # which calls the functions named any_ for unusual arguments.
     sock_recvfrom = _sock.sock_recvfrom
     sock_recvfrom_into = _sock.sock_recvfrom_into
     sock_sendto = _sock.sock_sendto
@@ -157,8 +157,8 @@ class Loop(_saburo.Loop, asyncio.AbstractEventLoop):
     _make_subprocess_transport = _subprocess.make_subprocess_transport
     _report_read_pipe = _transport_reports.report_read_pipe
 
-    # Threads, and names looked up in them. run_in_executor is the engine's, which leaves all but
-    # jobs for its own threads to any_.
+    # Threads, and names looked up in them. run_in_executor is a method of the engine, which calls
+    # the function named any_ for all but jobs of the loop's own threads.
     set_default_executor = _executors.set_default_executor
     shutdown_default_executor = _executors.shutdown_default_executor
     getaddrinfo = _resolve.getaddrinfo

@@ -1,8 +1,8 @@
-"""The native half of saburo. Its documentation stands on the classes; this is what mypy reads.
+"""The types of the native module, for type checkers. Its documentation is on the classes.
 
-Future, Task, the handles and the streams are not subclasses of asyncio's. They derive from them
-here because `isinstance` says so, and because every function that takes asyncio's takes them; hence
-the ignores.
+Future, Task, the handles and the streams do not derive from asyncio's classes. They do so in this
+file, because `isinstance` says that they do, and because functions that take asyncio's take them;
+hence the ignores.
 """
 
 import asyncio

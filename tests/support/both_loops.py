@@ -1,4 +1,4 @@
-"""The same test on two loops: what differs between them is said here, and nowhere else."""
+"""The same test on two loops: what differs between them is in this file only."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _wraps_stop_iteration() -> bool:
 
 WRAPS_STOP_ITERATION = _wraps_stop_iteration()
 """`set_exception(StopIteration())` sets a RuntimeError, here as in saburo. Early releases of 3.11
-and 3.12 raise a TypeError instead, and leave whoever awaits the future waiting."""
+and 3.12 raise a TypeError instead, and a task that awaits the future waits for ever."""
 
 KINDS = [
     Kind("asyncio", "asyncio.new_event_loop()"),
@@ -119,7 +119,7 @@ def finished(command: list[str], options: dict[str, Any]) -> Finished:
 
 
 def children() -> set[int]:
-    """The child processes that nobody has waited for yet: those that run, and zombies."""
+    """The child processes that were not reaped yet: those that run, and zombies."""
     found: set[int] = set()
     for thread in os.listdir("/proc/self/task"):
         # The thread may have ended.
@@ -161,7 +161,7 @@ def run_until(loop: asyncio.AbstractEventLoop, condition: Callable[[], bool]) ->
 
 
 def outcome(call: Callable[[], Any]) -> tuple[str, str]:
-    """What a call came to, in words that two loops can be compared by."""
+    """The result or error of a call, as text that can be compared between two loops."""
     try:
         result = call()
     except BaseException as error:
@@ -170,10 +170,10 @@ def outcome(call: Callable[[], Any]) -> tuple[str, str]:
 
 
 def comparable(text: str) -> str:
-    """`text` without what changes from run to run or stands elsewhere in another loop's source."""
+    """`text` without what differs from run to run or between the loops' source files."""
     text = re.sub(r"0x[0-9a-fA-F]+", "0x…", text)
     text = re.sub(r"\b(?:Base)?(?:Event)?Loop\.(?=\w+\(\) )", "Loop.", text)
-    # A loop that is written in Python stands itself where a native one shows its caller.
+    # In a loop written in Python the frame is the loop's, in a native one its caller's.
     text = re.sub(r"\b(at|created at) [^ >,\]]+:\d+", r"\1 …", text)
     text = re.sub(r"\bTask-\d+", "Task-…", text)
     return re.sub(r"\bfd=\d+", "fd=…", text)

@@ -31,7 +31,7 @@ class Certificates:
         version: ssl.TLSVersion | None = None,
         ask_client: bool = False,
     ) -> ssl.SSLContext:
-        """Proves to be localhost, or whatever `certificate` says."""
+        """Has a certificate of localhost, or `certificate`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         (certificate or self.localhost).configure_cert(context)
         if ask_client:
@@ -46,7 +46,7 @@ class Certificates:
         with_certificate: bool = False,
         trusting: trustme.CA | None = None,
     ) -> ssl.SSLContext:
-        """Trusts the authority, or another, and nobody else."""
+        """Trusts only the authority, or the one given."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         (trusting or self.authority).configure_trust(context)
         if with_certificate:

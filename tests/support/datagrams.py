@@ -1,4 +1,4 @@
-"""What the tests of datagrams have in common: endpoints, bare sockets, a peer that is full."""
+"""For tests of datagrams: endpoints, bare sockets, a peer that is full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.both_loops import PATIENCE, Kind
 
 
 class Recorder(asyncio.DatagramProtocol):
-    """Remembers every call; lets others wait for one."""
+    """Records every call; a test can wait for one."""
 
     transport: Any
 
@@ -77,12 +77,12 @@ def bare(family: int = socket.AF_INET, address: Any = ("127.0.0.1", 0)) -> socke
 
 
 def takes_empty(kind: Kind) -> bool:
-    """Is an empty datagram sent?"""
+    """Whether this loop sends empty datagrams."""
     return kind.is_saburo or sys.version_info >= (3, 13)
 
 
 def header(kind: Kind) -> int:
-    """What each datagram that waits counts beside its bytes."""
+    """The bytes that each waiting datagram counts beside its own."""
     if kind.is_saburo or sys.version_info >= (3, 14):
         return 8
     if sys.version_info >= (3, 13):
@@ -124,7 +124,7 @@ class Full:
         self.transport.sendto(data, self.peer.getsockname())
 
     async def receive_all(self) -> list[bytes]:
-        """What was sent by now or is meanwhile."""
+        """All that was sent, also while this waits."""
         loop = asyncio.get_running_loop()
         received: list[bytes] = []
         while len(received) + self.received < len(self.sent):

@@ -2,11 +2,11 @@
 
     python tests/support/descriptor_stress.py --seconds 300 --seed 1
 
-Connections of all kinds talk in frames: a secret of their own, a number, a length, and as many
-bytes of the secret. From every callback the sockets and files of some are closed, detached,
-duplicated, let go of or collected; others get their numbers, and what has lost its descriptor goes
-on being used. Bytes that are heard by another than they were meant for are counted. The exit code
-is 0 if there were none, nobody has waited in vain, and nothing was closed but by its owner.
+Connections of all kinds send frames: a random secret of the connection, a number, a length, and as
+many bytes of the secret. Every callback may close, detach, duplicate or free the sockets and files
+of some connections. Other sockets get their numbers, and the objects that have lost their
+descriptors are used further. Bytes that reach another connection are counted. The exit code is 0 if
+there were none, every wait has ended, and nothing was closed by another than its owner.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Any
 
 WORKERS = 10
 PATIENCE = 20.0
-"""Seconds until who waits is taken to wait in vain."""
+"""Seconds after which a wait is counted as one without an end."""
 SIZES = (1, 20, 500, 4_000, 40_000, 300_000)
-POKES = 0.3
-"""How likely a callback does something."""
+ACTS = 0.3
+"""The probability that a callback does one of these things."""
 
 
 class Line:
@@ -73,42 +73,42 @@ class Line:
         self.stress.misdelivered(len(data), "a datagram")
 
 
-class NosySocket(socket.socket):
-    """Does something as it is asked for its number."""
+class ActingSocket(socket.socket):
+    """Acts when it is asked for its number."""
 
     stress: Any = None
 
     def fileno(self) -> int:
         number = super().fileno()
         if self.stress is not None:
-            self.stress.poke("fileno")
+            self.stress.act("fileno")
         return number
 
 
 class Data(bytearray):
-    """Does something as it is asked for its bytes (3.12 and later)."""
+    """Acts when it is asked for its bytes (3.12 and later)."""
 
     stress: Any = None
 
     def __buffer__(self, flags: int) -> memoryview:
         if self.stress is not None:
-            self.stress.poke("__buffer__")
+            self.stress.act("__buffer__")
         return super().__buffer__(flags)  # type: ignore[misc, no-any-return, unused-ignore]
 
 
-class Bomb:
-    """Goes off as the collector finds it."""
+class ActsWhenFreed:
+    """Acts when the garbage collector frees it."""
 
     def __init__(self, stress: Stress) -> None:
         self.stress = stress
         self.itself = self
 
     def __del__(self) -> None:
-        self.stress.poke("__del__")
+        self.stress.act("__del__")
 
 
-class Victim:
-    """Gets a number that somebody else had, and is nobody's business but its own."""
+class Bystander:
+    """A pair of sockets that may have numbers of closed ones; no connection may touch it."""
 
     def __init__(self, stress: Stress) -> None:
         kind = stress.random.choice((socket.SOCK_STREAM, socket.SOCK_DGRAM))
@@ -131,7 +131,7 @@ class Victim:
             except OSError:
                 self.stress.counts["closed by others"] += 1
             if heard != self.words:
-                # Somebody has put bytes there, or taken them.
+                # A connection has written into it, or read from it.
                 self.stress.misdelivered(abs(len(heard) - 32) or 32, "a bystander")
         for end in self.ends:
             end.close()
@@ -147,7 +147,7 @@ class End:
         self.is_lost = False
 
     def lose(self) -> None:
-        """Takes its descriptor away by the owner, as a careless program does."""
+        """Closes its descriptor by way of the owner, as a careless program does."""
         stress = self.stress
         owner, self.owner = self.owner, None
         if owner is None and self.transport is not None:
@@ -183,7 +183,7 @@ class End:
         raise NotImplementedError
 
     def misuse(self) -> None:
-        """It has lost its descriptor; whatever is done with it reaches nobody."""
+        """Uses it after it has lost its descriptor, which must not reach another connection."""
         transport = self.transport
         if transport is None:
             return
@@ -216,24 +216,24 @@ class Talker(End, asyncio.Protocol):
         self.transport = transport
         if self not in self.stress.exposed:
             self.stress.exposed.append(self)
-        self.stress.poke("connection_made")
+        self.stress.act("connection_made")
 
     def data_received(self, data: bytes) -> None:
         self.heard.hear(data)
-        self.stress.poke("data_received")
+        self.stress.act("data_received")
 
     def eof_received(self) -> bool:
-        self.stress.poke("eof_received")
+        self.stress.act("eof_received")
         return self.stress.random.random() < 0.5
 
     def pause_writing(self) -> None:
-        self.stress.poke("pause_writing")
+        self.stress.act("pause_writing")
 
     def resume_writing(self) -> None:
-        self.stress.poke("resume_writing")
+        self.stress.act("resume_writing")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.stress.poke("connection_lost")
+        self.stress.act("connection_lost")
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -246,7 +246,7 @@ class Talker(End, asyncio.Protocol):
 
 class BufferedTalker(Talker, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> Any:
-        self.stress.poke("get_buffer")
+        self.stress.act("get_buffer")
         self.buffer = Data(70_000)
         if self.stress.random.random() < 0.2:
             self.buffer.stress = self.stress
@@ -255,7 +255,7 @@ class BufferedTalker(Talker, asyncio.BufferedProtocol):
     def buffer_updated(self, count: int) -> None:
         self.buffer.stress = None
         self.heard.hear(memoryview(self.buffer)[:count])
-        self.stress.poke("buffer_updated")
+        self.stress.act("buffer_updated")
 
 
 class Writer(Talker):
@@ -269,7 +269,7 @@ class DatagramTalker(End, asyncio.DatagramProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.stress.poke("connection_made")
+        self.stress.act("connection_made")
 
     def say(self) -> None:
         frame = self.said.frame(8_000)
@@ -283,13 +283,13 @@ class DatagramTalker(End, asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         self.heard.hear_datagram(data)
-        self.stress.poke("datagram_received")
+        self.stress.act("datagram_received")
 
     def error_received(self, exc: Exception) -> None:
-        self.stress.poke("error_received")
+        self.stress.act("error_received")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.stress.poke("connection_lost")
+        self.stress.act("connection_lost")
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -311,7 +311,7 @@ class StreamEnd(End):
         with contextlib.suppress(OSError):
             while data := await self.reader.read(100_000):
                 self.heard.hear(data)
-                self.stress.poke("StreamReader.read")
+                self.stress.act("StreamReader.read")
 
     async def finish(self) -> None:
         self.writer.transport.abort()
@@ -337,7 +337,7 @@ class WatchedEnd(End):
                 if error.errno != errno.EBADF and not isinstance(error, ConnectionError):
                     raise
                 self.stop()
-        self.stress.poke("reader")
+        self.stress.act("reader")
 
     def stop(self) -> None:
         with contextlib.suppress(ValueError):
@@ -375,7 +375,7 @@ class WaitingEnd(End):
                 if not data:
                     return
                 self.heard.hear(data)
-                self.stress.poke("sock_recv")
+                self.stress.act("sock_recv")
 
     async def write(self) -> None:
         with contextlib.suppress(OSError):
@@ -396,7 +396,7 @@ class WaitingEnd(End):
 
 
 def unblocked(*socks: socket.socket) -> list[socket.socket]:
-    """A loop that reads where it must not is to be counted, and not to hang."""
+    """Non-blocking, so that a loop that reads a wrong socket is counted and does not hang."""
     for sock in socks:
         sock.setblocking(False)
     return list(socks)
@@ -413,8 +413,8 @@ class Stress:
         self.exposed: list[End] = []
         self.dead: collections.deque[End] = collections.deque(maxlen=40)
         self.kept: list[Any] = []
-        self.victims: list[Victim] = []
-        self.poking = False
+        self.bystanders: list[Bystander] = []
+        self.is_acting = False
         self.ended = False
 
     def misdelivered(self, size: int, where: str) -> None:
@@ -427,33 +427,33 @@ class Stress:
             self.counts["unexpected reports"] += 1
             print("unexpected:", context, file=sys.stderr)
 
-    # ---- what goes wrong, from every callback ----
+    # ---- What callbacks do ----
 
-    def poke(self, where: str) -> None:
-        if self.poking or self.ended or self.random.random() > POKES:
+    def act(self, where: str) -> None:
+        if self.is_acting or self.ended or self.random.random() > ACTS:
             return
-        self.poking = True
+        self.is_acting = True
         try:
             chance = self.random.random()
             if chance < 0.35:
-                self.take_away(where)
+                self.close_some_descriptor(where)
             elif chance < 0.7 and self.dead:
                 self.random.choice(self.dead).misuse()
             elif chance < 0.8:
-                Bomb(self)
+                ActsWhenFreed(self)
             elif chance < 0.82:
-                self.poking = False
+                self.is_acting = False
                 gc.collect()
             elif self.kept and chance < 0.9:
                 kept = self.kept.pop(self.random.randrange(len(self.kept)))
                 if hasattr(kept, "close"):
                     kept.close()
             else:
-                self.check_victims()
+                self.check_bystanders()
         finally:
-            self.poking = False
+            self.is_acting = False
 
-    def take_away(self, where: str) -> None:
+    def close_some_descriptor(self, where: str) -> None:
         if not self.exposed:
             return
         end = self.exposed.pop(self.random.randrange(len(self.exposed)))
@@ -464,31 +464,31 @@ class Stress:
         self.counts["descriptors lost"] += 1
         self.dead.append(end)
         for _ in range(self.random.randrange(3)):
-            self.victims.append(Victim(self))
+            self.bystanders.append(Bystander(self))
         if self.random.random() < 0.7:
             end.misuse()
 
-    def check_victims(self) -> None:
+    def check_bystanders(self) -> None:
         waiting = []
-        for victim in self.victims:
-            victim.turns -= 1
-            if victim.turns > 0:
-                waiting.append(victim)
+        for bystander in self.bystanders:
+            bystander.turns -= 1
+            if bystander.turns > 0:
+                waiting.append(bystander)
             else:
                 self.counts["bystanders"] += 1
-                victim.check()
-        self.victims = waiting
+                bystander.check()
+        self.bystanders = waiting
 
-    # ---- conversations ----
+    # ---- Conversations ----
 
     def pair(self) -> list[Any]:
         return [self.any_socket(sock) for sock in unblocked(*socket.socketpair())]
 
     def any_socket(self, sock: socket.socket) -> Any:
         if self.random.random() < 0.25:
-            nosy = NosySocket(fileno=sock.detach())
-            nosy.stress = self
-            return nosy
+            acting = ActingSocket(fileno=sock.detach())
+            acting.stress = self
+            return acting
         return sock
 
     async def one_end(self, sock: Any, said: Line, heard: Line) -> Any:
@@ -568,9 +568,9 @@ class Stress:
                 speaker.say()
             for _ in range(self.random.randrange(4)):
                 await asyncio.sleep(0)
-            self.poke("a task")
+            self.act("a task")
         if self.random.random() < 0.5:
-            # Left alone from now on, so that all must arrive.
+            # Nothing is done to it from now on, so everything must arrive.
             self.exposed = [end for end in self.exposed if end not in ends]
             await self.hear_out(ends)
         self.exposed = [end for end in self.exposed if end not in ends]
@@ -585,7 +585,7 @@ class Stress:
             async with asyncio.timeout(PATIENCE):
                 await end.finish()
         except TimeoutError:
-            self.counts["waited in vain"] += 1
+            self.counts["waits without an end"] += 1
 
     async def hear_out(self, ends: list[End]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -593,7 +593,7 @@ class Stress:
             if any(end.is_lost or self.is_over(end) for end in ends):
                 return
             if time.monotonic() > deadline:
-                self.counts["waited in vain"] += 1
+                self.counts["waits without an end"] += 1
                 return
             await asyncio.sleep(0)
         self.counts["conversations heard out"] += 1
@@ -620,10 +620,10 @@ class Stress:
                 await asyncio.sleep(0)
             if self.random.random() < 0.3:
                 file.close()
-                self.victims.append(Victim(self))
+                self.bystanders.append(Bystander(self))
             elif self.random.random() < 0.5:
                 self.exposed.append(end)
-                self.poke("sendfile")
+                self.act("sendfile")
             for _ in range(30):
                 await asyncio.sleep(0)
             sending.cancel()
@@ -635,7 +635,7 @@ class Stress:
         await self.finish(other)
 
     async def listen(self) -> None:
-        """A server whose listening socket somebody closes; the next one has its number."""
+        """A server whose listening socket is closed; the next one gets its number."""
         greetings = [self.random.randbytes(16) for _ in range(2)]
 
         def greeter(words: bytes) -> Callable[[], asyncio.Protocol]:
@@ -685,7 +685,7 @@ class Stress:
             if not part:
                 return heard
             heard += part
-        self.counts["waited in vain"] += 1
+        self.counts["waits without an end"] += 1
         return heard
 
     async def work(self, deadline: float) -> None:
@@ -701,7 +701,7 @@ class Stress:
             except Exception as error:
                 self.counts["unexpected errors"] += 1
                 traceback.print_exception(error)
-            self.check_victims()
+            self.check_bystanders()
 
     async def run(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -711,10 +711,10 @@ class Stress:
         self.ended = True
         for _ in range(10):
             await asyncio.sleep(0.001)
-        for victim in self.victims:
+        for bystander in self.bystanders:
             self.counts["bystanders"] += 1
-            victim.check()
-        self.victims.clear()
+            bystander.check()
+        self.bystanders.clear()
         for end in self.dead:
             if end.transport is not None:
                 end.transport.close()
@@ -730,7 +730,7 @@ class Stress:
 FAULTS = (
     "bytes misdelivered",
     "closed by others",
-    "waited in vain",
+    "waits without an end",
     "unexpected errors",
     "unexpected reports",
 )

@@ -1,4 +1,4 @@
-"""What the tests of connections share: protocols that remember, TLS, and addresses of all kinds."""
+"""For tests of connections: protocols that record their calls, TLS, addresses of all kinds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
 class Recorder(asyncio.Protocol):
-    """Remembers what it is told; `lost` is done when the connection is gone."""
+    """Records its calls; `lost` is done when the connection is lost."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -39,7 +39,7 @@ class Recorder(asyncio.Protocol):
 
 
 class Echo(Recorder):
-    """Sends back what comes in."""
+    """Sends back what it receives."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -47,7 +47,7 @@ class Echo(Recorder):
 
 
 class CountingSocket(socket.socket):
-    """Knows how often it has been closed."""
+    """Counts how often it was closed."""
 
     closes = 0
 
@@ -57,7 +57,7 @@ class CountingSocket(socket.socket):
 
 
 def failing() -> Any:
-    """A protocol factory that has a bad day."""
+    """A protocol factory that raises."""
     raise ZeroDivisionError
 
 
@@ -68,12 +68,12 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """Trusts that server and no other."""
+    """Trusts that server only."""
     return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
 def info(address: Any, family: int = socket.AF_INET) -> tuple[Any, ...]:
-    """As `getaddrinfo` answers."""
+    """The result of `getaddrinfo`."""
     return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
 
 
@@ -88,14 +88,14 @@ def resolve(loop: Any, *infos: tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def listening() -> Iterator[tuple[str, int]]:
-    """An address that takes connections, without a loop."""
+    """An address that accepts connections, without a loop."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()
 
 
 @contextlib.contextmanager
 def refusing() -> Iterator[tuple[str, int]]:
-    """An address that refuses them: nobody else gets it, and nobody listens there."""
+    """An address that refuses connections: it is taken, and no socket listens there."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()

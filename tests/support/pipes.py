@@ -1,4 +1,4 @@
-"""What the tests of pipes have in common: protocols that remember, pipes of every kind."""
+"""For tests of pipes: protocols that record their calls, pipes of every kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.both_loops import PATIENCE
 
 
 class Recorder(asyncio.Protocol):
-    """Remembers every call; lets others wait for the last one."""
+    """Records every call; a test can wait for the last one."""
 
     transport: Any
 

@@ -1,4 +1,4 @@
-"""The other end of a connection with TLS, by hand: it sees every record and sends what it likes."""
+"""The other end of a TLS connection, by hand: a test sees every record and sends what it wants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Run = Callable[..., Any]
 
 
 class Recorder(asyncio.Protocol):
-    """Remembers every call; lets others wait for the last one."""
+    """Records every call; a test can wait for the last one."""
 
     transport: Any = None
 
@@ -90,7 +90,7 @@ class Peer:
     """Speaks TLS over a bare socket of the running loop."""
 
     ours: socket.socket
-    """What the loop was given; it is still the test's if the loop has refused it."""
+    """The socket that the loop was given; the test closes it if the loop has refused it."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Peer:
         )
 
     async def do(self, call: Callable[..., Any], *args: Any) -> Any:
-        """A call of the SSLObject, with as much back and forth as it takes."""
+        """A call of the SSLObject, with the sending and receiving that it needs."""
         while True:
             try:
                 result = call(*args)
@@ -128,7 +128,7 @@ class Peer:
                 return result
 
     async def receive(self, most: int = 1 << 20) -> None:
-        """Waits for ciphertext; EOFError if there is no more."""
+        """Waits for ciphertext; EOFError at the end of the connection."""
         data = await self.loop.sock_recv(self.sock, most)
         if not data:
             raise EOFError
@@ -142,7 +142,7 @@ class Peer:
         await self.do(self.tls.do_handshake)
 
     async def read(self, most: int = RECORD) -> bytes:
-        """Some plaintext, a record at most; nothing at its clean end."""
+        """Some plaintext, at most a record; empty after a clean end."""
         try:
             data: bytes = await self.do(self.tls.read, most)
         except ssl.SSLZeroReturnError:
@@ -185,7 +185,7 @@ class Peer:
         await self.do(self.tls.unwrap)
 
     async def is_closed(self) -> bool:
-        """Waits for bytes or the end of the connection below; was it the end?"""
+        """Waits for bytes or the end of the TCP connection; returns whether it was the end."""
         return not await self.loop.sock_recv(self.sock, 1)
 
     def close(self) -> None:
@@ -245,7 +245,7 @@ def begin(
 
 
 async def close(transport: Any, protocol: Recorder, peer: Peer) -> None:
-    """The quick end, for tests that are about something else."""
+    """Ends a connection quickly, for tests of something else."""
     transport.abort()
     await protocol.lost
     peer.close()
