@@ -104,11 +104,34 @@ def test_the_programs_in_the_pages_run(program: str, tmp_path: Path) -> None:
 
 
 def test_links_within_the_repository_lead_somewhere() -> None:
-    link = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+    link = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
     broken = [
-        f"{page.relative_to(ROOT)}: {target}"
+        f"{page.relative_to(ROOT)}: {target}#{anchor}"
         for page in PAGES + OTHER_PAGES
-        for target in link.findall(page.read_text("utf-8"))
-        if "://" not in target and not (page.parent / target).exists()
+        for target, anchor in link.findall(page.read_text("utf-8"))
+        if "://" not in target and not leads_somewhere(page, target, anchor)
     ]
     assert broken == []
+
+
+def leads_somewhere(page: Path, target: str, anchor: str) -> bool:
+    path = page.parent / target if target else page
+    return path.exists() and (not anchor or anchor in anchors(path))
+
+
+def anchors(page: Path) -> list[str]:
+    """The names that a link can end in: those of headings, as GitHub makes them, and `id`s."""
+    text = page.read_text("utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return names + re.findall(r'<a id="([^"]*)">', text)
+
+
+def test_every_difference_from_asyncio_can_be_linked_to() -> None:
+    page = ROOT / "docs" / "compatibility.md"
+    _, *sections = page.read_text("utf-8").split("\n## ")
+    differences = [line for section in sections[1:] for line in section.splitlines()]
+    rows = [line for line in differences if re.match(r"\| (?!what |as in )|- ", line)]
+    assert [row for row in rows if not re.match(r'(\||-) <a id="[a-z0-9-]+"></a>', row)] == []
+    names = anchors(page)
+    assert sorted(set(names)) == sorted(names)
