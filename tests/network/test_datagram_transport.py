@@ -269,6 +269,7 @@ def test_an_interrupt_in_a_callback_ends_the_run_and_nothing_is_lost(
 # ---- reading ----
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_pausing_keeps_what_arrives_for_later(run: Run) -> None:
     async def main() -> None:
         transport, protocol = await endpoint()
@@ -293,6 +294,7 @@ def test_pausing_keeps_what_arrives_for_later(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.as_since(3, 11, 4)
 @pytest.mark.parametrize("how", ["pause_reading", "close", "abort"])
 def test_it_holds_at_once_in_a_callback(run: Run, how: str) -> None:
     async def main() -> None:
@@ -314,6 +316,7 @@ def test_it_holds_at_once_in_a_callback(run: Run, how: str) -> None:
     run(main())
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_what_a_callback_schedules_comes_before_the_next_datagram(run: Run) -> None:
     async def main() -> None:
         class Scheduling(Recorder):
@@ -475,6 +478,7 @@ def test_sending_in_vain_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -
 # ---- what it is, and what it says of itself ----
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_it_is_an_asyncio_transport(run: Run, kind: Kind) -> None:
     async def main() -> None:
         transport, protocol = await endpoint()
@@ -575,6 +579,7 @@ def test_callbacks_run_in_the_context_it_was_made_in(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.as_since(3, 11, 4)
 @pytest.mark.parametrize("debug", [False, True])
 def test_debug_mode_says_the_same(run: Run, caplog: pytest.LogCaptureFixture, debug: bool) -> None:
     async def main() -> None:

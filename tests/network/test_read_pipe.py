@@ -142,6 +142,7 @@ def test_a_device_that_cannot_be_watched_is_reported(run: Run) -> None:
 # ---- reading and not reading ----
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_pausing_keeps_what_arrives_for_later(run: Run) -> None:
     async def main() -> None:
         reading, writing = bare_pipe()
@@ -194,6 +195,7 @@ def test_pausing_in_data_received_holds_at_once(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_pausing_in_connection_made_reads_nothing(run: Run) -> None:
     async def main() -> None:
         class Pausing(Recorder):
@@ -314,6 +316,7 @@ def test_an_interrupt_in_a_callback_ends_the_run_and_nothing_is_lost(
 # ---- the end ----
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_closing_in_every_callback(run: Run) -> None:
     async def main() -> None:
         for method in ("connection_made", "data_received", "eof_received", "connection_lost"):

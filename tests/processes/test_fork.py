@@ -674,7 +674,7 @@ def test_a_daemon_made_in_a_coroutine_is_told_that_the_loop_was_its_parents(kind
             await asyncio.sleep(0)
         if os.fork():
             os.close(writable)
-            print(os.read(readable, 1000).decode())
+            print(os.read(readable, 1000).decode(), flush=True)
             os._exit(0)
         try:
             with asyncio.Runner(loop_factory=new_loop) as runner:

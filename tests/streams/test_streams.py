@@ -506,6 +506,7 @@ def test_start_tls_hands_the_connection_over(kind: Kind, loop: Loop, streams: An
 # --- Servers. ---
 
 
+@pytest.mark.as_since(3, 11, 4)
 @pytest.mark.parametrize("how", ["coroutine", "function"])
 def test_what_a_callback_raises_is_reported_and_the_connection_closed(
     kind: Kind, loop: Loop, streams: Any, reports: list[dict[str, Any]], how: str

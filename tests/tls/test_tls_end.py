@@ -189,6 +189,7 @@ def test_close_and_abort_within_connection_made(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.as_since(3, 11, 4)
 def test_close_again_changes_nothing(run: Run) -> None:
     async def main() -> None:
         transport, protocol, peer = await connect()
