@@ -1,4 +1,5 @@
-# `make demo` and `make test` do everything, set-up included.
+# `make demo` and `make test` do everything, set-up included. What this machine lacks is found out first, by
+# scripts/prerequisites.
 #
 # One interpreter at a time: PYTHON makes the virtual environment VENV, and everything runs in there.
 # Give each interpreter a VENV of its own, and a CARGO_TARGET_DIR if two run at once.
@@ -15,17 +16,19 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 PYTHON_FOLDERS := python examples tests benches scripts
 # Which CPython the extension is checked against; the build itself is told by maturin.
 export PYO3_PYTHON = $(abspath $(BIN)/python)
+# Where rustup puts cargo, which a shell finds only when it is begun anew.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help demo bench soak count count-built count-base test test-all test-rust test-python test-behaviour \
 	test-stdlib test-debug test-downstream lint lint-house lint-rust lint-python lint-scripts wheel \
-	install-check clean
+	install-check clean needs-build needs-test
 
 help:
 	@echo "make demo           build, install into $(VENV), and digest this repository with examples/digest.py"
 	@echo "make test           all tests: test-rust, test-behaviour and test-stdlib"
 	@echo "make test-rust      the engine: on epoll, on the portable selector, and its inbox model-checked"
-	@echo "make test-behaviour the Python tests: saburo beside asyncio, and every example of the docs"
-	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo"
+	@echo "make test-behaviour the Python tests and every example of the docs; TESTS='tests/tls -k close' for some"
+	@echo "make test-stdlib    CPython's own test.test_asyncio, run on saburo; STDLIB='--only test_tasks' for some"
 	@echo "make test-debug     the Python tests on a debug build of CPython: PYTHON=python3.11d VENV=.venvs/3.11d"
 	@echo "make test-all       all of it on every CPython there is; bash .ci/run does a part of that"
 	@echo "make test-downstream  uvicorn, aiohttp, asyncpg and others on saburo, Redis and PostgreSQL included"
@@ -44,7 +47,13 @@ demo: $(BUILT)
 	tail -n 3 "$$report" && sha256sum --check --quiet "$$report" && \
 	{ set +x; } 2>/dev/null && echo "$$(wc -l <"$$report") files digested on saburo, and sha256sum agrees"
 
-test: test-rust test-python
+test: needs-test test-rust test-python
+
+needs-build:
+	@PYTHON="$(PYTHON)" scripts/prerequisites build
+
+needs-test:
+	@PYTHON="$(PYTHON)" scripts/prerequisites build test
 
 # Options of `python -m benches`; see benches/README.md.
 BENCH ?=
@@ -85,7 +94,7 @@ $(BIN)/saburo-load: $(READY) Cargo.toml Cargo.lock $(shell find benches/load -na
 	touch $@
 
 # Each configuration in a folder of its own: sharing one would rebuild it every time.
-test-rust:
+test-rust: | needs-build
 	cargo test -p saburo-core -p saburo-load
 	RUSTFLAGS="--cfg saburo_polling" cargo test -p saburo-core --target-dir target/polling
 	RUSTFLAGS="--cfg loom" cargo test -p saburo-core --no-default-features --test loom_inbox \
@@ -97,9 +106,13 @@ test-all:
 
 test-python: test-behaviour test-stdlib
 
+# Files and options of pytest, and options of `python -m tests.stdlib`: by default, all tests.
+TESTS ?=
+STDLIB ?=
+
 # Debian's CPython comes without its tests: tests.stdlib says so and goes on.
-test-behaviour: $(BUILT)
-	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest
+test-behaviour: needs-test $(BUILT)
+	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest $(TESTS)
 
 # For a debug build of CPython, whose assertions look at what we do with its objects. asyncio's part is left out: it is
 # the same as ever. Then a part once more with a collection every few objects.
@@ -112,8 +125,8 @@ test-debug: $(BUILT)
 	SABURO_TESTS_ON=saburo SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m pytest
 	SABURO_TESTS_ON=saburo SABURO_TESTS_COLLECT=often $(BIN)/python -m pytest $(COLLECTED)
 
-test-stdlib: $(BUILT)
-	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m tests.stdlib
+test-stdlib: needs-test $(BUILT)
+	SABURO_STDLIB_OPTIONAL=1 $(BIN)/python -m tests.stdlib $(STDLIB)
 
 # Installs the servers if this is a Debian and we may, and says what is missing if not. pytest-asyncio takes part in
 # tests of its own only.
@@ -167,7 +180,7 @@ install-check: wheel
 
 # Debian keeps ensurepip in a package of its own: then the interpreter's pip installs the environment's.
 # That is made new first, because the one that comes with Python 3.11 knows no dependency groups.
-$(READY): pyproject.toml Makefile
+$(READY): pyproject.toml Makefile | needs-build
 	$(PYTHON) -m venv --without-pip $(VENV)
 	$(BIN)/python -m ensurepip --default-pip >/dev/null 2>&1 || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
 	$(BIN)/python -m pip install --quiet --upgrade pip
