@@ -14,6 +14,7 @@ from textwrap import dedent
 
 import pytest
 from support.both_loops import PATIENCE, TESTS_ON, Finished, Kind, finished
+from support.signals import press_ctrl_c
 
 needs_saburo = pytest.mark.skipif(TESTS_ON == "asyncio", reason="SABURO_TESTS_ON=asyncio")
 
@@ -258,7 +259,7 @@ def test_ctrl_c_ends_the_program_as_it_ends_python(kind: Kind, folder: Path) -> 
     )
     assert child.stdout
     assert child.stdout.readline() == "ready\n"
-    child.send_signal(signal.SIGINT)
+    press_ctrl_c(child, kind)
     _, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode == -signal.SIGINT
     assert errors.splitlines()[-1] == "KeyboardInterrupt"

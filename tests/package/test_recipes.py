@@ -71,7 +71,7 @@ def test_the_debug_recipe_names_the_callback_that_blocks(kind: Kind) -> None:
     named, took = program.stdout.splitlines()
     assert re.fullmatch(
         r"Executing <Handle blocking\(\) at \S+who_blocks\.py:\d+ "
-        r"created at \S+who_blocks\.py:\d+> took 0\.[2-9]\d\d seconds",
+        r"created at \S+who_blocks\.py:\d+> took \d+\.\d\d\d seconds",
         named,
     )
     check_time(took, 0.3, 10)

@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 from support.both_loops import PATIENCE, Kind, StartScript, run_until, turn
+from support.signals import press_ctrl_c, wait_until_asleep
 
 Loop = asyncio.AbstractEventLoop
 
 
-def interrupted(program: subprocess.Popen[str]) -> tuple[str, str]:
-    """Waits for the program's first line, presses Ctrl-C, and returns what it wrote after."""
+def wait_until_ready(program: subprocess.Popen[str]) -> None:
     assert program.stdout
     assert program.stdout.readline() == "ready\n", program.communicate()[1]
-    program.send_signal(signal.SIGINT)
-    return program.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,9 @@ def interrupted(program: subprocess.Popen[str]) -> tuple[str, str]:
     ],
     ids=["idle", "no timer", "busy", "many", "thread"],
 )
-def test_ctrl_c_cancels_the_main_task_of_a_run(start_script: StartScript, waiting: str) -> None:
+def test_ctrl_c_cancels_the_main_task_of_a_run(
+    start_script: StartScript, kind: Kind, waiting: str
+) -> None:
     program = start_script(
         f"""
         async def main():
@@ -51,7 +51,12 @@ def test_ctrl_c_cancels_the_main_task_of_a_run(start_script: StartScript, waitin
             print("interrupted")
         """
     )
-    assert interrupted(program) == ("tidied up\ninterrupted\n", "")
+    wait_until_ready(program)
+    if "while True" in waiting:
+        program.send_signal(signal.SIGINT)
+    else:
+        press_ctrl_c(program, kind)
+    assert program.communicate(timeout=PATIENCE) == ("tidied up\ninterrupted\n", "")
     assert program.returncode == 0
 
 
@@ -80,7 +85,9 @@ def test_ctrl_c_leaves_run_forever_and_the_loop_stays_usable(
         loop.close()
         """
     )
-    assert interrupted(program) == ("interrupted\nFalse usable\n", "")
+    wait_until_ready(program)
+    program.send_signal(signal.SIGINT)
+    assert program.communicate(timeout=PATIENCE) == ("interrupted\nFalse usable\n", "")
 
 
 def test_ctrl_c_in_a_callback_leaves_from_within_it(start_script: StartScript) -> None:
@@ -105,12 +112,15 @@ def test_ctrl_c_in_a_callback_leaves_from_within_it(start_script: StartScript) -
         loop.close()
         """
     )
-    output, errors = interrupted(program)
+    wait_until_ready(program)
+    wait_until_asleep(program)  # a signal just before does not end `time.sleep`, whatever the loop
+    program.send_signal(signal.SIGINT)
+    output, errors = program.communicate(timeout=PATIENCE)
     assert output == "in the callback\ninterrupted\nthe rest of the queue\n"
     assert errors == ""
 
 
-def test_a_second_ctrl_c_is_immediate(start_script: StartScript) -> None:
+def test_a_second_ctrl_c_is_immediate(start_script: StartScript, kind: Kind) -> None:
     program = start_script(
         """
         async def main():
@@ -127,11 +137,11 @@ def test_a_second_ctrl_c_is_immediate(start_script: StartScript) -> None:
             print("interrupted")
         """
     )
+    wait_until_ready(program)
+    press_ctrl_c(program, kind)
     assert program.stdout
-    assert program.stdout.readline() == "ready\n"
-    program.send_signal(signal.SIGINT)
     assert program.stdout.readline() == "refused\n"
-    program.send_signal(signal.SIGINT)
+    press_ctrl_c(program, kind)
     assert program.communicate(timeout=PATIENCE) == ("interrupted\n", "")
 
 
@@ -269,7 +279,7 @@ def test_system_calls_are_restarted_under_a_handler(kind: Kind) -> None:
 
 
 def test_python_handlers_of_others_run_promptly_while_the_loop_idles(
-    start_script: StartScript,
+    start_script: StartScript, kind: Kind
 ) -> None:
     """signal.signal without the loop: an idle loop must wake to let Python run the handler."""
     program = start_script(
@@ -286,7 +296,9 @@ def test_python_handlers_of_others_run_promptly_while_the_loop_idles(
         loop.close()
         """
     )
-    assert interrupted(program) == ("handled\n", "")
+    wait_until_ready(program)
+    press_ctrl_c(program, kind)
+    assert program.communicate(timeout=PATIENCE) == ("handled\n", "")
 
 
 def test_a_handler_outside_the_main_thread_is_refused(new_loop: Any) -> None:

@@ -29,11 +29,14 @@ def debug(loop: Loop) -> Loop:
     return loop
 
 
-def slow(caplog: pytest.LogCaptureFixture) -> list[str]:
+def slow(caplog: pytest.LogCaptureFixture, named: str = "") -> list[str]:
+    """What was said of slow callbacks with `named` in it. Under load any other may be slow, too."""
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == "asyncio" and record.getMessage().startswith("Executing ")
+        if record.name == "asyncio"
+        and record.getMessage().startswith("Executing ")
+        and named in record.getMessage()
     ]
 
 
@@ -76,10 +79,10 @@ def test_a_slow_callback_is_named(debug: Loop, caplog: pytest.LogCaptureFixture)
     debug.call_soon(blocking)
     debug.call_soon(int)
     turn(debug)
-    (message,) = slow(caplog)
+    (message,) = slow(caplog, "blocking()")
     assert re.fullmatch(
         r"Executing <Handle .*blocking\(\) at .*test_debug.py:\d+ "
-        r"created at .*test_debug.py:\d+> took 0\.\d\d\d seconds",
+        r"created at .*test_debug.py:\d+> took \d+\.\d\d\d seconds",
         message,
     )
     assert [r.levelno for r in caplog.records if r.name == "asyncio"][-1] == logging.WARNING
@@ -92,9 +95,9 @@ def test_a_slow_step_of_a_task_is_named(debug: Loop, caplog: pytest.LogCaptureFi
 
     debug.slow_callback_duration = 0.01
     debug.run_until_complete(debug.create_task(blocking(), name="culprit"))
-    (message,) = slow(caplog)
+    message = slow(caplog, "blocking()")[-1]
     assert re.match(r"Executing <Task .*name='culprit' coro=<.*blocking\(\) ", message)
-    assert re.search(r"took 0\.\d\d\d seconds$", message)
+    assert re.search(r"took \d+\.\d\d\d seconds$", message)
 
 
 def test_nothing_is_named_without_debug_mode_or_below_the_limit(
@@ -281,8 +284,8 @@ def test_set_debug_in_a_running_loop_takes_effect_soon(loop: Loop) -> None:
 
 
 def test_a_slow_poll_is_nobodys_fault(debug: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    debug.slow_callback_duration = 0.005
-    debug.run_until_complete(asyncio.sleep(0.02))
+    debug.slow_callback_duration = 0.3
+    debug.run_until_complete(asyncio.sleep(0.4))
     assert slow(caplog) == []
 
 
