@@ -225,7 +225,7 @@ def test_the_module_has_the_promised_names() -> None:
     assert issubclass(saburo.InternalError, RuntimeError)
     assert isinstance(saburo.__version__, str)
     with pytest.raises(AttributeError, match="no_such_name"):
-        saburo.no_such_name  # noqa: B018
+        saburo.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.skipif(TESTS_ON == "asyncio", reason="SABURO_TESTS_ON=asyncio")
