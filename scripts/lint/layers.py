@@ -35,8 +35,6 @@ ORDER = (
 """From the highest room to the lowest. Those in one line of the same height still have an order."""
 
 EXEMPT: tuple[Exempt, ...] = (
-    Exempt("event_loop", "future", "the loop makes the futures that wait for a descriptor"),
-    Exempt("event_loop", "handle", "the loop makes the handles of what watches a descriptor"),
     Exempt("coroutine", "streams", "the kinds of native coroutines are a list"),
     Exempt("coroutine", "sock", "the kinds of native coroutines are a list"),
 )

@@ -1,8 +1,28 @@
 //! `saburo._saburo`: asyncio's event loop, tasks and futures as CPython classes over saburo-core.
 //!
 //! Read `event_loop/run.rs` first: one turn of the loop on one page. A ready handle becomes a call of
-//! Python in `handle.rs`, a ready task one step of its coroutine in `task/step.rs`. Everything that
+//! Python in `handle/`, a ready task one step of its coroutine in `task/step.rs`. Everything that
 //! touches CPython's C API is in `ffi/`, the only folder where `unsafe` is allowed.
+//!
+//! The rooms stand in layers. Each uses those below it and knows nothing of those above, which reach it by the
+//! trait in the last column, or by a table that is filled here, at import:
+//!
+//! | room | holds | is reached from above by |
+//! |---|---|---|
+//! | `streams` | readers, writers and the protocol between them and a transport | |
+//! | `tls` | a transport over another one, and its protocol | |
+//! | `transport` | bytes between a socket or a pipe and a protocol | `Receiver`, how a protocol takes bytes |
+//! | `sock`, `pool` | a program's own sockets; the threads of blocking calls | |
+//! | `task` | steps of coroutines | |
+//! | `coroutine` | coroutines whose body is Rust | `Coroutine`, what is in one |
+//! | `future` | results to come, and who is told | |
+//! | `handle` | scheduled calls | `Sleeper`, a task to whoever wakes it |
+//! | `event_loop` | the queue, turns, descriptors | `Entry`, what to do; `Transport`; `Unfinished`, a task |
+//! | `callable`, `reported_class`, `running`, `thrown` | one rule each | |
+//! | `names` | what is looked up in Python by name | |
+//! | `ffi` | the C API | `Class`, a Rust type that is one of Python's classes |
+//!
+//! `scripts/lint/layers.py` has the same order and checks it.
 
 #![deny(unsafe_code)]
 

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use saburo_core::net;
 
 use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
-use crate::event_loop::{Direction, Loop, wait_for};
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, builtin,
     bytes, fields, int, lend_mut, none, raise, socket_number,
@@ -151,7 +151,7 @@ impl Coroutine for SockCoroutine {
             if let Some(answer) = done {
                 return Ok(Sent::Returned(answer));
             }
-            let waiter = wait_for(&event_loop, direction, &sock)?;
+            let waiter = future::wait_for(&event_loop, direction, &sock)?;
             this.waiter.set(Some(waiter.clone()));
             match this.awaiting.begin(waiter.into_obj()) {
                 Ok(Sent::Yielded(future)) => return Ok(Sent::Yielded(future)),

@@ -38,7 +38,7 @@ pub(crate) use registry::Unfinished;
 pub(crate) use threads::{Outstanding, hand_over};
 use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
-pub(crate) use watch::{ensure_free, is_free, wait_for, wait_on};
+pub(crate) use watch::{ensure_free, free_number, is_free, watch_object};
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -427,16 +427,6 @@ True";
 fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
     network::describe(builder)
         .many(
-            c"add_reader",
-            watch::add_reader,
-            c"add_reader(fd, callback, *args): calls whenever fd is readable.",
-        )
-        .many(
-            c"add_writer",
-            watch::add_writer,
-            c"add_writer(fd, callback, *args): calls whenever fd is writable.",
-        )
-        .many(
             c"remove_reader",
             |this, args| watch::remove_reader(this, args.sole("Loop.remove_reader", "fd")?),
             c"remove_reader(fd): stops watching fd for reading; returns whether it was watched.",
@@ -445,16 +435,6 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
             c"remove_writer",
             |this, args| watch::remove_writer(this, args.sole("Loop.remove_writer", "fd")?),
             c"remove_writer(fd): stops watching fd for writing; returns whether it was watched.",
-        )
-        .one(
-            c"_wait_readable",
-            |this, fd| watch::wait(this, Direction::Read, fd),
-            c"A future done when fd is readable; it stops watching as soon as it is done or cancelled.",
-        )
-        .one(
-            c"_wait_writable",
-            |this, fd| watch::wait(this, Direction::Write, fd),
-            c"A future done when fd is writable; it stops watching as soon as it is done or cancelled.",
         )
         .noargs(c"_check_closed", |this| this.check_usable(), c"RuntimeError if the loop is closed.")
         .noargs(c"_check_running", check_running, c"RuntimeError if a loop is running on this thread.")

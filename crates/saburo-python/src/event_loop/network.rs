@@ -32,6 +32,17 @@ impl Loop {
         watch::register(self, fd, direction, ready, keep)
     }
 
+    /// The same for one event.
+    pub(crate) fn watch_once(
+        &self,
+        fd: RawFd,
+        direction: Direction,
+        ready: Ready,
+        keep: impl FnOnce(Registration),
+    ) -> Res<()> {
+        watch::register_once(self, fd, direction, ready, keep)
+    }
+
     /// Ends a watch, unless it is over. What is queued already is told.
     pub(crate) fn unwatch(&self, registration: Registration) {
         let removed = self.core(|core| core.deregister(registration));

@@ -1,53 +1,13 @@
-//! Watching descriptors: add_reader, add_writer and their removal.
+//! Watching descriptors: what is registered with the engine, and by which number.
 
-use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use saburo_core::{Direction, Refused, Registered, Registration};
 
-use crate::callable;
-use crate::ffi::{Args, Instance, Obj, Object, Own, Raised, Res, builtin, int, none, raise, string};
-use crate::future::{self, Callback, Future};
-use crate::handle::{Arguments, Handle};
+use crate::ffi::{Instance, Object, Raised, Res, builtin, int, none, raise, string};
 use crate::names::names;
 
 use super::{Loop, Phase, Ready};
-
-pub(super) fn add_reader(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
-    add(this, "add_reader", Direction::Read, args)
-}
-
-pub(super) fn add_writer(this: &Instance<Loop>, args: Args<'_>) -> Res<()> {
-    add(this, "add_writer", Direction::Write, args)
-}
-
-fn add(this: &Instance<Loop>, method: &str, direction: Direction, args: Args<'_>) -> Res<()> {
-    let &[fd, callback, ref rest @ ..] = args.positional() else {
-        let function = format!("BaseSelectorEventLoop.{method}");
-        return args.placed(&function, &["fd", "callback"], |args| add(this, method, direction, args));
-    };
-    this.check_usable()?;
-    callable::check(method, callback)?;
-    let object = fd;
-    let handle = Handle::with(
-        callback.to_obj(),
-        Arguments::from_slice(rest)?,
-        this.contexts().copy_current()?,
-        this.to_own(),
-    );
-    if this.debug() {
-        handle.set_source_traceback(names().extract_stack.call0()?);
-    }
-    let handle = Instance::alloc(handle)?;
-    // Asked last: Python has run, and the number may be another file's by now.
-    let fd = kernel_number(free_descriptor(this, object)?)?;
-    // Nobody keeps the token: it is ended by number.
-    register(this, fd, direction, Ready::of(handle), |_| {
-        if !object.is_int() {
-            this.given.enter(fd, direction, object.to_obj());
-        }
-    })
-}
 
 /// Registers `ready` with the engine, in place of what watched the descriptor before. `keep` gets the token
 /// before that is let go of, which may run code.
@@ -64,7 +24,7 @@ pub(super) fn register(
 }
 
 /// The same for one event.
-fn register_once(
+pub(super) fn register_once(
     this: &Loop,
     fd: RawFd,
     direction: Direction,
@@ -99,6 +59,23 @@ fn settle(
             cancel(replaced).map(drop)
         }
     }
+}
+
+/// Registers `ready` for what the program watches by a number or an object with `fileno()`.
+pub(crate) fn watch_object(
+    this: &Instance<Loop>,
+    object: &Object,
+    direction: Direction,
+    ready: Ready,
+) -> Res<()> {
+    // Asked last: Python has run, and the number may be another file's by now.
+    let fd = kernel_number(free_descriptor(this, object)?)?;
+    // Nobody keeps the token: it is ended by number.
+    register(this, fd, direction, ready, |_| {
+        if !object.is_int() {
+            this.given.enter(fd, direction, object.to_obj());
+        }
+    })
 }
 
 pub(super) fn remove_reader(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
@@ -139,43 +116,6 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
     });
     drop(this.given.leave(fd, direction));
     cancel(removed.flatten())
-}
-
-/// A future done when the descriptor is ready. Its first callback ends the watch, so a wait that is
-/// cancelled leaves nothing behind, and has read nothing.
-pub(super) fn wait(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Obj> {
-    wait_for(this, direction, fd).map(Own::into_obj)
-}
-
-/// The same, for Rust.
-pub(crate) fn wait_for(this: &Instance<Loop>, direction: Direction, fd: &Object) -> Res<Own<Future>> {
-    this.check_usable()?;
-    wait_on(this, direction, || {
-        loop {
-            let number = kernel_number(descriptor(fd)?)?;
-            if is_free(this, number, || int(i64::from(number))?.repr())? {
-                return Ok(number);
-            }
-        }
-    })
-}
-
-/// The same for a descriptor that is asked for last: making the future may run Python.
-pub(crate) fn wait_on(
-    this: &Instance<Loop>,
-    direction: Direction,
-    descriptor: impl FnOnce() -> Res<RawFd>,
-) -> Res<Own<Future>> {
-    let future = future::new_future(this)?;
-    let fd = descriptor()?;
-    let token = Cell::new(None);
-    let arrived = future::arrived(future.clone());
-    register_once(this, fd, direction, arrived, |registration| token.set(Some(registration)))?;
-    if let Some(registration) = token.get() {
-        // The first of a new future, which has room for it.
-        future.callbacks().push(Callback::Unwatch(registration))?;
-    }
-    Ok(future)
 }
 
 /// Cancels a watch that was replaced or removed, also where its call is queued already.
@@ -221,6 +161,16 @@ fn free_descriptor(this: &Loop, object: &Object) -> Res<Option<RawFd>> {
         match descriptor {
             Some(fd) if !is_free(this, fd, || object.repr())? => {}
             _ => return Ok(descriptor),
+        }
+    }
+}
+
+/// The number that an int, or an object with `fileno()`, stands for, if no transport has it.
+pub(crate) fn free_number(this: &Loop, object: &Object) -> Res<RawFd> {
+    loop {
+        let number = kernel_number(descriptor(object)?)?;
+        if is_free(this, number, || int(i64::from(number))?.repr())? {
+            return Ok(number);
         }
     }
 }

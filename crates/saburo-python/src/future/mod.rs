@@ -7,12 +7,13 @@ mod awaited_by;
 mod awaiter;
 mod callbacks;
 mod queued;
+mod readiness;
 
 use std::cell::Cell;
 use std::ffi::CStr;
 
 use crate::callable;
-use crate::event_loop::Loop;
+use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Builder, Class, Context, Dict, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Slot,
     builtin, fields, mapping, none, raise, string,
@@ -23,7 +24,9 @@ use crate::reported_class::reported_class;
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::{FutureIter, step_of as step};
 pub(crate) use callbacks::{Callback, Callbacks, add_handler_done};
-pub(crate) use queued::{arrived, failed, returned};
+use queued::arrived;
+pub(crate) use queued::{failed, returned};
+pub(crate) use readiness::{wait_for, wait_on};
 
 /// A result to come.
 pub(crate) struct Future {
@@ -599,5 +602,16 @@ fn create_future(event_loop: &Instance<Loop>) -> Res<Obj> {
 
 /// What a loop has for its futures.
 pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
-    builder.noargs(c"create_future", create_future, c"A pending Future of this loop.")
+    builder
+        .noargs(c"create_future", create_future, c"A pending Future of this loop.")
+        .one(
+            c"_wait_readable",
+            |this, fd| wait_for(this, Direction::Read, fd).map(Own::into_obj),
+            c"A future done when fd is readable; it stops watching as soon as it is done or cancelled.",
+        )
+        .one(
+            c"_wait_writable",
+            |this, fd| wait_for(this, Direction::Write, fd).map(Own::into_obj),
+            c"A future done when fd is writable; it stops watching as soon as it is done or cancelled.",
+        )
 }

@@ -17,7 +17,7 @@ struct Failed;
 
 /// Finishes the future when its descriptor is ready; cancels it if that is not to be told any more.
 #[inline]
-pub(crate) fn arrived(future: Own<Future>) -> Ready {
+pub(super) fn arrived(future: Own<Future>) -> Ready {
     Ready::role::<Arrived, Future>(future)
 }
 

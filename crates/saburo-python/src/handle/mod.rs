@@ -5,6 +5,7 @@
 
 mod schedule;
 mod wakeup;
+mod watch;
 
 use std::cell::{Cell, OnceCell};
 
@@ -737,4 +738,14 @@ pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
             c"call_at(when, callback, *args, context=None): call when time() reaches `when`. Returns a TimerHandle.",
         )
         .noargs(c"time", |this| float(schedule::now(this)), c"Seconds of the loop's monotonic clock.")
+        .many(
+            c"add_reader",
+            watch::add_reader,
+            c"add_reader(fd, callback, *args): calls whenever fd is readable.",
+        )
+        .many(
+            c"add_writer",
+            watch::add_writer,
+            c"add_writer(fd, callback, *args): calls whenever fd is writable.",
+        )
 }

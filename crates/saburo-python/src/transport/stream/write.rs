@@ -4,7 +4,7 @@ use std::io;
 
 use saburo_core::{Step, net};
 
-use crate::event_loop::{Direction, Entry, Loop, Ready, wait_on};
+use crate::event_loop::{Direction, Entry, Loop, Ready};
 use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
 use crate::future;
 use crate::names::names;
@@ -464,7 +464,7 @@ pub(super) fn wait_for_room(this: &Instance<StreamTransport>) -> Res<Obj> {
     let Some(event_loop) = this.open_loop() else {
         return raise(builtin::runtime_error(), "Transport is closing");
     };
-    let room = wait_on(&event_loop, Direction::Write, || Ok(this.descriptor(&event_loop)))?;
+    let room = future::wait_on(&event_loop, Direction::Write, || Ok(this.descriptor(&event_loop)))?;
     this.room_waiter.set(Some(room.clone()));
     Ok(room.into_obj())
 }
