@@ -146,7 +146,8 @@ def test_other_systems_get_a_line_of_their_own(machine: Machine, manager: str, l
 def test_a_python_that_is_too_old_is_told_with_its_version(machine: Machine) -> None:
     machine.program("python3", 'case $1 in -V) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     lacking, line = machine.told()
-    assert lacking == "This machine lacks CPython 3.11 or newer (python3 is Python 3.9.2)."
+    found = "python3 is Python 3.9.2; PYTHON=... names another"
+    assert lacking == f"This machine lacks CPython 3.11 or newer ({found})."
     assert line == ""
 
 
