@@ -6,7 +6,9 @@
 mod address;
 mod clients;
 mod datagram;
+mod describe;
 mod dial;
+mod ending;
 mod endpoint;
 mod failure;
 mod flow;

@@ -19,16 +19,16 @@ use std::os::fd::RawFd;
 use saburo_core::Outgoing;
 
 use crate::event_loop::{Loop, Transport};
-use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string,
-};
+use crate::ffi::{Builder, Class, Dict, Instance, Obj, Object, OneSlot, Res, Slot, fields, int, string};
 use crate::names::names;
 
 use super::address::Family;
+use super::describe::{self, Reading, Writing};
+use super::ending;
 use super::endpoint::{Endpoint, Peer};
 use super::flow::Flow;
 use super::life::{Life, watched_word};
-use super::watcher::{Watcher, Watches, told_by_name};
+use super::watcher::{Watcher, Watches};
 
 pub(crate) use open::endpoint;
 
@@ -92,7 +92,7 @@ impl Watcher for DatagramTransport {
     }
 
     fn lost(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
-        this.within_last(event_loop, this.as_object(), || end::lost(event_loop, this))
+        this.within_last(event_loop, this.as_object(), || ending::lost(event_loop, this))
     }
 }
 
@@ -111,8 +111,21 @@ impl Transport for Instance<DatagramTransport> {
     }
 }
 
-fn resume_reading(this: &Instance<DatagramTransport>) -> Res<()> {
-    this.resume_reading(this, |event_loop| this.descriptor(event_loop))
+impl Reading for DatagramTransport {
+    #[inline]
+    fn descriptor(event_loop: &Loop, this: &Instance<DatagramTransport>) -> RawFd {
+        this.descriptor(event_loop)
+    }
+}
+
+impl Writing for DatagramTransport {
+    fn flow(this: &Instance<DatagramTransport>) -> &Flow {
+        &this.flow
+    }
+
+    fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
+        send::pause_if_full(event_loop, this)
+    }
 }
 
 impl Instance<DatagramTransport> {
@@ -120,14 +133,6 @@ impl Instance<DatagramTransport> {
     #[inline]
     pub(in crate::transport) fn descriptor(&self, event_loop: &Loop) -> RawFd {
         self.endpoint.descriptor(self, event_loop, self.as_object())
-    }
-}
-
-fn set_write_buffer_limits(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<()> {
-    this.flow.set_limits(args)?;
-    match this.open_loop() {
-        Some(event_loop) => send::pause_if_full(&event_loop, this),
-        None => Ok(()),
     }
 }
 
@@ -176,7 +181,7 @@ True";
     }
 
     fn finalize(this: &Instance<DatagramTransport>) {
-        end::abandoned(this);
+        ending::abandoned(this);
     }
 
     fn describe(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
@@ -187,57 +192,36 @@ True";
                 c"sendto(data, addr=None): sends a datagram, without blocking; an empty one, too.",
             )
             .noargs(c"close", end::close, c"Closes the socket once everything has been sent.")
-            .noargs(c"abort", end::abort, c"Closes the socket at once.")
+            .noargs(c"abort", ending::abort, c"Closes the socket at once.")
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
-            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
-            .noargs(
-                c"pause_reading",
-                |this| this.pause_reading(this.as_object()),
-                c"Lets what arrives wait, until resume_reading().",
-            )
-            .noargs(
-                c"resume_reading",
-                resume_reading,
-                c"Goes on giving the protocol what arrives.",
-            )
             .many(
                 c"set_protocol",
                 |this, args| args.sole("_SelectorTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
-            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
                 |this, args| this.endpoint.get_extra_info(this, this.as_object(), args),
                 c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
             )
-            .many(
-                c"set_write_buffer_limits",
-                set_write_buffer_limits,
-                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
-            )
-            .noargs(c"get_write_buffer_limits", |this| this.flow.limits(), c"(low, high), in bytes.")
             .noargs(
                 c"get_write_buffer_size",
                 |this| int(this.queued.get() as i64),
                 c"How many bytes wait to be sent, and eight for each datagram.",
             )
             .repr(repr);
-        describe_private(builder)
+        describe_private(describe::life(describe::reading(describe::writing(builder))))
     }
 }
 
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
     builder
-        .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"There is something to read.")
-        .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
-        .noargs(
-            c"_call_connection_lost",
-            |this| told_by_name(this, Watcher::lost),
-            c"Tells the protocol, and closes the socket.",
+        .one(
+            c"_force_close",
+            ending::force_close_with,
+            c"Ends the transport at once, because of an exception.",
         )
-        .one(c"_force_close", end::force_close_with, c"Ends the transport at once, because of an exception.")
         .noargs(c"_retry", send::retry, c"Sends again, after the receiver had no room.")
         .getter(
             c"_extra",
@@ -246,9 +230,6 @@ fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTran
         )
         .getter(c"_sock", |this| this.endpoint.python_socket(this), c"The socket, None once it is closed.")
         .getter(c"_sock_fd", |this| int(i64::from(this.number.get())), c"The descriptor.")
-        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
-        .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_address", |this| this.address.get(), c"Where every datagram goes; None if each says.")
-        .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
         .getter(c"_header_size", |_| int(HEADER as i64), c"What each datagram counts beside its bytes.")
 }

@@ -11,6 +11,7 @@ use crate::event_loop::Loop;
 use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, int, none};
 use crate::names::names;
 
+use super::super::ending;
 use super::super::failure;
 use super::{DatagramTransport, end};
 
@@ -55,7 +56,7 @@ fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     let mut buffer = match event_loop.take_buffer() {
         Ok(buffer) => buffer,
         Err(raised) => {
-            return end::fatal(event_loop, this, raised, "Fatal read error on datagram transport")
+            return ending::fatal(event_loop, this, raised, "Fatal read error on datagram transport")
                 .map(|()| false);
         }
     };
@@ -110,7 +111,7 @@ fn receive_by_python(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
         Err(raised) if raised.matches(builtin::os_error()) => end::tell_error(this, raised).map(|()| false),
         Err(raised) if failure::ends_the_run(&raised) => Err(raised),
         Err(raised) => {
-            end::fatal(event_loop, this, raised, "Fatal read error on datagram transport").map(|()| false)
+            ending::fatal(event_loop, this, raised, "Fatal read error on datagram transport").map(|()| false)
         }
     }
 }

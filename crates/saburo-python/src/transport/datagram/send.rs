@@ -12,6 +12,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
+use super::super::ending;
 use super::super::endpoint::Peer;
 use super::super::life::Phase;
 use super::super::watcher;
@@ -113,7 +114,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
                 return end::tell_error(this, raised);
             }
             Outcome::Failed(raised) => {
-                return end::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
+                return ending::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
             }
             // It is about to be closed: nobody would send it.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
@@ -252,7 +253,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
                 return end::tell_error(this, raised);
             }
             Outcome::Failed(raised) => {
-                return end::fatal(event_loop, this, raised, "Fatal write error on datagram transport");
+                return ending::fatal(event_loop, this, raised, "Fatal write error on datagram transport");
             }
         }
     }
@@ -292,7 +293,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> R
     stop_writing(event_loop, this);
     if this.phase.get() == Phase::Closing {
         this.phase.set(Phase::Ending);
-        return end::lost(event_loop, this);
+        return ending::lost(event_loop, this);
     }
     Ok(())
 }

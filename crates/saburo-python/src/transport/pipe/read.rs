@@ -10,13 +10,15 @@ use saburo_core::pipe;
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside, bytes,
+    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Owner, Raised, Res, Slot, aside, bytes,
     fields, int,
 };
 use crate::names::names;
 
-use super::super::life::{Life, Phase};
-use super::super::watcher::{self, Ended, Opened, Watcher, Watches, told_by_name};
+use super::super::describe::{self, Reading};
+use super::super::ending::{self, Ending, force_close};
+use super::super::life::Life;
+use super::super::watcher::{self, Ended, Opened, Watcher, Watches};
 use super::super::{failure, protocol};
 use super::Given;
 
@@ -74,7 +76,7 @@ impl Watcher for ReadPipeTransport {
     }
 
     fn lost(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
-        this.within_last(event_loop, this.as_object(), || lost(event_loop, this))
+        this.within_last(event_loop, this.as_object(), || ending::lost(event_loop, this))
     }
 }
 
@@ -135,38 +137,32 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, error
     let raised = Raised::os(error);
     let exception = raised.take();
     let reported = failure::report_read_pipe(event_loop, this.as_object(), &exception);
-    let ended = aside(|| end(event_loop, this, Some(&exception)));
+    let ended = aside(|| force_close(event_loop, this, Some(&exception)));
     reported.and(ended)
 }
 
 fn close(this: &Instance<ReadPipeTransport>) -> Res<()> {
     match this.open_loop() {
-        Some(event_loop) if !this.is_closing() => end(&event_loop, this, None),
+        Some(event_loop) if !this.is_closing() => force_close(&event_loop, this, None),
         _ => Ok(()),
     }
 }
 
-fn end(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>, cause: Option<&Object>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending {
-        return Ok(());
+impl Ending for ReadPipeTransport {
+    fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) {
+        this.watches.end(event_loop, Direction::Read);
     }
-    this.watches.end(event_loop, Direction::Read);
-    this.schedule_lost(event_loop, this, cause)
+
+    fn close_descriptor(this: &Instance<ReadPipeTransport>) -> Res<()> {
+        super::close(&this.pipe)
+    }
 }
 
-/// Tells the protocol, and closes the pipe.
-fn lost(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
-    if this.phase.get() == Phase::Closed {
-        return Ok(());
+impl Reading for ReadPipeTransport {
+    #[inline]
+    fn descriptor(event_loop: &Loop, this: &Instance<ReadPipeTransport>) -> RawFd {
+        this.descriptor(event_loop)
     }
-    let told = this.tell_lost();
-    let closed = aside(|| {
-        this.phase.set(Phase::Closed);
-        let closed = super::close(&this.pipe);
-        this.part(event_loop, this.as_object());
-        closed
-    });
-    told.and(closed)
 }
 
 impl Class for ReadPipeTransport {
@@ -197,28 +193,13 @@ True";
     }
 
     fn finalize(this: &Instance<ReadPipeTransport>) {
-        if this.was_left_open(this.as_object())
-            && let Err(raised) = super::close(&this.pipe)
-        {
-            raised.unraisable(this.as_object());
-        }
+        ending::abandoned(this);
     }
 
     fn describe(builder: Builder<ReadPipeTransport>) -> Builder<ReadPipeTransport> {
-        builder
+        describe::life(describe::reading(builder))
             .noargs(c"close", close, c"Closes the pipe.")
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
-            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
-            .noargs(
-                c"pause_reading",
-                |this| this.pause_reading(this.as_object()),
-                c"Lets what arrives wait, until resume_reading().",
-            )
-            .noargs(
-                c"resume_reading",
-                |this| this.resume_reading(this, |event_loop| this.descriptor(event_loop)),
-                c"Goes on giving the protocol what arrives.",
-            )
             .many(
                 c"set_protocol",
                 |this, args| {
@@ -227,26 +208,12 @@ True";
                 },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
-            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
-            .noargs(
-                c"_read_ready",
-                |this| told_by_name(this, Watcher::readable),
-                c"There is something to read.",
-            )
-            .noargs(
-                c"_call_connection_lost",
-                |this| told_by_name(this, Watcher::lost),
-                c"Tells the protocol, and closes the pipe.",
-            )
             .getter(
                 c"_pipe",
                 |this| this.pipe.get().map(Owner::into_object),
                 c"The pipe, None once it is closed.",
             )
             .getter(c"_fileno", |this| int(i64::from(this.number.get())), c"The descriptor.")
-            .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
-            .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
-            .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
             .getter(c"_paused", |this| this.paused.get(), c"Was pause_reading() called?")
             .repr(|this| super::repr(this, this.as_object(), |(reading, _)| reading, None))
     }

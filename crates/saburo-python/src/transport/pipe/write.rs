@@ -14,11 +14,13 @@ use saburo_core::{Outgoing, WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Own, Owner, Raised, Res, Slot, aside,
-    fields, int, lend_ready, raise,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Owner, Raised, Res, Slot, fields, int,
+    lend_ready, raise,
 };
 use crate::names::names;
 
+use super::super::describe::{self, Writing};
+use super::super::ending::{self, Ending, force_close};
 use super::super::failure;
 use super::super::flow::Flow;
 use super::super::life::{Life, Phase};
@@ -83,7 +85,7 @@ impl Watcher for WritePipeTransport {
     }
 
     fn lost(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-        this.within_last(event_loop, this.as_object(), || lost(event_loop, this))
+        this.within_last(event_loop, this.as_object(), || ending::lost(event_loop, this))
     }
 }
 
@@ -108,10 +110,10 @@ fn reader_has_gone(event_loop: &Instance<Loop>, this: &Instance<WritePipeTranspo
     }
     failure::closed_by_peer(event_loop, this.as_object())?;
     if this.queue.borrow().is_empty() {
-        return end(event_loop, this, None);
+        return force_close(event_loop, this, None);
     }
     let broken = names().broken_pipe_error.call0()?;
-    end(event_loop, this, Some(&broken))
+    force_close(event_loop, this, Some(&broken))
 }
 
 fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
@@ -187,7 +189,7 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, rais
     }
     this.broken.set(true);
     failure::fatal(event_loop, this.as_object(), raised, "Fatal write error on pipe transport", |exception| {
-        end(event_loop, this, Some(exception))
+        force_close(event_loop, this, Some(exception))
     })
 }
 
@@ -210,7 +212,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
         this.watches.end(event_loop, Direction::Read);
         this.phase.set(Phase::Ending);
-        return lost(event_loop, this);
+        return ending::lost(event_loop, this);
     }
     Ok(())
 }
@@ -219,51 +221,35 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
 fn write_eof(this: &Instance<WritePipeTransport>) -> Res<()> {
     let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else { return Ok(()) };
     this.phase.set(Phase::Closing);
-    if this.queue.borrow().is_empty() { end(&event_loop, this, None) } else { Ok(()) }
+    if this.queue.borrow().is_empty() { force_close(&event_loop, this, None) } else { Ok(()) }
 }
 
-fn abort(this: &Instance<WritePipeTransport>) -> Res<()> {
-    match this.open_loop() {
-        Some(event_loop) => end(&event_loop, this, None),
-        None => Ok(()),
+impl Ending for WritePipeTransport {
+    fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) {
+        stop_writing(event_loop, this);
+        if this.kind.get().tells_of_reader() {
+            this.watches.end(event_loop, Direction::Read);
+        }
+    }
+
+    fn drop_unsent(this: &Instance<WritePipeTransport>) {
+        let unsent = this.queue.borrow_mut().take();
+        drop(unsent);
+    }
+
+    fn close_descriptor(this: &Instance<WritePipeTransport>) -> Res<()> {
+        super::close(&this.pipe)
     }
 }
 
-/// Ends it without waiting; what is queued is lost.
-fn end(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, cause: Option<&Object>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending {
-        return Ok(());
+impl Writing for WritePipeTransport {
+    fn flow(this: &Instance<WritePipeTransport>) -> &Flow {
+        &this.flow
     }
-    stop_writing(event_loop, this);
-    if this.kind.get().tells_of_reader() {
-        this.watches.end(event_loop, Direction::Read);
-    }
-    let unsent = this.queue.borrow_mut().take();
-    drop(unsent);
-    this.schedule_lost(event_loop, this, cause)
-}
 
-/// Tells the protocol, and closes the pipe.
-fn lost(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-    if this.phase.get() == Phase::Closed {
-        return Ok(());
-    }
-    let told = this.tell_lost();
-    let closed = aside(|| {
-        this.phase.set(Phase::Closed);
-        let closed = super::close(&this.pipe);
-        this.part(event_loop, this.as_object());
-        closed
-    });
-    told.and(closed)
-}
-
-fn set_write_buffer_limits(this: &Instance<WritePipeTransport>, args: Args<'_>) -> Res<()> {
-    this.flow.set_limits(args)?;
-    let waiting = this.queue.borrow().len();
-    match this.open_loop() {
-        Some(event_loop) => this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting),
-        None => Ok(()),
+    fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
+        let waiting = this.queue.borrow().len();
+        this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, waiting)
     }
 }
 
@@ -303,33 +289,29 @@ True";
     }
 
     fn finalize(this: &Instance<WritePipeTransport>) {
-        if this.was_left_open(this.as_object())
-            && let Err(raised) = super::close(&this.pipe)
-        {
-            raised.unraisable(this.as_object());
-        }
+        ending::abandoned(this);
     }
 
     fn describe(builder: Builder<WritePipeTransport>) -> Builder<WritePipeTransport> {
-        builder
-            .many(c"write", |this, args| write(this, args.sole("_UnixWritePipeTransport.write", "data")?), c"write(data): writes bytes, without blocking.")
+        describe::life(describe::writing(builder))
+            .many(
+                c"write",
+                |this, args| write(this, args.sole("_UnixWritePipeTransport.write", "data")?),
+                c"write(data): writes bytes, without blocking.",
+            )
             .noargs(c"write_eof", write_eof, c"Closes the pipe after what was written.")
             .noargs(c"can_write_eof", |_| true, c"True.")
             .noargs(c"close", write_eof, c"Closes the pipe once everything has been written.")
-            .noargs(c"abort", abort, c"Closes the pipe at once.")
+            .noargs(c"abort", ending::abort, c"Closes the pipe at once.")
             .noargs(c"is_closing", |this| this.is_closing(), c"Is it closing, or closed?")
             .many(
                 c"set_protocol",
-                |this, args| args.sole("_UnixWritePipeTransport.set_protocol", "protocol").map(|protocol| this.set_protocol(protocol)),
+                |this, args| {
+                    args.sole("_UnixWritePipeTransport.set_protocol", "protocol")
+                        .map(|protocol| this.set_protocol(protocol))
+                },
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
-            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
-            .many(
-                c"set_write_buffer_limits",
-                set_write_buffer_limits,
-                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
-            )
-            .noargs(c"get_write_buffer_limits", |this| this.flow.limits(), c"(low, high), in bytes.")
             .noargs(
                 c"get_write_buffer_size",
                 |this| {
@@ -339,17 +321,12 @@ True";
                 c"How many bytes wait to be written.",
             )
             .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"The reader has gone.")
-            .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
-            .noargs(
-                c"_call_connection_lost",
-                |this| told_by_name(this, Watcher::lost),
-                c"Tells the protocol, and closes the pipe.",
+            .getter(
+                c"_pipe",
+                |this| this.pipe.get().map(Owner::into_object),
+                c"The pipe, None once it is closed.",
             )
-            .getter(c"_pipe", |this| this.pipe.get().map(Owner::into_object), c"The pipe, None once it is closed.")
             .getter(c"_fileno", |this| int(i64::from(this.number.get())), c"The descriptor.")
-            .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
-            .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
-            .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
             .repr(|this| {
                 let size = format!("bufsize={}", this.queue.borrow().len());
                 super::repr(this, this.as_object(), |(_, writing)| writing, Some(size))

@@ -1,13 +1,14 @@
 //! The end of a connection, which the protocol is told exactly once.
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Instance, Object, Raised, Res, aside, string};
+use crate::ffi::{Instance, Object, Res, string};
 use crate::future;
 use crate::names::names;
 
 use super::super::clients;
+use super::super::ending::{self, Ending};
 use super::super::life::Life;
-use super::{Phase, StreamTransport, failure, write};
+use super::{Phase, StreamTransport, write};
 
 pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     if this.is_closing() {
@@ -28,52 +29,16 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
 pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
     if let Some(event_loop) = this.open_loop() {
         write::send_gathered(&event_loop, this)?;
-        force_close(&event_loop, this, None)?;
     }
-    Ok(())
+    ending::abort(this)
 }
 
 /// `_force_close(exception)`: abort() because of something.
 pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
-    match this.open_loop() {
-        Some(event_loop) => {
-            write::send_gathered(&event_loop, this)?;
-            force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none()))
-        }
-        None => Ok(()),
+    if let Some(event_loop) = this.open_loop() {
+        write::send_gathered(&event_loop, this)?;
     }
-}
-
-/// Something is wrong beyond repair: it is reported, and the connection ends.
-#[cold]
-pub(super) fn fatal(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    raised: Raised,
-    message: &str,
-) -> Res<()> {
-    failure::fatal(event_loop, this.as_object(), raised, message, |exception| {
-        force_close(event_loop, this, Some(exception))
-    })
-}
-
-fn force_close(
-    event_loop: &Instance<Loop>,
-    this: &Instance<StreamTransport>,
-    cause: Option<&Object>,
-) -> Res<()> {
-    if this.phase.get() >= Phase::Ending {
-        return Ok(());
-    }
-    let unsent = this.queue.borrow_mut().take();
-    drop(unsent);
-    if this.outgoing.unblock() {
-        this.watches.end(event_loop, Direction::Write);
-    }
-    if this.phase.get() == Phase::Open {
-        this.watches.end(event_loop, Direction::Read);
-    }
-    this.schedule_lost(event_loop, this, cause)
+    ending::force_close_with(this, exception)
 }
 
 /// In a forked child: what waits to be sent is the parent's to send.
@@ -87,55 +52,51 @@ pub(super) fn leave_to_parent(this: &Instance<StreamTransport>) -> Res<()> {
     }
 }
 
-/// Tells the protocol, and closes the descriptor.
-pub(super) fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.phase.get() == Phase::Closed {
-        return Ok(());
+impl Ending for StreamTransport {
+    fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) {
+        if this.outgoing.unblock() {
+            this.watches.end(event_loop, Direction::Write);
+        }
+        if this.phase.get() == Phase::Open {
+            this.watches.end(event_loop, Direction::Read);
+        }
     }
-    let told = this.tell_lost();
-    aside(|| release(event_loop, this))?;
-    told
-}
 
-/// Closes a connection that no protocol has been told of.
-pub(super) fn discard(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    release(event_loop, this)
-}
+    fn drop_unsent(this: &Instance<StreamTransport>) {
+        let unsent = this.queue.borrow_mut().take();
+        drop(unsent);
+    }
 
-/// Closes the descriptor and lets go of everything.
-fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    this.phase.set(Phase::Closed);
-    let server = this.server.take();
-    let waiter = this.empty_waiter.take();
-    if let Some(room) = this.room_waiter.take()
-        && let Err(raised) = future::cancel(&room, None)
-    {
-        raised.unraisable(this.as_object());
+    fn close_descriptor(this: &Instance<StreamTransport>) -> Res<()> {
+        this.endpoint.close(this)
     }
-    let closed = this.endpoint.close(this);
-    this.part(event_loop, this.as_object());
-    if let Some(server) = server {
-        clients::detach(&server)?;
-    }
-    if let Some(waiter) = waiter
-        && !waiter.method(&names().done, &[])?.truth()?
-    {
-        let error = names().connection_error.call(&[&*string("Connection is closed by peer")?])?;
-        waiter.method(&names().set_exception, &[&error])?;
-    }
-    closed
-}
 
-/// The last reference is gone.
-#[cold]
-pub(super) fn abandoned(this: &Instance<StreamTransport>) {
-    if !this.was_left_open(this.as_object()) {
-        return;
+    fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        this.phase.set(Phase::Closed);
+        let server = this.server.take();
+        let waiter = this.empty_waiter.take();
+        if let Some(room) = this.room_waiter.take()
+            && let Err(raised) = future::cancel(&room, None)
+        {
+            raised.unraisable(this.as_object());
+        }
+        let closed = Self::close_descriptor(this);
+        this.part(event_loop, this.as_object());
+        if let Some(server) = server {
+            clients::detach(&server)?;
+        }
+        if let Some(waiter) = waiter
+            && !waiter.method(&names().done, &[])?.truth()?
+        {
+            let error = names().connection_error.call(&[&*string("Connection is closed by peer")?])?;
+            waiter.method(&names().set_exception, &[&error])?;
+        }
+        closed
     }
-    let server = this.server.take();
-    let detached =
-        this.endpoint.close(this).and_then(|()| server.map_or(Ok(()), |server| clients::detach(&server)));
-    if let Err(raised) = detached {
-        raised.unraisable(this.as_object());
+
+    fn abandon(this: &Instance<StreamTransport>) -> Res<()> {
+        let server = this.server.take();
+        Self::close_descriptor(this)?;
+        server.map_or(Ok(()), |server| clients::detach(&server))
     }
 }

@@ -19,19 +19,19 @@ use std::os::fd::RawFd;
 use saburo_core::{Outgoing, WriteQueue};
 
 use crate::event_loop::{Loop, Transport};
-use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string,
-};
+use crate::ffi::{Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res, Slot, fields, int, string};
 use crate::future::Future;
 use crate::names::names;
 
+use super::describe::{self, Reading, Writing};
+use super::ending;
 use super::endpoint::Endpoint;
 use super::failure;
 use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
 use super::piece::Piece;
 use super::receiver::{self, PLAIN, Receiver};
-use super::watcher::{Watcher, Watches, told_by_name};
+use super::watcher::{Watcher, Watches};
 
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::connected;
@@ -100,7 +100,7 @@ impl Watcher for StreamTransport {
     }
 
     fn lost(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-        this.within_last(event_loop, this.as_object(), || end::lost(event_loop, this))
+        this.within_last(event_loop, this.as_object(), || ending::lost(event_loop, this))
     }
 }
 
@@ -122,12 +122,31 @@ impl Transport for Instance<StreamTransport> {
     }
 }
 
+impl Reading for StreamTransport {
+    #[inline]
+    fn descriptor(event_loop: &Loop, this: &Instance<StreamTransport>) -> RawFd {
+        this.descriptor(event_loop)
+    }
+}
+
+impl Writing for StreamTransport {
+    fn flow(this: &Instance<StreamTransport>) -> &Flow {
+        &this.flow
+    }
+
+    fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+        // On asyncio it would have left with the call that wrote it, and be no reason to pause.
+        write::send_gathered(event_loop, this)?;
+        write::pause_if_full(event_loop, this)
+    }
+}
+
 pub(crate) fn pause_reading(this: &Instance<StreamTransport>) -> Res<()> {
-    this.pause_reading(this.as_object())
+    describe::pause_reading(this)
 }
 
 pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
-    this.resume_reading(this, |event_loop| this.descriptor(event_loop))
+    describe::resume_reading(this)
 }
 
 impl Instance<StreamTransport> {
@@ -163,14 +182,6 @@ fn is_closing(this: &Instance<StreamTransport>) -> Res<bool> {
         drain(this, || this.protocol.get().map_or(Ok(false), |target| receiver.has_unread(&target)))?;
     }
     Ok(this.is_closing())
-}
-
-fn set_write_buffer_limits(this: &Instance<StreamTransport>, args: Args<'_>) -> Res<()> {
-    this.flow.set_limits(args)?;
-    let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    // On asyncio it would have left with the call that wrote it, and be no reason to pause.
-    write::send_gathered(&event_loop, this)?;
-    write::pause_if_full(&event_loop, this)
 }
 
 fn repr(this: &Instance<StreamTransport>) -> Res<Obj> {
@@ -220,7 +231,7 @@ True";
     }
 
     fn finalize(this: &Instance<StreamTransport>) {
-        end::abandoned(this);
+        ending::abandoned(this);
     }
 
     fn describe(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
@@ -242,37 +253,15 @@ True";
             .noargs(c"close", end::close, c"Closes the connection once everything written has been sent.")
             .noargs(c"abort", end::abort, c"Closes the connection at once.")
             .noargs(c"is_closing", is_closing, c"Is it closing, or closed?")
-            .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
-            .noargs(
-                c"pause_reading",
-                pause_reading,
-                c"Lets what arrives wait, until resume_reading().",
-            )
-            .noargs(
-                c"resume_reading",
-                resume_reading,
-                c"Goes on giving the protocol what arrives.",
-            )
             .many(
                 c"set_protocol",
                 |this, args| set_protocol(this, args.sole("_SelectorSocketTransport.set_protocol", "protocol")?),
                 c"set_protocol(protocol): sets the protocol that is called from now on.",
             )
-            .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
             .many(
                 c"get_extra_info",
                 |this, args| this.endpoint.get_extra_info(this, this.as_object(), args),
                 c"get_extra_info(name, default=None): 'socket', 'sockname', 'peername', and what it was made with.",
-            )
-            .many(
-                c"set_write_buffer_limits",
-                set_write_buffer_limits,
-                c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
-            )
-            .noargs(
-                c"get_write_buffer_limits",
-                |this| this.flow.limits(),
-                c"(low, high), in bytes.",
             )
             .noargs(
                 c"get_write_buffer_size",
@@ -280,20 +269,13 @@ True";
                 c"How many bytes the kernel has not taken yet.",
             )
             .repr(repr);
-        describe_private(builder)
+        describe_private(describe::life(describe::reading(describe::writing(builder))))
     }
 }
 
 /// What asyncio's own parts and some libraries use of its transports.
 fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
     builder
-        .noargs(c"_read_ready", |this| told_by_name(this, Watcher::readable), c"There is something to read.")
-        .noargs(c"_write_ready", |this| told_by_name(this, Watcher::writable), c"There is room again.")
-        .noargs(
-            c"_call_connection_lost",
-            |this| told_by_name(this, Watcher::lost),
-            c"Tells the protocol, and closes the socket.",
-        )
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")
         .noargs(c"_reset_empty_waiter", |this| this.empty_waiter.set(None), c"Lets the protocol write again.")
         .noargs(
@@ -334,10 +316,7 @@ fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTranspor
             },
             c"The descriptor.",
         )
-        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
-        .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
         .getter(c"_server", |this| this.server.get(), c"The server it came in by.")
-        .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
         .getter(
             c"_paused",
             |this| this.paused.get(),

@@ -9,10 +9,11 @@ use crate::ffi::{
     Args, Class, Context, In, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
 };
 
+use super::super::ending::Ending;
 use super::super::endpoint::Endpoint;
 use super::super::watcher::{self, Opened};
 use super::super::{Dial, Listener, clients, listener};
-use super::{StreamTransport, end, failure, set_protocol};
+use super::{StreamTransport, failure, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
 pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -91,7 +92,7 @@ fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> 
     // Nobody has seen the connection but the factory; it is closed without a word.
     let target = this.protocol.take();
     let surroundings = this.context();
-    aside(|| end::discard(event_loop, this))?;
+    aside(|| StreamTransport::release(event_loop, this))?;
     let exception = failed?;
     match surroundings {
         Some(context) if event_loop.debug() => inside(context.as_object(), || {

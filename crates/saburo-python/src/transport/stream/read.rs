@@ -10,6 +10,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
+use super::super::ending;
 use super::{StreamTransport, end, failure};
 
 pub(super) fn readable(event_loop: &Instance<Loop>, transport: &Instance<StreamTransport>) -> Res<()> {
@@ -125,13 +126,13 @@ impl Incoming<'_> {
     #[cold]
     fn refused(self, raised: Raised, method: &str) -> Res<()> {
         let message = format!("Fatal error: protocol.{method}() call failed.");
-        end::fatal(self.event_loop, self.transport, raised, &message)
+        ending::fatal(self.event_loop, self.transport, raised, &message)
     }
 
     /// There is no memory for what has come, or no place.
     #[cold]
     fn no_room(self, raised: Raised) -> Res<()> {
-        end::fatal(self.event_loop, self.transport, raised, "Fatal read error on socket transport")
+        ending::fatal(self.event_loop, self.transport, raised, "Fatal read error on socket transport")
     }
 
     #[cold]

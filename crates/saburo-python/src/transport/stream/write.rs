@@ -9,10 +9,11 @@ use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, le
 use crate::future;
 use crate::names::names;
 
+use super::super::ending;
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
 use super::super::watcher;
-use super::{Eof, Phase, StreamTransport, end};
+use super::{Eof, Phase, StreamTransport};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -39,7 +40,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
             // None of it was queued or sent.
             Err(raised) if raised.matches(builtin::memory_error()) => return Err(raised),
             Err(raised) => {
-                return end::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
+                return ending::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
             }
         },
     };
@@ -198,7 +199,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
                 // The rest of what has begun to leave is lost, and with it the connection.
                 let lost = raised.take();
                 let told = Raised::with(lost.clone());
-                end::fatal(event_loop, this, told, "Fatal write error on socket transport")?;
+                ending::fatal(event_loop, this, told, "Fatal write error on socket transport")?;
                 return Err(Raised::with(lost));
             }
             Err(raised)
@@ -362,7 +363,7 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
     match this.phase.get() {
         Phase::Closing if from_event => {
             this.phase.set(Phase::Ending);
-            end::lost(event_loop, this)
+            ending::lost(event_loop, this)
         }
         Phase::Closing => this.schedule_lost(event_loop, this, None),
         _ if this.eof.get() == Eof::Promised => {
@@ -378,7 +379,12 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: 
     let raised = Raised::os(error);
     let exception = raised.take();
     let waiter = this.empty_waiter.get();
-    end::fatal(event_loop, this, Raised::with(exception.clone()), "Fatal write error on socket transport")?;
+    ending::fatal(
+        event_loop,
+        this,
+        Raised::with(exception.clone()),
+        "Fatal write error on socket transport",
+    )?;
     match waiter {
         Some(waiter) => waiter.method(&names().set_exception, &[&exception]).map(drop),
         None => Ok(()),

@@ -1,0 +1,75 @@
+//! The methods that the classes of transports have in common, each listed once.
+
+use std::os::fd::RawFd;
+
+use crate::event_loop::Loop;
+use crate::ffi::{Args, Builder, Instance, Own, Res};
+
+use super::ending::Ending;
+use super::flow::Flow;
+use super::watcher::told_by_name;
+
+/// A transport that reads.
+pub(super) trait Reading: Ending {
+    /// The descriptor, to be asked for right before each use.
+    fn descriptor(event_loop: &Loop, this: &Instance<Self>) -> RawFd;
+}
+
+/// A transport that writes.
+pub(super) trait Writing: Ending {
+    /// When its protocol pauses.
+    fn flow(this: &Instance<Self>) -> &Flow;
+    /// Pauses the protocol, if more waits than its new marks allow.
+    fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()>;
+}
+
+/// What every transport has.
+pub(super) fn life<T: Ending>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
+        .noargs(
+            c"_call_connection_lost",
+            |this| told_by_name(this, T::lost),
+            c"Tells the protocol, and closes the descriptor.",
+        )
+        .getter(c"_loop", |this| this.event_loop.get().map(Own::into_obj), c"The loop, None once closed.")
+        .getter(c"_protocol", |this| this.protocol.get(), c"The protocol, None once closed.")
+        .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
+}
+
+/// What a transport has that reads.
+pub(super) fn reading<T: Reading>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
+        .noargs(c"pause_reading", pause_reading, c"Lets what arrives wait, until resume_reading().")
+        .noargs(c"resume_reading", resume_reading, c"Goes on giving the protocol what arrives.")
+        .noargs(c"_read_ready", |this| told_by_name(this, T::readable), c"There is something to read.")
+}
+
+pub(super) fn pause_reading<T: Reading>(this: &Instance<T>) -> Res<()> {
+    this.pause_reading(this.as_object())
+}
+
+pub(super) fn resume_reading<T: Reading>(this: &Instance<T>) -> Res<()> {
+    this.resume_reading(this, |event_loop| T::descriptor(event_loop, this))
+}
+
+/// What a transport has that writes.
+pub(super) fn writing<T: Writing>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .many(
+            c"set_write_buffer_limits",
+            set_write_buffer_limits,
+            c"set_write_buffer_limits(high=None, low=None): when to pause and resume the protocol, in bytes.",
+        )
+        .noargs(c"get_write_buffer_limits", |this| T::flow(this).limits(), c"(low, high), in bytes.")
+        .noargs(c"_write_ready", |this| told_by_name(this, T::writable), c"There is room again.")
+}
+
+fn set_write_buffer_limits<T: Writing>(this: &Instance<T>, args: Args<'_>) -> Res<()> {
+    T::flow(this).set_limits(args)?;
+    match this.open_loop() {
+        Some(event_loop) => T::pause_if_full(&event_loop, this),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,100 @@
+//! How a transport ends: its watches end, what it has not sent goes, its protocol is told in the next turn, and
+//! its descriptor is closed.
+
+use std::ops::Deref;
+
+use crate::event_loop::Loop;
+use crate::ffi::{Instance, Object, Raised, Res, aside};
+
+use super::failure;
+use super::life::{Life, Phase};
+use super::watcher::Watcher;
+
+/// What differs from one class of transports to the next.
+pub(super) trait Ending: Watcher + Deref<Target = Life> {
+    /// Ends the watches of a transport that goes at once.
+    fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<Self>);
+
+    /// Lets go of what was not sent. That may run code, which finds the transport closing.
+    fn drop_unsent(_this: &Instance<Self>) {}
+
+    /// Closes the descriptor, once.
+    fn close_descriptor(this: &Instance<Self>) -> Res<()>;
+
+    /// Closes the descriptor, and lets go of everything.
+    fn release(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()> {
+        this.phase.set(Phase::Closed);
+        let closed = Self::close_descriptor(this);
+        this.part(event_loop, this.as_object());
+        closed
+    }
+
+    /// The last reference to an open transport is gone.
+    fn abandon(this: &Instance<Self>) -> Res<()> {
+        Self::close_descriptor(this)
+    }
+}
+
+/// `abort()`: ends it without waiting.
+pub(super) fn abort<T: Ending>(this: &Instance<T>) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) => force_close(&event_loop, this, None),
+        None => Ok(()),
+    }
+}
+
+/// `_force_close(exception)`: abort() because of something.
+pub(super) fn force_close_with<T: Ending>(this: &Instance<T>, exception: &Object) -> Res<()> {
+    match this.open_loop() {
+        Some(event_loop) => force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none())),
+        None => Ok(()),
+    }
+}
+
+/// Ends it without waiting. What was not sent is lost.
+pub(super) fn force_close<T: Ending>(
+    event_loop: &Instance<Loop>,
+    this: &Instance<T>,
+    cause: Option<&Object>,
+) -> Res<()> {
+    if this.phase.get() >= Phase::Ending {
+        return Ok(());
+    }
+    T::stop_watching(event_loop, this);
+    let scheduled = this.schedule_lost(event_loop, this, cause);
+    aside(|| T::drop_unsent(this));
+    scheduled
+}
+
+/// Something is wrong beyond repair: it is reported, and the transport ends.
+#[cold]
+pub(super) fn fatal<T: Ending>(
+    event_loop: &Instance<Loop>,
+    this: &Instance<T>,
+    raised: Raised,
+    message: &str,
+) -> Res<()> {
+    failure::fatal(event_loop, this.as_object(), raised, message, |exception| {
+        force_close(event_loop, this, Some(exception))
+    })
+}
+
+/// Tells the protocol, and closes the descriptor.
+pub(super) fn lost<T: Ending>(event_loop: &Instance<Loop>, this: &Instance<T>) -> Res<()> {
+    if this.phase.get() == Phase::Closed {
+        return Ok(());
+    }
+    let told = this.tell_lost();
+    let closed = aside(|| T::release(event_loop, this));
+    told.and(closed)
+}
+
+/// The last reference is gone.
+#[cold]
+pub(super) fn abandoned<T: Ending>(this: &Instance<T>) {
+    if this.was_left_open(this.as_object())
+        && let Err(raised) = T::abandon(this)
+    {
+        raised.unraisable(this.as_object());
+    }
+}
