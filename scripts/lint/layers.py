@@ -34,10 +34,7 @@ ORDER = (
 )
 """From the highest room to the lowest. Those in one line of the same height still have an order."""
 
-EXEMPT: tuple[Exempt, ...] = (
-    Exempt("coroutine", "streams", "the kinds of native coroutines are a list"),
-    Exempt("coroutine", "sock", "the kinds of native coroutines are a list"),
-)
+EXEMPT: tuple[Exempt, ...] = ()
 """The arrows that point up all the same. One that is no longer there is an error, too."""
 
 

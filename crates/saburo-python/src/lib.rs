@@ -101,11 +101,9 @@ True",
     module.class::<streams::StreamReader>()?;
     module.class::<streams::StreamWriter>()?;
     module.class::<streams::StreamReaderProtocol>()?;
+    module.class::<coroutine::Coroutine>()?;
     module.class::<coroutine::CoroutineIter>()?;
-    module.class::<streams::ReaderCoroutine>()?;
-    module.class::<streams::WriterCoroutine>()?;
     module.class::<pool::Pool>()?;
-    module.class::<sock::SockCoroutine>()?;
     module.class::<tls::TlsProtocol>()?;
     module.class::<tls::TlsTransport>()?;
     module.class::<transport::StreamTransport>()?;

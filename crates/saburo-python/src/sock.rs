@@ -5,24 +5,22 @@
 //! registration. Here for plain sockets and `bytes`; everything else is Python's, in `_sock.py`.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
 
 use saburo_core::net;
 
-use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
+use crate::coroutine::{self, Body, Next, Resumed, emptied};
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Sent, Slot, builtin,
-    bytes, fields, int, lend_mut, none, raise, socket_number,
+    Args, Builder, Bytes, Holds, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Slot, builtin, bytes,
+    fields, int, lend_mut, none, raise, socket_number,
 };
 use crate::future::{self, Future};
 use crate::names::names;
 
-/// A coroutine that receives or sends.
-pub(crate) struct SockCoroutine {
-    life: Life,
+/// The body of a coroutine that receives or sends.
+struct Exchange {
     kind: Kind,
     event_loop: Slot<Own<Loop>>,
     sock: Slot,
@@ -30,8 +28,7 @@ pub(crate) struct SockCoroutine {
     argument: Slot,
     /// How much has been sent.
     sent: Cell<usize>,
-    awaiting: Awaiting,
-    /// The future it waits for.
+    /// The future that it waits for.
     waiter: Slot<Own<Future>>,
 }
 
@@ -95,25 +92,18 @@ fn is_plain(this: &Loop, sock: &Object) -> bool {
 }
 
 fn start(this: &Instance<Loop>, kind: Kind, sock: &Object, argument: &Object) -> Res<Obj> {
-    let coroutine = SockCoroutine {
-        life: Life::new(this.debug())?,
+    let body = Exchange {
         kind,
         event_loop: Slot::new(Some(this.to_own())),
         sock: Slot::new(Some(sock.to_obj())),
         argument: Slot::new(Some(argument.to_obj())),
         sent: Cell::new(0),
-        awaiting: Awaiting::nothing(),
         waiter: Slot::empty(),
     };
-    Instance::alloc(coroutine).map(Own::into_obj)
+    coroutine::start(body, this.debug())
 }
 
-impl Coroutine for SockCoroutine {
-    #[inline]
-    fn life(&self) -> &Life {
-        &self.life
-    }
-
+impl Body for Exchange {
     fn qualname(&self) -> &'static str {
         match self.kind {
             Kind::Receive => "BaseSelectorEventLoop.sock_recv",
@@ -122,42 +112,39 @@ impl Coroutine for SockCoroutine {
         }
     }
 
-    fn go_on(this: &Instance<SockCoroutine>, resumed: Resumed) -> Res<Sent> {
+    fn go_on(&self, resumed: Resumed) -> Res<Next> {
         let (Some(event_loop), Some(sock), Some(argument)) =
-            (this.event_loop.get(), this.sock.get(), this.argument.get())
+            (self.event_loop.get(), self.sock.get(), self.argument.get())
         else {
-            // The collector has emptied it.
-            return raise(builtin::runtime_error(), "cannot reuse already awaited coroutine");
+            return emptied(resumed);
         };
-        if !matches!(resumed, Resumed::Started) {
-            let thrown = matches!(resumed, Resumed::Thrown(_));
-            let waited = this.awaiting.go_on(resumed);
-            if let Ok(Sent::Yielded(future)) = waited {
-                return Ok(Sent::Yielded(future));
-            }
-            let waiter = this.waiter.take();
-            if let Some(waiter) = waiter.filter(|waiter| thrown && !waiter.is_done()) {
+        if let Resumed::Awaited(outcome) = resumed {
+            let waiter = self.waiter.take();
+            if let Some(waiter) = waiter.filter(|waiter| !waiter.is_done()) {
                 // Thrown out of the wait: nobody watches the descriptor for it any more.
                 crate::ffi::aside(|| future::cancel(&waiter, None))?;
             }
-            waited?;
+            outcome?;
         }
-        loop {
-            let (done, direction) = match this.kind {
-                Kind::Receive => (receive(&event_loop, &sock, &argument)?, Direction::Read),
-                Kind::ReceiveInto => (receive_into(&sock, &argument)?, Direction::Read),
-                Kind::SendAll => (send(this, &sock, &argument)?, Direction::Write),
-            };
-            if let Some(answer) = done {
-                return Ok(Sent::Returned(answer));
-            }
-            let waiter = future::wait_for(&event_loop, direction, &sock)?;
-            this.waiter.set(Some(waiter.clone()));
-            match this.awaiting.begin(waiter.into_obj()) {
-                Ok(Sent::Yielded(future)) => return Ok(Sent::Yielded(future)),
-                outcome => outcome.map(drop)?,
-            }
+        let (done, direction) = match self.kind {
+            Kind::Receive => (receive(&event_loop, &sock, &argument)?, Direction::Read),
+            Kind::ReceiveInto => (receive_into(&sock, &argument)?, Direction::Read),
+            Kind::SendAll => (send(self, &sock, &argument)?, Direction::Write),
+        };
+        if let Some(answer) = done {
+            return Ok(Next::Return(answer));
         }
+        let waiter = future::wait_for(&event_loop, direction, &sock)?;
+        self.waiter.set(Some(waiter.clone()));
+        Ok(Next::Await(waiter.into_obj()))
+    }
+}
+
+impl Holds for Exchange {
+    fields! {
+        part;
+        objects { event_loop, sock, argument, waiter }
+        plain { kind, sent }
     }
 }
 
@@ -204,7 +191,7 @@ fn receive_into(sock: &Object, buffer: &Object) -> Res<Option<Obj>> {
 }
 
 /// Sends what the kernel takes; None if something is left.
-fn send(this: &SockCoroutine, sock: &Object, data: &Object) -> Res<Option<Obj>> {
+fn send(this: &Exchange, sock: &Object, data: &Object) -> Res<Option<Obj>> {
     let fd = descriptor(sock)?;
     let data = Bytes::exact(data).expect("checked when the coroutine was made");
     let data = data.as_ref();
@@ -249,40 +236,6 @@ pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 
 fn not_yet(error: io::Error) -> Res<Option<Obj>> {
     if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { Err(error.into()) }
-}
-
-impl Class for SockCoroutine {
-    fields! {
-        class;
-        objects { life: Life::blank(), event_loop, sock, argument, awaiting: Awaiting::nothing(), waiter }
-        plain { kind: Kind::Receive, sent }
-    }
-
-    const NAME: &'static CStr = c"saburo.SockCoroutine";
-    const DOC: &'static CStr =
-        c"What `sock_recv`, `sock_recv_into` and `sock_sendall` return, to be awaited.";
-    const SUBCLASSABLE: bool = false;
-    const CONSTRUCTIBLE: bool = false;
-    const REUSED: bool = true;
-    const FINALIZES: bool = true;
-
-    #[inline]
-    fn was_finalized(&self) -> bool {
-        self.life.was_finalized()
-    }
-
-    #[inline]
-    fn wants_finalizer(&self) -> bool {
-        self.life.wants_finalizer()
-    }
-
-    fn finalize(this: &Instance<SockCoroutine>) {
-        coroutine::finalize(this);
-    }
-
-    fn describe(builder: Builder<SockCoroutine>) -> Builder<SockCoroutine> {
-        coroutine::describe(builder)
-    }
 }
 
 pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {

@@ -3,45 +3,45 @@
 //! A future of ours is yielded as it is, without an iterator. Anything else is driven through its own, as
 //! the interpreter would: steps, exceptions and the end are passed on to it.
 
-use crate::ffi::{Holds, Obj, Object, Raised, Res, Sent, Slot, builtin, deeper, fields, send, throw};
+use crate::ffi::{Holds, Obj, Object, Raised, Res, Sent, Slot, builtin, deeper, fields, none, send, throw};
 use crate::future::{self, Future};
 use crate::names::names;
 
-use super::{Resumed, life_of};
+use super::Coroutine;
 
-/// What is being awaited, if anything is.
-pub(crate) struct Awaiting {
+/// What is being awaited. Nothing during a bare `yield`.
+#[derive(Default)]
+pub(super) struct Awaiting {
     /// A future of ours, or the iterator of something else.
     inner: Slot,
 }
 
 impl Awaiting {
-    pub(crate) const fn nothing() -> Awaiting {
-        Awaiting { inner: Slot::empty() }
-    }
-
     /// `await awaitable`: it returns at once, or yields what the whole coroutine is to yield.
     #[inline]
-    pub(crate) fn begin(&self, awaitable: Obj) -> Res<Sent> {
+    pub(super) fn begin(&self, awaitable: Obj) -> Res<Sent> {
         if awaitable.cast_exact::<Future>().is_some() {
             self.inner.set(Some(awaitable));
         } else {
             self.inner.set(Some(iterator_of(&awaitable)?));
         }
-        self.go_on(Resumed::Started)
+        self.go_on(None)
     }
 
-    /// Goes on waiting, or returns what was awaited.
+    /// Goes on waiting, or returns what was awaited. An exception is raised where it waits.
     #[inline]
-    pub(crate) fn go_on(&self, resumed: Resumed) -> Res<Sent> {
+    pub(super) fn go_on(&self, exception: Option<Obj>) -> Res<Sent> {
         let Some(inner) = self.inner.get() else {
-            return raise_nothing();
+            return match exception {
+                None => Ok(Sent::Returned(none())),
+                Some(exception) => Err(Raised::with(exception)),
+            };
         };
-        let sent = match (inner.cast_exact::<Future>(), resumed) {
-            (Some(future), Resumed::Started | Resumed::Woken) => future::step(future),
-            (Some(_), Resumed::Thrown(exception)) => Err(Raised::with(exception)),
-            (None, Resumed::Started | Resumed::Woken) => step(&inner),
-            (None, Resumed::Thrown(exception)) => throw_into(&inner, exception),
+        let sent = match (inner.cast_exact::<Future>(), exception) {
+            (Some(future), None) => future::step(future),
+            (Some(_), Some(exception)) => Err(Raised::with(exception)),
+            (None, None) => step(&inner),
+            (None, Some(exception)) => throw_into(&inner, exception),
         };
         if !matches!(sent, Ok(Sent::Yielded(_))) {
             self.inner.set(None);
@@ -57,12 +57,6 @@ impl Holds for Awaiting {
     }
 }
 
-#[cold]
-fn raise_nothing() -> Res<Sent> {
-    // The collector has emptied the coroutine, and somebody resumes it from a finalizer.
-    crate::ffi::raise(builtin::runtime_error(), "cannot reuse already awaited coroutine")
-}
-
 /// One step of what is awaited. It may be one of ours, which waits for another, and so on, without a frame of
 /// Python's that would be counted.
 #[cold]
@@ -75,8 +69,8 @@ fn step(inner: &Object) -> Res<Sent> {
         entered = true;
         send(inner)
     });
-    if !entered && let Some(life) = life_of(inner) {
-        life.fail_to_begin();
+    if !entered && let Some(coroutine) = inner.cast_exact::<Coroutine>() {
+        coroutine.fail_to_begin();
     }
     sent
 }
@@ -84,10 +78,10 @@ fn step(inner: &Object) -> Res<Sent> {
 /// What the interpreter resumes for `await awaitable`.
 #[cold]
 fn iterator_of(awaitable: &Object) -> Res<Obj> {
-    if let Some(life) = life_of(awaitable) {
+    if let Some(coroutine) = awaitable.cast_exact::<Coroutine>() {
         // Not by calling __await__: where calls are too deep for one more, that would leave a coroutine that
         // nobody has begun, and Python would complain of it.
-        life.check_not_awaited()?;
+        coroutine.check_not_awaited()?;
         return Ok(awaitable.to_obj());
     }
     if awaitable.is_exact_coroutine() {

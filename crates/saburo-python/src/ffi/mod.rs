@@ -23,6 +23,7 @@ mod context_layout;
 mod coroutine;
 mod docstring;
 mod error;
+mod inline;
 mod interpreter;
 mod methods;
 mod module;
@@ -53,6 +54,7 @@ pub(crate) use coroutine::{Sent, send, throw};
 pub(crate) use error::{
     Raised, Res, aside, builtin, no_memory, raise, raise_given, warn_deprecated, warn_resource,
 };
+pub(crate) use inline::Inline;
 pub(crate) use interpreter::{Global, attached_thread, check_signals, deeper, detach};
 pub(crate) use methods::copy_inherited;
 pub(crate) use module::Module;

@@ -14,9 +14,7 @@ mod receiver;
 mod waiter;
 mod writer;
 
-pub(crate) use draining::WriterCoroutine;
 pub(crate) use protocol::StreamReaderProtocol;
 pub(crate) use reader::StreamReader;
-pub(crate) use reading::ReaderCoroutine;
 pub(crate) use receiver::receiver_of;
 pub(crate) use writer::StreamWriter;

@@ -5,14 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::TryReserveError;
-use std::ffi::CStr;
 
 use saburo_core::{Search, Sought};
 
-use crate::coroutine::{self, Awaiting, Coroutine, Life, Resumed};
+use crate::coroutine::{self, Body, Next, Resumed, emptied};
 use crate::ffi::{
-    Args, Builder, Class, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Sent, Slot, Visit, builtin,
-    bytes, fields, int, lend, none, raise, raise_given, string,
+    Args, Holds, Instance, Obj, Object, Own, Owns, Params, Raised, Res, Slot, Visit, builtin, bytes, fields,
+    int, lend, none, raise, raise_given, string,
 };
 use crate::names::names;
 
@@ -31,15 +30,13 @@ pub(super) enum Kind {
     Wait,
 }
 
-/// A coroutine that reads.
-pub(crate) struct ReaderCoroutine {
-    life: Life,
+/// The body of a coroutine that reads.
+struct Reading {
     kind: Kind,
     /// Let go of when the coroutine ends.
     reader: Slot<Own<StreamReader>>,
     /// How many bytes, or which separators, or for whom to wait; None where it was not said.
     argument: Slot,
-    awaiting: Awaiting,
     progress: Cell<Progress>,
     /// What only few need.
     rest: RefCell<Option<Box<Rest>>>,
@@ -82,16 +79,14 @@ const NEWLINE: &[&[u8]] = &[b"\n"];
 /// The coroutine of one call.
 #[inline]
 pub(super) fn start(this: &Instance<StreamReader>, kind: Kind, argument: Option<&Object>) -> Res<Obj> {
-    let coroutine = ReaderCoroutine {
-        life: Life::new(this.debug())?,
+    let body = Reading {
         kind,
         reader: Slot::new(Some(this.to_own())),
         argument: Slot::new(argument.map(Object::to_obj)),
-        awaiting: Awaiting::nothing(),
         progress: Cell::new(Progress::Begun),
         rest: RefCell::new(None),
     };
-    Instance::alloc(coroutine).map(Own::into_obj)
+    coroutine::start(body, this.debug())
 }
 
 /// `read(n=-1)` and `readexactly(n)`
@@ -119,12 +114,7 @@ pub(super) fn for_data(this: &Instance<StreamReader>, function: &Object) -> Res<
     start(this, Kind::Wait, Some(function))
 }
 
-impl Coroutine for ReaderCoroutine {
-    #[inline]
-    fn life(&self) -> &Life {
-        &self.life
-    }
-
+impl Body for Reading {
     fn qualname(&self) -> &'static str {
         match self.kind {
             Kind::Read => "StreamReader.read",
@@ -137,50 +127,48 @@ impl Coroutine for ReaderCoroutine {
     }
 
     #[inline]
-    fn go_on(this: &Instance<ReaderCoroutine>, resumed: Resumed) -> Res<Sent> {
-        let Some(reader) = this.reader.get() else {
-            // The collector has emptied it.
-            return raise(builtin::runtime_error(), "cannot reuse already awaited coroutine");
+    fn go_on(&self, resumed: Resumed) -> Res<Next> {
+        let Some(reader) = self.reader.get() else { return emptied(resumed) };
+        let waited = match resumed {
+            Resumed::Started => {
+                if let Some(taken) = begin(self, &reader)? {
+                    return Ok(Next::Return(taken));
+                }
+                false
+            }
+            Resumed::Awaited(outcome) => {
+                done_waiting(&reader, outcome)?;
+                true
+            }
         };
-        let mut waited = false;
-        if matches!(resumed, Resumed::Started) {
-            if let Some(taken) = begin(this, &reader)? {
-                return Ok(Sent::Returned(taken));
-            }
-        } else {
-            match this.awaiting.go_on(resumed) {
-                Ok(Sent::Yielded(future)) => return Ok(Sent::Yielded(future)),
-                outcome => done_waiting(&reader, outcome)?,
-            }
-            waited = true;
-        }
-        loop {
-            let most = match look(this, &reader, waited)? {
-                Look::Took(taken) => return Ok(Sent::Returned(taken)),
-                Look::Wait(most) => most,
-            };
-            let waiter = reader::begin_to_wait(&reader, &waiting_function(this)?)?;
-            reader.takes.set(most);
-            match this.awaiting.begin(waiter) {
-                Ok(Sent::Yielded(future)) => return Ok(Sent::Yielded(future)),
-                // Done already: a loop of somebody's own may do that.
-                outcome => done_waiting(&reader, outcome)?,
-            }
-            waited = true;
-        }
+        let most = match look(self, &reader, waited)? {
+            Look::Took(taken) => return Ok(Next::Return(taken)),
+            Look::Wait(most) => most,
+        };
+        let waiter = reader::begin_to_wait(&reader, &waiting_function(self)?)?;
+        reader.takes.set(most);
+        Ok(Next::Await(waiter))
+    }
+}
+
+impl Holds for Reading {
+    fields! {
+        part;
+        objects { reader, argument, rest }
+        plain { kind, progress }
     }
 }
 
 /// However the wait ended, nobody waits any more.
 #[inline]
-fn done_waiting(reader: &Instance<StreamReader>, outcome: Res<Sent>) -> Res<()> {
+fn done_waiting(reader: &Instance<StreamReader>, outcome: Res<Obj>) -> Res<()> {
     reader.takes.set(0);
     reader.waiter.set(None);
     outcome.map(drop)
 }
 
 /// Whom an error about waiting names.
-fn waiting_function(this: &Instance<ReaderCoroutine>) -> Res<std::borrow::Cow<'static, str>> {
+fn waiting_function(this: &Reading) -> Res<std::borrow::Cow<'static, str>> {
     Ok(match this.kind {
         Kind::Read => "read".into(),
         Kind::ReadExactly => "readexactly".into(),
@@ -191,7 +179,7 @@ fn waiting_function(this: &Instance<ReaderCoroutine>) -> Res<std::borrow::Cow<'s
 
 /// What comes before the first look: the arguments are checked, and nothing is read after an exception.
 #[inline]
-fn begin(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>) -> Res<Option<Obj>> {
+fn begin(this: &Reading, reader: &Instance<StreamReader>) -> Res<Option<Obj>> {
     match this.kind {
         Kind::ReadLine | Kind::Next => check_exception(reader)?,
         Kind::Read => {
@@ -237,7 +225,7 @@ fn check_exception(reader: &Instance<StreamReader>) -> Res<()> {
 
 /// Takes what the coroutine came for, if it is there. Has it waited since it last looked?
 #[inline]
-fn look(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, waited: bool) -> Res<Look> {
+fn look(this: &Reading, reader: &Instance<StreamReader>, waited: bool) -> Res<Look> {
     match (this.kind, this.progress.get()) {
         (Kind::Read, Progress::Counted(count)) => read(reader, count, waited),
         (Kind::Read, _) => read_all(this, reader, waited),
@@ -261,7 +249,7 @@ fn read(reader: &Instance<StreamReader>, count: usize, waited: bool) -> Res<Look
 }
 
 /// Up to the end of the stream, as if in reads of as many bytes as the limit allows.
-fn read_all(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, waited: bool) -> Res<Look> {
+fn read_all(this: &Reading, reader: &Instance<StreamReader>, waited: bool) -> Res<Look> {
     let mut waited = waited;
     loop {
         if !waited {
@@ -302,7 +290,7 @@ fn read_all(this: &Instance<ReaderCoroutine>, reader: &Instance<StreamReader>, w
     }
 }
 
-fn all_of(this: &Instance<ReaderCoroutine>) -> Res<Look> {
+fn all_of(this: &Reading) -> Res<Look> {
     let collected = this.rest.take().map(|rest| rest.collected).unwrap_or_default();
     bytes(&collected).map(Look::Took)
 }
@@ -320,11 +308,7 @@ fn reads_nothing(reader: &Instance<StreamReader>) -> Res<bool> {
     Ok(false)
 }
 
-fn read_exactly(
-    this: &Instance<ReaderCoroutine>,
-    reader: &Instance<StreamReader>,
-    count: usize,
-) -> Res<Look> {
+fn read_exactly(this: &Reading, reader: &Instance<StreamReader>, count: usize) -> Res<Look> {
     if reader.received.len()? < count {
         if reader.eof.get() {
             let partial = reader.received.take(usize::MAX)?;
@@ -338,11 +322,7 @@ fn read_exactly(
 }
 
 #[inline]
-fn read_line(
-    this: &Instance<ReaderCoroutine>,
-    reader: &Instance<StreamReader>,
-    mut search: Search,
-) -> Res<Look> {
+fn read_line(this: &Reading, reader: &Instance<StreamReader>, mut search: Search) -> Res<Look> {
     let limit = reader.limit_number();
     let begun = search.searched();
     let sought = reader.received.look(|unread| search.go_on(unread, NEWLINE, limit.unwrap_or(isize::MAX)))?;
@@ -366,11 +346,7 @@ fn read_line(
     Ok(Look::Took(line))
 }
 
-fn read_until(
-    this: &Instance<ReaderCoroutine>,
-    reader: &Instance<StreamReader>,
-    mut search: Search,
-) -> Res<Look> {
+fn read_until(this: &Reading, reader: &Instance<StreamReader>, mut search: Search) -> Res<Look> {
     let given = this.argument.get();
     let limit_number = reader.limit_number();
     let limit = limit_number.unwrap_or(isize::MAX);
@@ -536,37 +512,4 @@ fn copied(separator: &Object) -> Res<Vec<u8>> {
     }
     let class = separator.type_of().attr(&names().dunder_name)?.display()?;
     raise(builtin::type_error(), &format!("argument should be integer or bytes-like object, not '{class}'"))
-}
-
-impl Class for ReaderCoroutine {
-    fields! {
-        class;
-        objects { life: Life::blank(), reader, argument, awaiting: Awaiting::nothing(), rest }
-        plain { kind: Kind::Read, progress: Cell::new(Progress::Begun) }
-    }
-
-    const NAME: &'static CStr = c"saburo.ReaderCoroutine";
-    const DOC: &'static CStr = c"What the methods of a StreamReader return, to be awaited.";
-    const SUBCLASSABLE: bool = false;
-    const CONSTRUCTIBLE: bool = false;
-    const REUSED: bool = true;
-    const FINALIZES: bool = true;
-
-    #[inline]
-    fn was_finalized(&self) -> bool {
-        self.life.was_finalized()
-    }
-
-    #[inline]
-    fn wants_finalizer(&self) -> bool {
-        self.life.wants_finalizer()
-    }
-
-    fn finalize(this: &Instance<ReaderCoroutine>) {
-        coroutine::finalize(this);
-    }
-
-    fn describe(builder: Builder<ReaderCoroutine>) -> Builder<ReaderCoroutine> {
-        coroutine::describe(builder)
-    }
 }
