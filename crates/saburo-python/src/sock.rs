@@ -116,7 +116,7 @@ impl Body for Exchange {
         let (Some(event_loop), Some(sock), Some(argument)) =
             (self.event_loop.get(), self.sock.get(), self.argument.get())
         else {
-            return emptied(resumed);
+            return emptied();
         };
         if let Resumed::Awaited(outcome) = resumed {
             let waiter = self.waiter.take();

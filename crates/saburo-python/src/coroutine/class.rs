@@ -24,8 +24,8 @@ impl Body for Nothing {
         "coroutine"
     }
 
-    fn go_on(&self, resumed: Resumed) -> Res<Next> {
-        emptied(resumed)
+    fn go_on(&self, _: Resumed) -> Res<Next> {
+        emptied()
     }
 }
 

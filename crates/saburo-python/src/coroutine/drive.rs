@@ -5,7 +5,7 @@ use crate::ffi::{Args, Holds, Instance, Obj, Object, Raised, Res, Sent, builtin,
 use crate::names::names;
 use crate::thrown::thrown;
 
-use super::{Coroutine, Next, Resumed, ended};
+use super::{Coroutine, Next, Resumed, emptied};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
@@ -48,7 +48,7 @@ pub(super) fn resume(this: &Instance<Coroutine>, exception: Option<Obj>) -> Res<
     match before {
         State::Created | State::Suspended => this.state.set(State::Running),
         State::Running => return raise(builtin::value_error(), "coroutine already executing"),
-        State::Ended => return ended(),
+        State::Ended => return emptied(),
     }
     let sent = match (before, exception) {
         (State::Suspended, exception) => match this.awaiting.go_on(exception) {

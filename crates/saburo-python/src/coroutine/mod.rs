@@ -96,16 +96,8 @@ pub(crate) fn is_native(object: &Object) -> bool {
     object.cast_exact::<Coroutine>().is_some()
 }
 
-/// What a body answers that the collector has emptied, and that somebody resumes from a finalizer.
+/// A coroutine that the collector has emptied answers this, to a finalizer that resumes it.
 #[cold]
-pub(crate) fn emptied<T>(resumed: Resumed) -> Res<T> {
-    if let Resumed::Awaited(Err(raised)) = resumed {
-        raised.swallow();
-    }
-    ended()
-}
-
-#[cold]
-fn ended<T>() -> Res<T> {
+pub(crate) fn emptied<T>() -> Res<T> {
     raise(builtin::runtime_error(), "cannot reuse already awaited coroutine")
 }

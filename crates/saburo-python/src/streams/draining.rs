@@ -69,7 +69,7 @@ impl Body for Wait {
 
     #[inline]
     fn go_on(&self, resumed: Resumed) -> Res<Next> {
-        let Some(owner) = self.owner.get() else { return emptied(resumed) };
+        let Some(owner) = self.owner.get() else { return emptied() };
         match resumed {
             Resumed::Started => match self.kind {
                 Kind::Drain => begin_to_drain(self, &owner),

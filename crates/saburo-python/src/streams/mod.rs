@@ -5,6 +5,7 @@
 //! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
 
 mod draining;
+mod limit;
 mod link;
 mod protocol;
 mod reader;
@@ -12,6 +13,7 @@ mod reading;
 mod received;
 mod receiver;
 mod waiter;
+mod waiting;
 mod writer;
 
 pub(crate) use protocol::StreamReaderProtocol;

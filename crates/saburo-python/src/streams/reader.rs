@@ -14,26 +14,21 @@ use crate::ffi::{
 use crate::names::names;
 use crate::reported_class::reported_class;
 
-use super::reading::{self, Kind};
-use super::received::Received;
-use super::{link, waiter};
+use super::limit::Limit;
+use super::received::{self, Received};
+use super::waiting::Waiting;
+use super::{link, reading, waiter};
 
 /// Bytes to be read.
 pub(crate) struct StreamReader {
     event_loop: Slot,
     pub(super) received: Received,
-    /// The coroutine that waits for more waits for this. None if none does.
-    pub(super) waiter: Slot,
+    pub(super) waiting: Waiting,
     /// What reading raises from now on.
     pub(super) exception: Slot,
     transport: Slot,
     source_traceback: Slot,
-    /// The limit, which is any object: it is asked for its opinion where it counts, as asyncio does.
-    limit: Slot,
-    /// The same as a number, if it is an int.
-    limit_number: Cell<Option<isize>>,
-    /// Whoever waits takes what comes first, at most so many bytes; 0 if it needs something else.
-    pub(super) takes: Cell<usize>,
+    pub(super) limit: Limit,
     pub(super) eof: Cell<bool>,
     /// The transport was asked to pause.
     paused: Cell<bool>,
@@ -42,26 +37,9 @@ pub(crate) struct StreamReader {
 const DEFAULT_LIMIT: i64 = 1 << 16;
 
 impl StreamReader {
-    /// The limit, if it is an int.
-    #[inline]
-    pub(super) fn limit_number(&self) -> Option<isize> {
-        self.limit_number.get()
-    }
-
     /// Was the transport asked to pause?
     pub(super) fn is_paused(&self) -> bool {
         self.paused.get()
-    }
-
-    /// The limit, whatever it is.
-    pub(super) fn limit(&self) -> Obj {
-        self.limit.get().unwrap_or_else(none)
-    }
-
-    fn set_limit(&self, limit: &Object) {
-        let number = limit.is_int().then(|| limit.clamped() as isize);
-        self.limit_number.set(number);
-        self.limit.set(Some(limit.to_obj()));
     }
 
     #[inline]
@@ -92,7 +70,7 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
     if data.is_empty() {
         return Ok(());
     }
-    match this.takes.get() {
+    match this.waiting.takes() {
         0 => this.received.extend(data)?,
         _ if !this.received.is_vacant()? => this.received.extend(data)?,
         most => {
@@ -118,7 +96,7 @@ pub(crate) fn feed_eof(this: &Instance<StreamReader>) -> Res<()> {
 /// Reading raises this from now on.
 pub(crate) fn set_exception(this: &Instance<StreamReader>, exception: &Object) -> Res<()> {
     this.exception.set(link::some(exception));
-    match this.waiter.take() {
+    match this.waiting.take() {
         Some(waiter) if !waiter::is_cancelled(&waiter)? => waiter::fail(&waiter, exception),
         _ => Ok(()),
     }
@@ -144,21 +122,14 @@ pub(super) fn replace_transport(this: &Instance<StreamReader>, transport: &Objec
 /// The transport goes on if it was paused and little enough is left to read.
 #[inline]
 pub(super) fn resume_if_little(this: &Instance<StreamReader>) -> Res<()> {
-    if this.paused.get() && is_little(this)? { resume(this) } else { Ok(()) }
+    if this.paused.get() && this.limit.covers(this.received.len()?)? { resume(this) } else { Ok(()) }
 }
 
-fn is_little(this: &Instance<StreamReader>) -> Res<bool> {
-    let length = this.received.len()?;
-    match this.limit_number() {
-        Some(limit) => Ok(length as isize <= limit),
-        None => int(length as i64)?.is_at_most(&this.limit()),
-    }
-}
-
-/// Somebody is going to wait for more: the future it waits for. RuntimeError if somebody does already.
+/// A coroutine is going to wait for more, on behalf of this function: what it is to await. RuntimeError if
+/// another one waits already.
 #[inline]
-pub(super) fn begin_to_wait(this: &Instance<StreamReader>, function: &str) -> Res<Obj> {
-    if this.waiter.is_set() {
+pub(super) fn begin_to_wait(this: &Instance<StreamReader>, takes: usize, function: &str) -> Res<Obj> {
+    if this.waiting.is_set() {
         return raise(
             builtin::runtime_error(),
             &format!("{function}() called while another coroutine is already waiting for incoming data"),
@@ -171,9 +142,9 @@ pub(super) fn begin_to_wait(this: &Instance<StreamReader>, function: &str) -> Re
         // Nothing would ever come.
         resume(this)?;
     }
-    let waiter = waiter::make(&this.event_loop())?;
-    this.waiter.set(Some(waiter.clone()));
-    Ok(waiter)
+    let future = waiter::make(&this.event_loop())?;
+    this.waiting.begin(future.clone(), takes);
+    Ok(future)
 }
 
 #[inline]
@@ -186,8 +157,7 @@ fn check_not_at_eof(this: &Instance<StreamReader>) -> Res<()> {
 
 #[inline]
 fn wake(this: &Instance<StreamReader>) -> Res<()> {
-    this.takes.set(0);
-    match this.waiter.take() {
+    match this.waiting.take() {
         Some(waiter) if !waiter::is_cancelled(&waiter)? => waiter::wake(&waiter),
         _ => Ok(()),
     }
@@ -195,24 +165,15 @@ fn wake(this: &Instance<StreamReader>) -> Res<()> {
 
 #[inline]
 fn pause_if_too_much(this: &Instance<StreamReader>) -> Res<()> {
-    if this.paused.get() {
+    if this.paused.get() || !this.transport.is_set() || !this.limit.is_doubled_by(this.received.len()?)? {
         return Ok(());
     }
-    match this.limit_number() {
-        Some(limit) if this.received.len()? as isize <= limit.saturating_mul(2) => Ok(()),
-        _ => pause(this),
-    }
+    pause(this)
 }
 
 #[cold]
 fn pause(this: &Instance<StreamReader>) -> Res<()> {
     let Some(transport) = this.transport.get() else { return Ok(()) };
-    if this.limit_number().is_none() {
-        let most = int(2)?.times(&this.limit())?;
-        if !int(this.received.len()? as i64)?.is_more_than(&most)? {
-            return Ok(());
-        }
-    }
     match link::pause_reading(&transport) {
         Ok(()) => this.paused.set(true),
         Err(raised) if raised.matches(builtin::not_implemented_error()) => {
@@ -235,7 +196,7 @@ fn resume(this: &Instance<StreamReader>) -> Res<()> {
 /// `feed_data(data)`
 pub(super) fn feed_data(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     if let Some(bytes) = data.as_bytes() {
-        if bytes.is_empty() || bytes.len() > this.takes.get() || !this.received.is_vacant()? {
+        if bytes.is_empty() || bytes.len() > this.waiting.takes() || !this.received.is_vacant()? {
             return feed(this, bytes);
         }
         check_not_at_eof(this)?;
@@ -255,7 +216,7 @@ fn feed_other(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     }
     let copy = names().bytearray_class.call0()?;
     copy.method(&names().extend, &[data])?;
-    feed(this, &lend(&copy, reading::copy)??)
+    feed(this, &lend(&copy, received::copy)??)
 }
 
 /// `StreamReader(limit=65536, loop=None)`
@@ -267,7 +228,7 @@ fn init(this: &Instance<StreamReader>, args: Args<'_>) -> Res<()> {
     if limit.is_at_most(&*int(0)?)? {
         return raise(builtin::value_error(), "Limit cannot be <= 0");
     }
-    this.set_limit(&limit);
+    this.limit.set(&limit);
     let event_loop = link::event_loop_or_current(event_loop)?;
     if link::is_in_debug_mode(&event_loop)? {
         this.source_traceback.set(Some(names().extract_stack.call0()?));
@@ -290,10 +251,11 @@ fn repr(this: &Instance<StreamReader>) -> Res<Obj> {
     {
         text += &format!(" limit={}", limit.display()?);
     }
-    for (name, slot) in
-        [("waiter", &this.waiter), ("exception", &this.exception), ("transport", &this.transport)]
+    let waiter = this.waiting.get();
+    for (name, object) in
+        [("waiter", waiter), ("exception", this.exception.get()), ("transport", this.transport.get())]
     {
-        if let Some(object) = slot.get()
+        if let Some(object) = object
             && object.truth()?
         {
             text += &format!(" {name}={}", object.repr()?);
@@ -309,9 +271,9 @@ impl Class for StreamReader {
     fields! {
         class, dict Dict;
         objects {
-            event_loop, received: Received::new(), waiter, exception, transport, source_traceback, limit,
+            event_loop, received: Received::new(), waiting, exception, transport, source_traceback, limit,
         }
-        plain { limit_number, takes, eof, paused }
+        plain { eof, paused }
     }
 
     const NAME: &'static CStr = c"saburo.StreamReader";
@@ -341,28 +303,28 @@ return at most, in bytes, and beyond twice as many the sender is slowed down. Be
             .repr(repr)
             .many(
                 c"read",
-                |this, args| reading::with_count(this, args, Kind::Read),
+                reading::read,
                 c"read(n=-1): at most n bytes, at least one unless the stream has ended; with n < 0 all up to the end.",
             )
             .noargs(
                 c"readline",
-                |this| reading::start(this, Kind::ReadLine, None),
+                reading::readline,
                 c"A line with its newline; without one where the stream ends. ValueError if it is longer than the limit.",
             )
             .many(
                 c"readuntil",
-                reading::until,
+                reading::readuntil,
                 c"readuntil(separator=b'\\n'): up to the separator, or the first of a tuple of them, and with it.
 
 Raises IncompleteReadError where the stream ends before, LimitOverrunError where it is farther than the limit.",
             )
             .many(
                 c"readexactly",
-                |this, args| reading::with_count(this, args, Kind::ReadExactly),
+                reading::readexactly,
                 c"readexactly(n): exactly n bytes; IncompleteReadError, which has those there are, where the stream ends before.",
             )
             .async_iter(|this| Ok(this.as_object().to_obj()))
-            .async_next(|this| reading::start(this, Kind::Next, None))
+            .async_next(reading::next_line)
             .many(c"feed_data", |this, args| feed_data(this, args.sole("StreamReader.feed_data", "data")?), c"feed_data(data): has been received.")
             .noargs(c"feed_eof", feed_eof, c"Nothing more comes.")
             .noargs(
@@ -387,7 +349,7 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
         )
         .one(
             c"_wait_for_data",
-            reading::for_data,
+            reading::wait_for_data,
             c"Waits until something comes, on behalf of this function.",
         )
         .noargs(c"_wakeup_waiter", wake, c"Wakes whoever waits.")
@@ -413,7 +375,7 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
         })
         .getter(c"_limit", |this| this.limit.get(), c"The limit.")
         .setter(|this, limit| {
-            this.set_limit(limit);
+            this.limit.set(limit);
             Ok(())
         })
         .getter(c"_loop", |this| this.event_loop.get(), c"The event loop.")
@@ -436,10 +398,9 @@ fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
             this.transport.set(link::some(transport));
             Ok(())
         })
-        .getter(c"_waiter", |this| this.waiter.get(), c"The future that somebody waits for.")
+        .getter(c"_waiter", |this| this.waiting.get(), c"The future that somebody waits for.")
         .setter(|this, waiter| {
-            this.takes.set(0);
-            this.waiter.set(link::some(waiter));
+            this.waiting.replace((!waiter.is_none()).then_some(waiter));
             Ok(())
         })
 }

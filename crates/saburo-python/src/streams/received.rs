@@ -206,3 +206,11 @@ impl Holds for Received {
         plain { buffer }
     }
 }
+
+/// As many bytes as somebody else likes.
+pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}

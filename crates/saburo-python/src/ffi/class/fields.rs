@@ -92,6 +92,7 @@ macro_rules! fields {
             let Self { $($object,)* $($($unseen: _,)*)? $($($plain,)*)? } = self;
             $($crate::ffi::Holds::visit($object, visit);)*
             $($($crate::ffi::holds_nothing($plain);)*)?
+            let _ = visit;
         }
 
         #[inline]
