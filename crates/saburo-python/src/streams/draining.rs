@@ -1,9 +1,9 @@
-//! Draining and closing: the coroutines of a StreamWriter, and of the protocol behind it.
+//! Draining and closing: the bodies of the coroutines of a StreamWriter, and of the protocol behind it.
 
 use std::cell::Cell;
 
 use crate::coroutine::{self, Body, Next, Resumed, emptied};
-use crate::ffi::{Holds, Instance, Obj, Object, Res, Slot, fields, none, raise_given};
+use crate::ffi::{Holds, Instance, Obj, Object, Own, Res, Slot, fields, none, raise_given};
 use crate::names::names;
 
 use super::protocol::{self, StreamReaderProtocol};
@@ -11,44 +11,22 @@ use super::reader::StreamReader;
 use super::writer::StreamWriter;
 use super::{link, receiver};
 
-/// What a coroutine waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// `StreamWriter.drain`
-    Drain,
-    /// `StreamWriter.wait_closed`
-    WaitClosed,
-    /// `StreamReaderProtocol._drain_helper`
-    DrainHelper,
-}
-
-/// The body of a coroutine that waits for the other side, or for the end.
-struct Wait {
-    kind: Kind,
-    /// The writer or the protocol; let go of when the coroutine ends.
-    owner: Slot,
-    /// Where it waits among those who drain.
-    queued: Slot,
-    /// It has let the loop turn once, so that a connection that is closing can say how it ended.
-    yielded: Cell<bool>,
-}
-
-/// The coroutine of one call.
-#[inline]
-pub(super) fn start(owner: &Object, kind: Kind, debug: bool) -> Res<Obj> {
-    let body = Wait {
-        kind,
-        owner: Slot::new(Some(owner.to_obj())),
-        queued: Slot::empty(),
-        yielded: Cell::new(false),
-    };
-    coroutine::start(body, debug)
-}
-
-/// `drain()`
+/// `StreamWriter.drain()`
 #[inline]
 pub(super) fn drain(this: &Instance<StreamWriter>) -> Res<Obj> {
-    start(this.as_object(), Kind::Drain, is_debugged(this))
+    let writer = Slot::new(Some(this.to_own()));
+    coroutine::start(Drain { writer, place: Place::default(), yielded: Cell::new(false) }, is_debugged(this))
+}
+
+/// `StreamWriter.wait_closed()`
+pub(super) fn wait_closed(this: &Instance<StreamWriter>) -> Res<Obj> {
+    coroutine::start(WaitClosed { writer: Slot::new(Some(this.to_own())) }, false)
+}
+
+/// `StreamReaderProtocol._drain_helper()`
+pub(super) fn drain_helper(this: &Instance<StreamReaderProtocol>, debug: bool) -> Res<Obj> {
+    let protocol = Slot::new(Some(this.to_own()));
+    coroutine::start(DrainHelper { protocol, place: Place::default() }, debug)
 }
 
 /// Was the connection made in debug mode?
@@ -58,51 +36,53 @@ fn is_debugged(writer: &Instance<StreamWriter>) -> bool {
     reader.as_deref().and_then(Object::cast::<StreamReader>).is_some_and(|reader| reader.debug())
 }
 
-impl Body for Wait {
+/// Waits until the other side has caught up.
+struct Drain {
+    writer: Slot<Own<StreamWriter>>,
+    place: Place,
+    /// It has let the loop turn once, so that a connection that is closing can say how it ended.
+    yielded: Cell<bool>,
+}
+
+impl Body for Drain {
     fn qualname(&self) -> &'static str {
-        match self.kind {
-            Kind::Drain => "StreamWriter.drain",
-            Kind::WaitClosed => "StreamWriter.wait_closed",
-            Kind::DrainHelper => "FlowControlMixin._drain_helper",
-        }
+        "StreamWriter.drain"
     }
 
     #[inline]
     fn go_on(&self, resumed: Resumed) -> Res<Next> {
-        let Some(owner) = self.owner.get() else { return emptied() };
+        let Some(writer) = self.writer.get() else { return emptied() };
         match resumed {
-            Resumed::Started => match self.kind {
-                Kind::Drain => begin_to_drain(self, &owner),
-                Kind::WaitClosed => wait_closed(&owner),
-                Kind::DrainHelper => match owner.cast::<StreamReaderProtocol>() {
-                    Some(protocol) => wait_in(self, protocol),
-                    None => Ok(Next::Return(none())),
-                },
-            },
-            Resumed::Awaited(outcome) if self.yielded.replace(false) => {
-                outcome?;
-                wait_until_drained(self, &protocol_of(&owner))
+            Resumed::Started => {
+                if send_what_waits(&writer)? {
+                    // Without this, who writes and drains in a circle would never hear that the connection is
+                    // gone.
+                    self.yielded.set(true);
+                    return Ok(Next::Yield);
+                }
             }
-            Resumed::Awaited(outcome) => {
-                forget(self, &owner);
-                outcome?;
-                // What was awaited gives nothing to whoever awaits this.
-                Ok(Next::Return(none()))
-            }
+            Resumed::Awaited(outcome) if self.yielded.replace(false) => drop(outcome?),
+            Resumed::Awaited(outcome) => return self.place.leave(outcome),
+        }
+        let protocol = writer.protocol();
+        match protocol.cast_untouched::<StreamReaderProtocol>() {
+            Some(ours) => self.place.take(ours),
+            None => protocol.method(&names().drain_helper, &[]).map(Next::Await),
         }
     }
 }
 
-impl Holds for Wait {
+impl Holds for Drain {
     fields! {
         part;
-        objects { owner, queued }
-        plain { kind, yielded }
+        objects { writer, place }
+        plain { yielded }
     }
 }
 
-fn begin_to_drain(this: &Wait, owner: &Object) -> Res<Next> {
-    let Some(writer) = owner.cast::<StreamWriter>() else { return Ok(Next::Return(none())) };
+/// Lets the kernel have what was written, and raises what reading would raise. Is the connection closing?
+#[inline]
+fn send_what_waits(writer: &Instance<StreamWriter>) -> Res<bool> {
     let (transport, reader) = (writer.transport(), writer.reader.get());
     link::drain(&transport, || reader.as_deref().map_or(Ok(false), receiver::has_unread))?;
     if let Some(reader) = reader {
@@ -114,50 +94,98 @@ fn begin_to_drain(this: &Wait, owner: &Object) -> Res<Next> {
             return raise_given(&exception);
         }
     }
-    if link::is_closing(&transport)? {
-        // Without this, who writes and drains in a circle would never hear that the connection is gone.
-        this.yielded.set(true);
-        return Ok(Next::Yield);
+    link::is_closing(&transport)
+}
+
+/// The same for somebody else's writer, which has asked its transport itself.
+struct DrainHelper {
+    protocol: Slot<Own<StreamReaderProtocol>>,
+    place: Place,
+}
+
+impl Body for DrainHelper {
+    fn qualname(&self) -> &'static str {
+        "FlowControlMixin._drain_helper"
     }
-    wait_until_drained(this, &writer.protocol())
-}
 
-/// `await protocol._drain_helper()`
-fn wait_until_drained(this: &Wait, protocol: &Object) -> Res<Next> {
-    match protocol.cast_untouched::<StreamReaderProtocol>() {
-        Some(ours) => wait_in(this, ours),
-        None => protocol.method(&names().drain_helper, &[]).map(Next::Await),
-    }
-}
-
-fn wait_in(this: &Wait, protocol: &Instance<StreamReaderProtocol>) -> Res<Next> {
-    let Some(waiter) = protocol::waiter_to_drain(protocol)? else { return Ok(Next::Return(none())) };
-    this.queued.set(Some(waiter.clone()));
-    Ok(Next::Await(waiter))
-}
-
-/// However the wait for the other side ended, it does not stand among those who drain any more.
-fn forget(this: &Wait, owner: &Object) {
-    if let Some(waiter) = this.queued.take()
-        && let Some(protocol) = protocol_of(owner).cast::<StreamReaderProtocol>()
-    {
-        protocol::forget_drainer(protocol, &waiter);
+    fn go_on(&self, resumed: Resumed) -> Res<Next> {
+        let Some(protocol) = self.protocol.get() else { return emptied() };
+        match resumed {
+            Resumed::Started => self.place.take(&protocol),
+            Resumed::Awaited(outcome) => self.place.leave(outcome),
+        }
     }
 }
 
-fn wait_closed(owner: &Object) -> Res<Next> {
-    let protocol = protocol_of(owner);
-    let closed = match protocol.cast_untouched::<StreamReaderProtocol>() {
-        Some(ours) => protocol::closed(ours)?,
-        None => protocol.method(&names().get_close_waiter, &[owner])?,
-    };
-    Ok(Next::Await(closed))
+impl Holds for DrainHelper {
+    fields! {
+        part;
+        objects { protocol, place }
+    }
 }
 
-/// The protocol, where the owner is a writer.
-fn protocol_of(owner: &Object) -> Obj {
-    match owner.cast::<StreamWriter>() {
-        Some(writer) => writer.protocol(),
-        None => owner.to_obj(),
+/// A place among those who drain.
+#[derive(Default)]
+struct Place {
+    protocol: Slot<Own<StreamReaderProtocol>>,
+    waiter: Slot,
+}
+
+impl Place {
+    /// Waits there, unless the other side has caught up.
+    #[inline]
+    fn take(&self, protocol: &Instance<StreamReaderProtocol>) -> Res<Next> {
+        let Some(waiter) = protocol::waiter_to_drain(protocol)? else { return Ok(Next::Return(none())) };
+        self.protocol.set(Some(protocol.to_own()));
+        self.waiter.set(Some(waiter.clone()));
+        Ok(Next::Await(waiter))
+    }
+
+    /// However the wait has ended, it does not stand there any more. What was awaited gives nothing.
+    fn leave(&self, outcome: Res<Obj>) -> Res<Next> {
+        if let (Some(protocol), Some(waiter)) = (self.protocol.take(), self.waiter.take()) {
+            protocol::forget_drainer(&protocol, &waiter);
+        }
+        outcome?;
+        Ok(Next::Return(none()))
+    }
+}
+
+impl Holds for Place {
+    fields! {
+        part;
+        objects { protocol, waiter }
+    }
+}
+
+/// Waits until the connection is lost; raises what it was lost by.
+struct WaitClosed {
+    writer: Slot<Own<StreamWriter>>,
+}
+
+impl Body for WaitClosed {
+    fn qualname(&self) -> &'static str {
+        "StreamWriter.wait_closed"
+    }
+
+    fn go_on(&self, resumed: Resumed) -> Res<Next> {
+        let Some(writer) = self.writer.get() else { return emptied() };
+        if let Resumed::Awaited(outcome) = resumed {
+            outcome?;
+            return Ok(Next::Return(none()));
+        }
+        let protocol = writer.protocol();
+        match protocol.cast_untouched::<StreamReaderProtocol>() {
+            Some(ours) => protocol::closed(ours),
+            None => protocol.method(&names().get_close_waiter, &[writer.as_object()]),
+        }
+        .map(Next::Await)
+    }
+}
+
+impl Holds for WaitClosed {
+    fields! {
+        part;
+        objects { writer }
     }
 }

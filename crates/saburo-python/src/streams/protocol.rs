@@ -17,9 +17,8 @@ use crate::names::names;
 use crate::reported_class::reported_class;
 use crate::task::Task;
 
-use super::draining::{self, Kind};
 use super::reader::{self, StreamReader};
-use super::{link, waiter, writer};
+use super::{draining, link, waiter, writer};
 
 /// The protocol of a stream.
 pub(crate) struct StreamReaderProtocol {
@@ -427,7 +426,7 @@ fn describe_internals(builder: Builder<StreamReaderProtocol>) -> Builder<StreamR
         )
         .noargs(
             c"_drain_helper",
-            |this| draining::start(this.as_object(), Kind::DrainHelper, this.source_traceback.is_set()),
+            |this| draining::drain_helper(this, this.source_traceback.is_set()),
             c"Waits until the other side has caught up.",
         )
         .one(c"_get_close_waiter", |this, _stream| closed(this), c"Done when the connection is lost.")

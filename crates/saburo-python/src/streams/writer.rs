@@ -9,9 +9,8 @@ use crate::ffi::{
 use crate::names::names;
 use crate::reported_class::reported_class;
 
-use super::draining::{self, Kind};
-use super::link;
 use super::protocol::StreamReaderProtocol;
+use super::{draining, link};
 
 /// Where bytes are written.
 pub(crate) struct StreamWriter {
@@ -199,7 +198,7 @@ b'hello'";
             )
             .noargs(
                 c"wait_closed",
-                |this| draining::start(this.as_object(), Kind::WaitClosed, false),
+                draining::wait_closed,
                 c"Waits until it is closed; raises what it was lost by.",
             )
             .noargs(

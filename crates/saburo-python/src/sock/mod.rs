@@ -4,40 +4,19 @@
 //! again. The wait itself reads nothing, so a call that is cancelled has lost no byte and leaves no
 //! registration. Here for plain sockets and `bytes`; everything else is Python's, in `_sock.py`.
 
+mod exchange;
+mod operations;
+
 use std::cell::Cell;
-use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
 
-use saburo_core::net;
-
-use crate::coroutine::{self, Body, Next, Resumed, emptied};
-use crate::event_loop::{Direction, Loop};
+use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Bytes, Holds, Instance, Obj, Object, Own, Params, RECV_INTO, Res, Slot, builtin, bytes,
-    fields, int, lend_mut, none, raise, socket_number,
+    Args, Builder, Bytes, Instance, Obj, Object, Params, Res, Slot, builtin, int, socket_number,
 };
-use crate::future::{self, Future};
 use crate::names::names;
 
-/// The body of a coroutine that receives or sends.
-struct Exchange {
-    kind: Kind,
-    event_loop: Slot<Own<Loop>>,
-    sock: Slot,
-    /// How many bytes, which buffer, or what to send.
-    argument: Slot,
-    /// How much has been sent.
-    sent: Cell<usize>,
-    /// The future that it waits for.
-    waiter: Slot<Own<Future>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Receive,
-    ReceiveInto,
-    SendAll,
-}
+use operations::{Receive, ReceiveInto, SendAll};
 
 /// `sock_recv(sock, nbytes)`
 pub(crate) fn recv(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -51,7 +30,7 @@ pub(crate) fn recv(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if !is_plain(this, sock) {
         return this.as_object().method(&names().any_sock_recv, &[sock, count]);
     }
-    start(this, Kind::Receive, sock, count)
+    exchange::start(this, sock, Receive { count: Slot::new(Some(count.to_obj())) })
 }
 
 /// `sock_recv_into(sock, buf)`
@@ -66,7 +45,7 @@ pub(crate) fn recv_into(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if !is_plain(this, sock) {
         return this.as_object().method(&names().any_sock_recv_into, &[sock, buffer]);
     }
-    start(this, Kind::ReceiveInto, sock, buffer)
+    exchange::start(this, sock, ReceiveInto { buffer: Slot::new(Some(buffer.to_obj())) })
 }
 
 /// `sock_sendall(sock, data)`
@@ -82,7 +61,8 @@ pub(crate) fn sendall(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if !is_plain(this, sock) || Bytes::exact(data).is_none() {
         return this.as_object().method(&names().any_sock_sendall, &[sock, data]);
     }
-    start(this, Kind::SendAll, sock, data)
+    let data = Slot::new(Some(data.to_obj()));
+    exchange::start(this, sock, SendAll { data, sent: Cell::new(0) })
 }
 
 /// Is it exactly a `socket.socket`, and nobody wants it looked at? A class derived from it may have methods
@@ -91,118 +71,12 @@ fn is_plain(this: &Loop, sock: &Object) -> bool {
     !this.debug() && sock.is_exactly(&names().class_socket)
 }
 
-fn start(this: &Instance<Loop>, kind: Kind, sock: &Object, argument: &Object) -> Res<Obj> {
-    let body = Exchange {
-        kind,
-        event_loop: Slot::new(Some(this.to_own())),
-        sock: Slot::new(Some(sock.to_obj())),
-        argument: Slot::new(Some(argument.to_obj())),
-        sent: Cell::new(0),
-        waiter: Slot::empty(),
-    };
-    coroutine::start(body, this.debug())
-}
-
-impl Body for Exchange {
-    fn qualname(&self) -> &'static str {
-        match self.kind {
-            Kind::Receive => "BaseSelectorEventLoop.sock_recv",
-            Kind::ReceiveInto => "BaseSelectorEventLoop.sock_recv_into",
-            Kind::SendAll => "BaseSelectorEventLoop.sock_sendall",
-        }
-    }
-
-    fn go_on(&self, resumed: Resumed) -> Res<Next> {
-        let (Some(event_loop), Some(sock), Some(argument)) =
-            (self.event_loop.get(), self.sock.get(), self.argument.get())
-        else {
-            return emptied();
-        };
-        if let Resumed::Awaited(outcome) = resumed {
-            let waiter = self.waiter.take();
-            if let Some(waiter) = waiter.filter(|waiter| !waiter.is_done()) {
-                // Thrown out of the wait: nobody watches the descriptor for it any more.
-                crate::ffi::aside(|| future::cancel(&waiter, None))?;
-            }
-            outcome?;
-        }
-        let (done, direction) = match self.kind {
-            Kind::Receive => (receive(&event_loop, &sock, &argument)?, Direction::Read),
-            Kind::ReceiveInto => (receive_into(&sock, &argument)?, Direction::Read),
-            Kind::SendAll => (send(self, &sock, &argument)?, Direction::Write),
-        };
-        if let Some(answer) = done {
-            return Ok(Next::Return(answer));
-        }
-        let waiter = future::wait_for(&event_loop, direction, &sock)?;
-        self.waiter.set(Some(waiter.clone()));
-        Ok(Next::Await(waiter.into_obj()))
-    }
-}
-
-impl Holds for Exchange {
-    fields! {
-        part;
-        objects { event_loop, sock, argument, waiter }
-        plain { kind, sent }
-    }
-}
-
 /// The descriptor that a socket has now, to be asked for right before each use; -1 if it has been closed.
 #[inline]
 fn descriptor(sock: &Object) -> Res<RawFd> {
     match socket_number(sock) {
         Some(fd) => Ok(fd),
         None => Ok(sock.method(&names().fileno, &[])?.as_i64()? as RawFd),
-    }
-}
-
-/// What has arrived; None if nothing has yet.
-fn receive(event_loop: &Instance<Loop>, sock: &Object, count: &Object) -> Res<Option<Obj>> {
-    let Ok(count) = usize::try_from(count.as_i64()?) else {
-        return raise(builtin::value_error(), "negative buffersize in recv");
-    };
-    if count == 0 {
-        return bytes(b"").map(Some);
-    }
-    let fd = descriptor(sock)?;
-    let mut buffer = event_loop.take_buffer()?;
-    let room = count.min(buffer.len());
-    let received = net::recv_now(fd, &mut buffer[..room]);
-    let data = received.map(|count| bytes(&buffer[..count]));
-    event_loop.put_buffer(buffer);
-    match data {
-        Ok(data) => data.map(Some),
-        Err(error) => not_yet(error),
-    }
-}
-
-fn receive_into(sock: &Object, buffer: &Object) -> Res<Option<Obj>> {
-    let received = lend_mut(
-        buffer,
-        RECV_INTO,
-        || descriptor(sock),
-        |fd, room| fd.map(|fd| if room.is_empty() { Ok(0) } else { net::recv_now(fd, room) }),
-    )?;
-    match received? {
-        Ok(count) => int(count as i64).map(Some),
-        Err(error) => not_yet(error),
-    }
-}
-
-/// Sends what the kernel takes; None if something is left.
-fn send(this: &Exchange, sock: &Object, data: &Object) -> Res<Option<Obj>> {
-    let fd = descriptor(sock)?;
-    let data = Bytes::exact(data).expect("checked when the coroutine was made");
-    let data = data.as_ref();
-    loop {
-        match net::send_now(fd, &data[this.sent.get()..]) {
-            Ok(sent) => this.sent.set(this.sent.get() + sent),
-            Err(error) => return not_yet(error),
-        }
-        if this.sent.get() == data.len() {
-            return Ok(Some(none()));
-        }
     }
 }
 
@@ -232,10 +106,6 @@ pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let source = int(source)?;
     let target = int(i64::from(descriptor(sock)?))?;
     call.call(&[&target, &source, &offset, &count])
-}
-
-fn not_yet(error: io::Error) -> Res<Option<Obj>> {
-    if error.kind() == ErrorKind::WouldBlock { Ok(None) } else { Err(error.into()) }
 }
 
 pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {

@@ -1,0 +1,69 @@
+//! The body of a coroutine that receives or sends: tries, and waits until it is worth trying again.
+
+use crate::coroutine::{self, Body, Next, Resumed, emptied};
+use crate::event_loop::{Direction, Loop};
+use crate::ffi::{Holds, Instance, Obj, Object, Own, Res, Slot, aside, fields};
+use crate::future::{self, Future};
+
+/// What is tried.
+pub(super) trait Operation: Holds + 'static {
+    /// What the coroutine is called.
+    const QUALNAME: &'static str;
+    /// What to wait for before it is tried again.
+    const DIRECTION: Direction;
+
+    /// What it has come to; None where the kernel says "not yet".
+    fn attempt(&self, event_loop: &Instance<Loop>, sock: &Object) -> Res<Option<Obj>>;
+}
+
+struct Exchange<O> {
+    event_loop: Slot<Own<Loop>>,
+    sock: Slot,
+    operation: O,
+    /// What it awaits until the descriptor is ready.
+    waiter: Slot<Own<Future>>,
+}
+
+/// The coroutine of one call.
+pub(super) fn start<O: Operation>(event_loop: &Instance<Loop>, sock: &Object, operation: O) -> Res<Obj> {
+    let body = Exchange {
+        event_loop: Slot::new(Some(event_loop.to_own())),
+        sock: Slot::new(Some(sock.to_obj())),
+        operation,
+        waiter: Slot::empty(),
+    };
+    coroutine::start(body, event_loop.debug())
+}
+
+impl<O: Operation> Body for Exchange<O> {
+    fn qualname(&self) -> &'static str {
+        O::QUALNAME
+    }
+
+    fn go_on(&self, resumed: Resumed) -> Res<Next> {
+        let (Some(event_loop), Some(sock)) = (self.event_loop.get(), self.sock.get()) else {
+            return emptied();
+        };
+        if let Resumed::Awaited(outcome) = resumed {
+            let waiter = self.waiter.take();
+            if let Some(waiter) = waiter.filter(|waiter| !waiter.is_done()) {
+                // Thrown out of the wait: nobody watches the descriptor for it any more.
+                aside(|| future::cancel(&waiter, None))?;
+            }
+            outcome?;
+        }
+        if let Some(answer) = self.operation.attempt(&event_loop, &sock)? {
+            return Ok(Next::Return(answer));
+        }
+        let waiter = future::wait_for(&event_loop, O::DIRECTION, &sock)?;
+        self.waiter.set(Some(waiter.clone()));
+        Ok(Next::Await(waiter.into_obj()))
+    }
+}
+
+impl<O: Operation> Holds for Exchange<O> {
+    fields! {
+        part;
+        objects { event_loop, sock, operation, waiter }
+    }
+}
