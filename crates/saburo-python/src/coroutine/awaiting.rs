@@ -25,24 +25,33 @@ impl Awaiting {
         } else {
             self.inner.set(Some(iterator_of(&awaitable)?));
         }
-        self.go_on(None)
+        self.step()
     }
 
-    /// Goes on waiting, or returns what was awaited. An exception is raised where it waits.
+    /// Goes on waiting, or returns what was awaited.
     #[inline]
-    pub(super) fn go_on(&self, exception: Option<Obj>) -> Res<Sent> {
-        let Some(inner) = self.inner.get() else {
-            return match exception {
-                None => Ok(Sent::Returned(none())),
-                Some(exception) => Err(Raised::with(exception)),
-            };
+    pub(super) fn step(&self) -> Res<Sent> {
+        let Some(inner) = self.inner.get() else { return Ok(Sent::Returned(none())) };
+        let sent = match inner.cast_exact::<Future>() {
+            Some(future) => future::step(future),
+            None => step(&inner),
         };
-        let sent = match (inner.cast_exact::<Future>(), exception) {
-            (Some(future), None) => future::step(future),
-            (Some(_), Some(exception)) => Err(Raised::with(exception)),
-            (None, None) => step(&inner),
-            (None, Some(exception)) => throw_into(&inner, exception),
+        self.kept_if_yielded(sent)
+    }
+
+    /// Raises an exception where it waits.
+    #[cold]
+    pub(super) fn throw(&self, exception: Obj) -> Res<Sent> {
+        let Some(inner) = self.inner.get() else { return Err(Raised::with(exception)) };
+        let sent = match inner.cast_exact::<Future>() {
+            Some(_) => Err(Raised::with(exception)),
+            None => throw_into(&inner, exception),
         };
+        self.kept_if_yielded(sent)
+    }
+
+    #[inline]
+    fn kept_if_yielded(&self, sent: Res<Sent>) -> Res<Sent> {
         if !matches!(sent, Ok(Sent::Yielded(_))) {
             self.inner.set(None);
         }

@@ -76,7 +76,7 @@ impl Class for Coroutine {
                 iterator::check_iterable()?;
                 await_(this)
             })
-            .step(|this| drive::resume(this, None))
+            .step(drive::step)
             // For the interpreter only: a coroutine is no iterator.
             .unlisted(c"__iter__")
             .unlisted(c"__next__")
