@@ -9,7 +9,7 @@ use crate::names::names;
 use super::protocol::{self, StreamReaderProtocol};
 use super::reader::StreamReader;
 use super::writer::StreamWriter;
-use super::{link, receiver};
+use super::{any_reader, link};
 
 /// `StreamWriter.drain()`
 #[inline]
@@ -84,15 +84,11 @@ impl Holds for Drain {
 #[inline]
 fn send_what_waits(writer: &Instance<StreamWriter>) -> Res<bool> {
     let (transport, reader) = (writer.transport(), writer.reader.get());
-    link::drain(&transport, || reader.as_deref().map_or(Ok(false), receiver::has_unread))?;
-    if let Some(reader) = reader {
-        let exception = match reader.cast_untouched::<StreamReader>() {
-            Some(reader) => reader.exception(),
-            None => link::some(&*reader.method(&names().exception, &[])?),
-        };
-        if let Some(exception) = exception {
-            return raise_given(&exception);
-        }
+    link::drain(&transport, || reader.as_deref().map_or(Ok(false), any_reader::has_unread))?;
+    if let Some(reader) = reader
+        && let Some(exception) = any_reader::exception(&reader)?
+    {
+        return raise_given(&exception);
     }
     link::is_closing(&transport)
 }

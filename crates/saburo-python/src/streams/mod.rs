@@ -4,6 +4,7 @@
 //! at what is there: nothing of Python stands between. How a connection comes about is Python's affair
 //! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
 
+mod any_reader;
 mod draining;
 mod limit;
 mod link;

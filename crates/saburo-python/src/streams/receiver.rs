@@ -4,8 +4,8 @@ use crate::ffi::{Object, Res};
 use crate::names::names;
 use crate::transport::{Incoming, Receiver, is_buffered};
 
+use super::any_reader;
 use super::protocol::{self, StreamReaderProtocol};
-use super::reader::StreamReader;
 
 /// The receiver of a stream's protocol.
 pub(crate) fn receiver_of(protocol: &Object) -> Res<Option<&'static dyn Receiver>> {
@@ -45,17 +45,8 @@ impl Receiver for AsyncioStream {
 
     fn has_unread(&self, protocol: &Object) -> Res<bool> {
         match protocol.attr_opt(&names().private_stream_reader)? {
-            Some(reader) => has_unread(&reader),
+            Some(reader) => any_reader::has_unread(&reader),
             None => Ok(false),
         }
-    }
-}
-
-/// Has more arrived than has been read from this reader, whoever's it is? No, of None.
-#[inline]
-pub(super) fn has_unread(reader: &Object) -> Res<bool> {
-    match reader.cast_untouched::<StreamReader>() {
-        Some(ours) => Ok(!ours.received.is_empty()?),
-        None => reader.attr_opt(&names().private_buffer)?.map_or(Ok(false), |buffer| buffer.truth()),
     }
 }
