@@ -1,22 +1,26 @@
-"""Accepting connections: what Python does of it. Without TLS it only tells the engine to listen.
+"""Accepting connections: what Python does of it. It tells the engine to listen.
 
-With TLS the engine hands over each socket, and the transport is made here.
+The engine makes the transports. For a server with TLS it asks for the protocol that stands between
+a transport and the application's protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import socket
+
+from ._tls import make_ssl_protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable
     from contextvars import Context
     from typing import Any, TypeAlias
 
     from ._loop import Loop
+    from ._saburo import SSLProtocol
     from ._server import Server
 
     _ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
@@ -34,18 +38,12 @@ def start_serving(
     context: Context | None = None,
 ) -> None:
     """Accepts connections of a listening socket, each in a copy of `context`."""
-    accept_tls = None
+    add_tls = None
     if sslcontext is not None:
-        make_transport = functools.partial(
-            self._make_ssl_transport,
-            sslcontext=sslcontext,
-            server_side=True,
-            server=server,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        add_tls = functools.partial(
+            _add_tls, self, sslcontext, ssl_handshake_timeout, ssl_shutdown_timeout
         )
-        accept_tls = functools.partial(_accept_tls, self, protocol_factory, make_transport)
-    self._listen(sock, protocol_factory, server, backlog, accept_tls, context)
+    self._listen(sock, protocol_factory, server, backlog, add_tls, context)
 
 
 def stop_serving(self: Loop, sock: socket.socket) -> None:
@@ -54,71 +52,46 @@ def stop_serving(self: Loop, sock: socket.socket) -> None:
     sock.close()
 
 
-def _accept_tls(
+def _add_tls(
     loop: Loop,
-    protocol_factory: _ProtocolFactory,
-    make_transport: Callable[..., asyncio.Transport],
-    sock: socket.socket,
-    peer: Any,
-    context: Context,
-) -> None:
-    """A connection was accepted that begins with a handshake."""
-    loop.call_soon(
-        _begin_tls, loop, protocol_factory, make_transport, sock, peer, context, context=context
-    )
-
-
-def _begin_tls(
-    loop: Loop,
-    protocol_factory: _ProtocolFactory,
-    make_transport: Callable[..., asyncio.Transport],
-    sock: socket.socket,
-    peer: Any,
-    context: Context,
-) -> None:
-    protocol: asyncio.BaseProtocol | None = None
+    sslcontext: ssl.SSLContext,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+    protocol: asyncio.BaseProtocol,
+) -> SSLProtocol:
+    """What speaks TLS for `protocol` on a connection that has come in."""
     waiter: asyncio.Future[None] = loop.create_future()
-    try:
-        protocol = protocol_factory()
-        transport = make_transport(
-            sock, protocol, waiter=waiter, extra={"peername": peer}, context=context
-        )
-    except BaseException as error:
-        sock.close()
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            raise
-        _report_accepted(loop, error, protocol, None)
-    else:
-        waiter.add_done_callback(functools.partial(_tls_has_begun, loop, protocol, transport))
+    tls = make_ssl_protocol(
+        loop,
+        protocol,
+        sslcontext,
+        waiter,
+        server_side=True,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=shutdown_timeout,
+    )
+    transport = tls._app_transport
+    assert transport is not None
+    waiter.add_done_callback(functools.partial(_handshake_is_over, loop, protocol, transport))
+    return tls
 
 
-def _tls_has_begun(
+def _handshake_is_over(
     loop: Loop,
     protocol: asyncio.BaseProtocol,
     transport: asyncio.Transport,
     waiter: asyncio.Future[None],
 ) -> None:
     error = None if waiter.cancelled() else waiter.exception()
-    if error is not None:
-        transport.close()
-        _report_accepted(loop, error, protocol, transport)
-
-
-def _report_accepted(
-    loop: Loop,
-    exc: BaseException,
-    protocol: asyncio.BaseProtocol | None,
-    transport: asyncio.Transport | None,
-) -> None:
-    """Errors of clients are reported in debug mode only, as in asyncio."""
-    if not loop.get_debug():
+    if error is None:
         return
-    context: dict[str, Any] = {
-        "message": "Error on transport creation for incoming connection",
-        "exception": exc,
-    }
-    if protocol is not None:
-        context["protocol"] = protocol
-    if transport is not None:
-        context["transport"] = transport
-    loop.call_exception_handler(context)
+    transport.close()
+    # Clients' errors are of interest in debug mode only, as in asyncio.
+    if loop.get_debug():
+        context: dict[str, Any] = {
+            "message": "Error on transport creation for incoming connection",
+            "exception": error,
+            "protocol": protocol,
+            "transport": transport,
+        }
+        loop.call_exception_handler(context)

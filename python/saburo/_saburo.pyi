@@ -455,7 +455,7 @@ class Loop:
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         server: object,
         backlog: int,
-        accept_tls: Callable[[socket.socket, Any, Context], object] | None,
+        add_tls: Callable[[asyncio.BaseProtocol], SSLProtocol] | None,
         context: Context | None,
     ) -> None: ...
     def _unlisten(self, sock: socket.socket, /) -> None: ...

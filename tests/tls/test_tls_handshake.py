@@ -658,6 +658,73 @@ def test_a_client_that_says_nothing_costs_no_handshake(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.saburo_only
+def test_a_server_with_tls_makes_no_socket_object(run: Run, monkeypatch: Any) -> None:
+    """The connection is the engine's until somebody asks for its socket."""
+    objects: list[socket.socket] = []
+
+    class Counted(socket.socket):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            objects.append(self)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        made: list[Recorder] = []
+
+        def factory() -> Recorder:
+            made.append(Recorder())
+            return made[-1]
+
+        server = await loop.create_server(factory, "127.0.0.1", 0, ssl=certificates().server())
+        address = server.sockets[0].getsockname()
+        monkeypatch.setattr(socket, "socket", Counted)
+        client, _ = await loop.create_connection(
+            Recorder, *address, ssl=certificates().client(), server_hostname="localhost"
+        )
+        while not made or made[0].calls != ["made"]:
+            await asyncio.sleep(0)
+        assert not [each for each in objects if each.getsockname() == address]
+        transport = made[0].transport
+        assert transport.get_extra_info("peername") == client.get_extra_info("sockname")
+        assert transport.get_extra_info("socket").getsockname() == address
+        transport.abort()
+        client.abort()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
+@pytest.mark.saburo_only
+def test_a_context_that_fails_loses_the_connection_alone(run: Run) -> None:
+    """On asyncio the traceback of the report keeps the connection open."""
+
+    class Failing(ssl.SSLObject):
+        @classmethod
+        def _create(cls, *args: Any, **options: Any) -> Any:
+            raise ZeroDivisionError("not this one")
+
+    async def main() -> list[dict[str, Any]]:
+        loop = asyncio.get_running_loop()
+        reports: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _loop, report: reports.append(report))
+        context = certificates().server()
+        context.sslobject_class = Failing
+        server = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=context)
+        for _ in range(2):
+            with socket.create_connection(server.sockets[0].getsockname()) as sock:
+                sock.setblocking(False)
+                assert await loop.sock_recv(sock, 1) == b""
+        server.close()
+        await server.wait_closed()
+        return reports
+
+    reports = run(main(), debug=True)
+    assert [type(report["exception"]) for report in reports] == [ZeroDivisionError] * 2
+    assert {type(report["protocol"]) for report in reports} == {Recorder}
+
+
 def test_in_debug_mode_bad_handshakes_are_reported(run: Run, caplog: Any) -> None:
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()

@@ -29,8 +29,8 @@ pub(crate) struct Listener {
     watches: Watches,
     factory: Slot,
     server: Slot,
-    /// For TLS: called with each connection's socket, its peer's name and its context.
-    accept_tls: Slot,
+    /// For TLS: called with the application's protocol, it makes the one that stands below that.
+    add_tls: Slot,
     /// Each connection runs in a copy of it.
     context: Slot<Context>,
     /// How many connections to take for one event.
@@ -42,15 +42,15 @@ pub(crate) struct Listener {
 /// Seconds until it tries again; asyncio's number.
 const RETRY_DELAY: f64 = 1.0;
 
-/// `_listen(sock, protocol_factory, server, backlog, accept_tls, context)`
+/// `_listen(sock, protocol_factory, server, backlog, add_tls, context)`
 pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     const PARAMS: Params<6> = Params {
         function: "_listen",
-        names: ["sock", "protocol_factory", "server", "backlog", "accept_tls", "context"],
+        names: ["sock", "protocol_factory", "server", "backlog", "add_tls", "context"],
         required: 6,
         positional: 6,
     };
-    let [Some(sock), Some(factory), Some(server), Some(backlog), Some(accept_tls), Some(context)] =
+    let [Some(sock), Some(factory), Some(server), Some(backlog), Some(add_tls), Some(context)] =
         args.bind(&PARAMS)?
     else {
         unreachable!("all are required")
@@ -68,7 +68,7 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
         watches: Watches::new(),
         factory: Slot::new(Some(factory.to_obj())),
         server: Slot::new(given(server)),
-        accept_tls: Slot::new(given(accept_tls)),
+        add_tls: Slot::new(given(add_tls)),
         context: Slot::new(Some(match given(context) {
             Some(context) => Context::from_obj(context),
             None => event_loop.contexts().copy_current()?,
@@ -121,17 +121,12 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
         this.starved.set(false);
         let Some(context) = this.context.get() else { return Ok(()) };
         let context = event_loop.contexts().copy_of(&context)?;
-        let accept_tls = this.accept_tls.get();
-        if accept_tls.is_some() || is_audited() || event_loop.debug() {
+        if is_audited() || event_loop.debug() {
             let sock = this.python_socket(descriptor)?;
-            let peer = peer.as_ref().map_or_else(|| Ok(none()), super::address::to_python)?;
             if event_loop.debug() {
+                let peer = peer.as_ref().map_or_else(|| Ok(none()), super::address::to_python)?;
                 let server = this.server.get().unwrap_or_else(none);
                 event_loop.as_object().method(&names().log_accepted, &[&server, &peer, &sock])?;
-            }
-            if let Some(accept_tls) = accept_tls {
-                accept_tls.call(&[&sock, &peer, context.as_object()])?;
-                continue;
             }
             stream::accepted(event_loop, this, |endpoint| endpoint.take_over(event_loop, &sock), context)?;
         } else {
@@ -255,6 +250,14 @@ impl Listener {
         }
     }
 
+    /// The transport's protocol, where the connections of `app` have TLS; else `app` itself.
+    pub(super) fn add_tls(&self, context: &Context, app: Obj) -> Res<Obj> {
+        match self.add_tls.get() {
+            Some(add_tls) => inside(context.as_object(), || add_tls.call(&[&app])),
+            None => Ok(app),
+        }
+    }
+
     pub(super) fn server(&self) -> Option<Obj> {
         self.server.get()
     }
@@ -263,7 +266,7 @@ impl Listener {
 impl Class for Listener {
     fields! {
         class;
-        objects { event_loop, context, socket, factory, server, accept_tls }
+        objects { event_loop, context, socket, factory, server, add_tls }
         plain { number: Cell::new(-1), watches: Watches::new(), backlog, starved }
     }
 

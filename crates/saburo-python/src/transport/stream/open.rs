@@ -50,7 +50,8 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
         }
         None => transport.context.set(Some(event_loop.contexts().copy_current()?)),
     }
-    enter(event_loop, &transport, given(server))?;
+    attach(&transport, given(server))?;
+    enter(event_loop, &transport)?;
     Ok(transport.into_obj())
 }
 
@@ -108,9 +109,12 @@ fn begin(
     listener: &Instance<Listener>,
 ) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
-    let target = listener.make_protocol(&context)?;
-    set_protocol(this, &target)?;
-    enter(event_loop, this, listener.server())
+    let app = listener.make_protocol(&context)?;
+    // If something fails from here on, it is reported as of this protocol.
+    this.protocol.set(Some(app.clone()));
+    attach(this, listener.server())?;
+    set_protocol(this, &*listener.add_tls(&context, app)?)?;
+    enter(event_loop, this)
 }
 
 /// A transport that the loop knows nothing of yet.
@@ -120,12 +124,17 @@ fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
     Ok(transport)
 }
 
-/// Makes it known to its server and its loop; the protocol is told in the next turn.
-fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, server: Option<Obj>) -> Res<()> {
+/// Makes it known to its server.
+fn attach(this: &StreamTransport, server: Option<Obj>) -> Res<()> {
     if let Some(server) = server {
         clients::attach(&server)?;
         this.server.set(Some(server));
     }
+    Ok(())
+}
+
+/// Makes it known to its loop; the protocol is told in the next turn.
+fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     keep_memory();
     this.endpoint.enter(this, event_loop, this);
     watcher::tell_later::<Opened, _>(event_loop, this)
