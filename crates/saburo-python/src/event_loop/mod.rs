@@ -38,7 +38,7 @@ pub(crate) use registry::Unfinished;
 pub(crate) use threads::{Outstanding, hand_over};
 use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
-pub(crate) use watch::{ensure_free, free_number, is_free, watch_object};
+pub(crate) use watch::{free_number, is_free, watch_object};
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

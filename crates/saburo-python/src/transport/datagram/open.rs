@@ -1,6 +1,6 @@
 //! The beginning: a transport for a socket that is bound, connected, or neither.
 
-use crate::event_loop::{Loop, ensure_free};
+use crate::event_loop::Loop;
 use crate::ffi::{Args, Class, Instance, Obj, Params, Res};
 use crate::names::names;
 
@@ -19,7 +19,6 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
         unreachable!("two are required")
     };
     event_loop.check_usable()?;
-    ensure_free(event_loop, sock)?;
     let transport = Instance::alloc(DatagramTransport::blank())?;
     transport.endpoint.add_extra(extra)?;
     let fd = transport.endpoint.take_over(event_loop, sock)?;

@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use saburo_core::net;
 
-use crate::event_loop::{Entry, Loop, Ready, ensure_free, keep_memory};
+use crate::event_loop::{Entry, Loop, Ready, keep_memory};
 use crate::ffi::{
     Args, Class, Context, In, Instance, Obj, Object, Own, Params, Res, aside, builtin, inside, raise,
 };
@@ -27,7 +27,6 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
         unreachable!("two are required")
     };
     event_loop.check_usable()?;
-    ensure_free(event_loop, sock)?;
     let given = |value: Option<&Object>| value.filter(|value| !value.is_none()).map(Object::to_obj);
     let transport = made(event_loop)?;
     transport.endpoint.add_extra(extra)?;
