@@ -2,12 +2,18 @@
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
 
-use std::ffi::CStr;
+mod ours;
+mod table;
+mod tls;
 
-use crate::ffi::{Global, Obj, Object, Res, import, int, intern, tuple};
+use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
+
+pub(crate) use ours::{stand_in_for, transport_socket};
+pub(crate) use tls::tls_names;
+
+use table::table;
 
 static NAMES: Global<Names> = Global::new();
-static TLS_NAMES: Global<TlsNames> = Global::new();
 
 /// The table; only once the module has been imported.
 #[inline]
@@ -21,85 +27,6 @@ pub(crate) fn load() -> Res<()> {
         NAMES.set(Names::load()?);
     }
     Ok(())
-}
-
-macro_rules! table {
-    (
-        strings { $($string:ident $(= $spelled:literal)?,)* }
-        imports { $($import:ident = $module:literal, $attribute:literal;)* }
-    ) => {
-        /// Interned strings and imported objects.
-        pub(crate) struct Names {
-            $(pub(crate) $string: Obj,)*
-            $(pub(crate) $import: Obj,)*
-            /// The dict from loop to running task, where asyncio has one.
-            #[cfg(not(Py_3_14))]
-            pub(crate) current_tasks: Obj,
-            /// Changes the running task of a thread.
-            #[cfg(Py_3_14)]
-            pub(crate) swap_current_task: Obj,
-            /// `("context",)`
-            pub(crate) kw_context: Obj,
-            /// `("fileno",)`
-            pub(crate) kw_fileno: Obj,
-            /// `("loop",)`
-            pub(crate) kw_loop: Obj,
-            /// `("source",)`
-            pub(crate) kw_source: Obj,
-            /// `("msg",)`
-            pub(crate) kw_msg: Obj,
-            /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
-            pub(crate) add_to_awaited_by: Option<Obj>,
-            /// Its opposite.
-            pub(crate) discard_from_awaited_by: Option<Obj>,
-            /// `("debug",)`, where `_format_callback_source` takes it.
-            pub(crate) kw_debug: Option<Obj>,
-            /// The class of handles that other threads have, where there is one of its own.
-            pub(crate) class_shared_handle: Option<Obj>,
-            /// `asyncio.eager_task_factory`, where there is one.
-            eager_factory: Option<Obj>,
-        }
-
-        impl Names {
-            fn load() -> Res<Names> {
-                $(let $string = intern(table!(@spell $string $($spelled)?))?;)*
-                Ok(Names {
-                    #[cfg(not(Py_3_14))]
-                    current_tasks: import(c"asyncio.tasks", c"_current_tasks")?,
-                    #[cfg(Py_3_14)]
-                    swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
-                    kw_context: tuple([&*intern(c"context")?].into_iter())?,
-                    kw_fileno: tuple([&*intern(c"fileno")?].into_iter())?,
-                    kw_source: tuple([&*intern(c"source")?].into_iter())?,
-                    kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
-                    eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
-                    class_shared_handle: import(c"asyncio.events", c"")?
-                        .attr_opt(&*intern(c"_ThreadSafeHandle")?)?,
-                    add_to_awaited_by: import(c"asyncio.futures", c"")?
-                        .attr_opt(&*intern(c"future_add_to_awaited_by")?)?,
-                    discard_from_awaited_by: import(c"asyncio.futures", c"")?
-                        .attr_opt(&*intern(c"future_discard_from_awaited_by")?)?,
-                    kw_debug: match import(c"asyncio.format_helpers", c"_format_callback_source")?
-                        .attr(&*intern(c"__kwdefaults__")?)?
-                    {
-                        defaults if defaults.is_none() => None,
-                        _ => Some(tuple([&*intern(c"debug")?].into_iter())?),
-                    },
-                    kw_msg: tuple([&*intern(c"msg")?].into_iter())?,
-                    $($import: import($module, $attribute)?,)*
-                    $($string,)*
-                })
-            }
-        }
-    };
-    (@spell $string:ident $spelled:literal) => { $spelled };
-    (@spell $string:ident) => {
-        // The name of the field with a null byte behind it.
-        match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($string), "\0").as_bytes()) {
-            Ok(text) => text,
-            Err(_) => unreachable!("an identifier holds no null byte"),
-        }
-    };
 }
 
 table! {
@@ -310,86 +237,4 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
-}
-
-/// `saburo._derived_classes.stand_in_for`; imported when the first instance of a derived class is asked for its
-/// class.
-pub(crate) fn stand_in_for() -> Res<&'static Obj> {
-    static FOUND: Global<Obj> = Global::new();
-    found_once(&FOUND, c"saburo._derived_classes", c"stand_in_for")
-}
-
-/// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.
-pub(crate) fn transport_socket() -> Res<&'static Obj> {
-    static FOUND: Global<Obj> = Global::new();
-    found_once(&FOUND, c"saburo._transport_socket", c"TransportSocket")
-}
-
-/// For modules of saburo's own, which are not there yet when the table is filled.
-fn found_once(place: &'static Global<Obj>, module: &CStr, name: &CStr) -> Res<&'static Obj> {
-    if place.get().is_none() {
-        place.set(import(module, name)?);
-    }
-    Ok(place.get().expect("set just now"))
-}
-
-/// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters
-/// without `ssl`.
-pub(crate) struct TlsNames {
-    pub(crate) certificate_error: Obj,
-    pub(crate) memory_bio: Obj,
-    pub(crate) ssl_error: Obj,
-    pub(crate) ssl_object_read: Obj,
-    pub(crate) ssl_object_write: Obj,
-    pub(crate) syscall_error: Obj,
-    pub(crate) want_read_error: Obj,
-    pub(crate) sendfile_fallback: Obj,
-    /// `("server_side", "server_hostname")`
-    pub(crate) kw_wrap_bio: Obj,
-    /// More bytes than any record has.
-    pub(crate) most: Obj,
-    pub(crate) flow_marks: Obj,
-    pub(crate) log_eof: Obj,
-    pub(crate) log_handshake: Obj,
-    pub(crate) log_handshake_done: Obj,
-    pub(crate) report_fatal: Obj,
-    pub(crate) warn_closed: Obj,
-    pub(crate) warn_keep_open: Obj,
-}
-
-/// The names for TLS; ImportError where there is none.
-#[inline]
-pub(crate) fn tls_names() -> Res<&'static TlsNames> {
-    match TLS_NAMES.get() {
-        Some(names) => Ok(names),
-        None => load_tls_names(),
-    }
-}
-
-#[cold]
-fn load_tls_names() -> Res<&'static TlsNames> {
-    let (read, write) = (intern(c"read")?, intern(c"write")?);
-    let ssl_object = import(c"ssl", c"SSLObject")?;
-    let ours = import(c"saburo._tls", c"")?;
-    let our = |name: &std::ffi::CStr| ours.attr(&*intern(name)?);
-    TLS_NAMES.set(TlsNames {
-        certificate_error: import(c"ssl", c"CertificateError")?,
-        memory_bio: import(c"ssl", c"MemoryBIO")?,
-        ssl_error: import(c"ssl", c"SSLError")?,
-        ssl_object_read: ssl_object.attr(&read)?,
-        ssl_object_write: ssl_object.attr(&write)?,
-        syscall_error: import(c"ssl", c"SSLSyscallError")?,
-        want_read_error: import(c"ssl", c"SSLWantReadError")?,
-        sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
-        kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
-        most: int(1 << 20)?,
-        flow_marks: our(c"flow_marks")?,
-        log_eof: our(c"log_eof")?,
-        log_handshake: our(c"log_handshake")?,
-        log_handshake_done: our(c"log_handshake_done")?,
-        report_fatal: our(c"report_fatal")?,
-        warn_closed: our(c"warn_closed")?,
-        warn_keep_open: our(c"warn_keep_open")?,
-    });
-    Ok(TLS_NAMES.get().expect("set just now"))
 }

@@ -1,0 +1,27 @@
+//! What is in modules of saburo's own. They are not there yet when the table is filled, so it is imported
+//! when first needed.
+
+use std::ffi::CStr;
+
+use crate::ffi::{Global, Obj, Res, import};
+
+/// `saburo._derived_classes.stand_in_for`; imported when the first instance of a derived class is asked for its
+/// class.
+pub(crate) fn stand_in_for() -> Res<&'static Obj> {
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._derived_classes", c"stand_in_for")
+}
+
+/// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.
+pub(crate) fn transport_socket() -> Res<&'static Obj> {
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._transport_socket", c"TransportSocket")
+}
+
+/// For modules of saburo's own, which are not there yet when the table is filled.
+fn found_once(place: &'static Global<Obj>, module: &CStr, name: &CStr) -> Res<&'static Obj> {
+    if place.get().is_none() {
+        place.set(import(module, name)?);
+    }
+    Ok(place.get().expect("set just now"))
+}
