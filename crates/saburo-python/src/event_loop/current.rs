@@ -102,7 +102,7 @@ mod entry {
 mod entry {
     //! A field of the thread.
 
-    use crate::ffi::{Global, RunningTask, import, intern, none};
+    use crate::ffi::{Global, RunningTask, none};
 
     use super::{Obj, Object, Res, names};
 
@@ -114,16 +114,17 @@ mod entry {
         if FIELD.get().is_some() {
             return Ok(());
         }
-        let main_thread = import(c"threading", c"main_thread")?.call0()?.attr(&*intern(c"ident")?)?;
-        let this_thread = import(c"threading", c"get_ident")?.call0()?;
+        let names = names();
+        let main_thread = names.main_thread.call0()?.attr(&names.ident)?;
+        let this_thread = names.get_thread_ident.call0()?;
         if !main_thread.equals(&this_thread)?
-            || !names().asyncio.method(&names().get_running_loop, &[])?.is_none()
+            || !names.asyncio.method(&names.get_running_loop, &[])?.is_none()
         {
             return Ok(());
         }
-        let set_running_loop = import(c"asyncio.events", c"_set_running_loop")?;
+        let set_running_loop = &names.set_running_loop;
         // Any object will do for a loop.
-        let event_loop = &set_running_loop;
+        let event_loop = set_running_loop;
         set_running_loop.call(&[event_loop])?;
         let found = RunningTask::find(event_loop, |task| by_function(event_loop, task).map(drop));
         set_running_loop.call(&[&*none()])?;

@@ -207,7 +207,7 @@ fn kernel_number(descriptor: Option<RawFd>) -> Res<RawFd> {
 #[cold]
 fn not_a_descriptor(raised: Raised, object: &Object) -> Res<Option<i64>> {
     let names = names();
-    let expected = raised.matches(&names.attribute_error)
+    let expected = raised.matches(builtin::attribute_error())
         || raised.matches(builtin::type_error())
         || raised.matches(builtin::value_error());
     if !expected {

@@ -167,17 +167,23 @@ pub(crate) mod builtin {
 
     classes! {
         assertion_error = PyExc_AssertionError;
+        attribute_error = PyExc_AttributeError;
+        blocking_io_error = PyExc_BlockingIOError;
+        broken_pipe_error = PyExc_BrokenPipeError;
         connection_aborted_error = PyExc_ConnectionAbortedError;
+        connection_error = PyExc_ConnectionError;
         connection_reset_error = PyExc_ConnectionResetError;
         exception = PyExc_Exception;
         generator_exit = PyExc_GeneratorExit;
         import_error = PyExc_ImportError;
+        interrupted_error = PyExc_InterruptedError;
         keyboard_interrupt = PyExc_KeyboardInterrupt;
         memory_error = PyExc_MemoryError;
         not_implemented_error = PyExc_NotImplementedError;
         os_error = PyExc_OSError;
         overflow_error = PyExc_OverflowError;
         recursion_error = PyExc_RecursionError;
+        resource_warning = PyExc_ResourceWarning;
         runtime_error = PyExc_RuntimeError;
         stop_async_iteration = PyExc_StopAsyncIteration;
         stop_iteration = PyExc_StopIteration;

@@ -1,6 +1,7 @@
-//! Every Python name this crate speaks: interned strings, and objects imported from the standard library.
+//! Every name of Python's that this crate looks up: interned strings, and objects imported from modules.
 //!
-//! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute.
+//! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute. Only
+//! `ffi`, which is below, looks up what it needs itself.
 
 mod ours;
 mod table;
@@ -8,7 +9,7 @@ mod tls;
 
 use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
 
-pub(crate) use ours::{stand_in_for, transport_socket};
+pub(crate) use ours::{flow_marks, stand_in_for, start_tls, transport_socket};
 pub(crate) use tls::tls_names;
 
 use table::table;
@@ -30,6 +31,8 @@ pub(crate) fn load() -> Res<()> {
 }
 
 table! {
+    /// Interned strings and imported objects.
+    Names
     strings {
         abort,
         accept_connection = c"_accept_connection",
@@ -109,6 +112,8 @@ table! {
         handle,
         handle_signals = c"_handle_signals",
         handler_done = c"_handler_done",
+        #[cfg(Py_3_14)]
+        ident,
         is_closed,
         is_closing,
         is_running,
@@ -173,11 +178,7 @@ table! {
         writelines,
     }
     imports {
-        assertion_error = c"builtins", c"AssertionError";
         asyncio = c"asyncio", c"";
-        attribute_error = c"builtins", c"AttributeError";
-        blocking_io_error = c"builtins", c"BlockingIOError";
-        broken_pipe_error = c"builtins", c"BrokenPipeError";
         bytearray_class = c"builtins", c"bytearray";
         bytes_class = c"builtins", c"bytes";
         cancelled_error = c"asyncio.exceptions", c"CancelledError";
@@ -198,29 +199,38 @@ table! {
         class_timer_handle = c"asyncio.events", c"TimerHandle";
         class_transport = c"asyncio.transports", c"Transport";
         class_transport_socket = c"asyncio.trsock", c"TransportSocket";
-        connection_error = c"builtins", c"ConnectionError";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
+        /// From loop to running task.
+        #[cfg(not(Py_3_14))]
+        current_tasks = c"asyncio.tasks", c"_current_tasks";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
         false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
         get_frame = c"sys", c"_getframe";
+        #[cfg(Py_3_14)]
+        get_thread_ident = c"threading", c"get_ident";
         incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
-        interrupted_error = c"builtins", c"InterruptedError";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
         is_coroutine = c"asyncio.coroutines", c"iscoroutine";
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
         limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
         logger = c"asyncio.log", c"logger";
+        #[cfg(Py_3_14)]
+        main_thread = c"threading", c"main_thread";
         origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         partial = c"functools", c"partial";
         register_task = c"asyncio.tasks", c"_register_task";
-        resource_warning = c"builtins", c"ResourceWarning";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
+        #[cfg(Py_3_14)]
+        set_running_loop = c"asyncio.events", c"_set_running_loop";
         str_class = c"builtins", c"str";
+        /// Changes the running task of a thread.
+        #[cfg(Py_3_14)]
+        swap_current_task = c"_asyncio", c"_swap_current_task";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
@@ -230,6 +240,25 @@ table! {
         warn = c"warnings", c"warn";
         warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
+    optional {
+        /// asyncio's own record of who waits for whom (3.14 and later).
+        add_to_awaited_by = c"asyncio.futures", c"future_add_to_awaited_by";
+        /// The class of handles that other threads have.
+        class_shared_handle = c"asyncio.events", c"_ThreadSafeHandle";
+        discard_from_awaited_by = c"asyncio.futures", c"future_discard_from_awaited_by";
+        eager_factory = c"asyncio", c"eager_task_factory";
+    }
+    keywords {
+        kw_context = c"context";
+        kw_fileno = c"fileno";
+        kw_loop = c"loop";
+        kw_msg = c"msg";
+        kw_source = c"source";
+    }
+    found {
+        /// `("debug",)`, where `_format_callback_source` takes it.
+        kw_debug: Option<Obj> = keyword_of_callback_source();
+    }
 }
 
 impl Names {
@@ -237,4 +266,17 @@ impl Names {
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
+}
+
+fn keyword_of_callback_source() -> Res<Option<Obj>> {
+    let function = import(c"asyncio.format_helpers", c"_format_callback_source")?;
+    if function.attr(&*intern(c"__kwdefaults__")?)?.is_none() {
+        return Ok(None);
+    }
+    tuple([&*intern(c"debug")?].into_iter()).map(Some)
+}
+
+/// `socket.socket`, looked up each time: others put a class of their own there.
+pub(crate) fn socket_class_now() -> Res<Obj> {
+    import(c"socket", c"socket")
 }

@@ -18,7 +18,18 @@ pub(crate) fn transport_socket() -> Res<&'static Obj> {
     found_once(&FOUND, c"saburo._transport_socket", c"TransportSocket")
 }
 
-/// For modules of saburo's own, which are not there yet when the table is filled.
+/// `saburo._streams.start_tls`; imported when the first stream is to be encrypted.
+pub(crate) fn start_tls() -> Res<&'static Obj> {
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._streams", c"start_tls")
+}
+
+/// `saburo._tls.flow_marks`; imported when somebody sets marks that are no plain numbers.
+pub(crate) fn flow_marks() -> Res<&'static Obj> {
+    static FOUND: Global<Obj> = Global::new();
+    found_once(&FOUND, c"saburo._tls", c"flow_marks")
+}
+
 fn found_once(place: &'static Global<Obj>, module: &CStr, name: &CStr) -> Res<&'static Obj> {
     if place.get().is_none() {
         place.set(import(module, name)?);

@@ -1,70 +1,40 @@
 //! The macro that makes a table of names from its lists.
+//!
+//! Each list says of a field how it is found:
+//! - `strings`: an interned string, spelled as the field or as said;
+//! - `imports`: what a module has under a name, or the module itself if that is empty;
+//! - `optional`: the same, or `None` where this version of the module has no such name;
+//! - `keywords`: the tuple of names for a call with keyword arguments;
+//! - `found`: by an expression of its own.
 
 macro_rules! table {
     (
-        strings { $($string:ident $(= $spelled:literal)?,)* }
-        imports { $($import:ident = $module:literal, $attribute:literal;)* }
+        $(#[$about:meta])*
+        $table:ident
+        $(strings { $($(#[$of_string:meta])* $string:ident $(= $spelled:literal)?,)* })?
+        imports { $($(#[$of_import:meta])* $import:ident = $module:literal, $attribute:literal;)* }
+        $(optional { $($(#[$of_option:meta])* $option:ident = $from:literal, $wanted:literal;)* })?
+        keywords { $($(#[$of_tuple:meta])* $tuple:ident = $($keyword:literal),+;)* }
+        found { $($(#[$of_found:meta])* $found:ident: $type:ty = $how:expr;)* }
     ) => {
-        /// Interned strings and imported objects.
-        pub(crate) struct Names {
-            $(pub(crate) $string: Obj,)*
-            $(pub(crate) $import: Obj,)*
-            /// The dict from loop to running task, where asyncio has one.
-            #[cfg(not(Py_3_14))]
-            pub(crate) current_tasks: Obj,
-            /// Changes the running task of a thread.
-            #[cfg(Py_3_14)]
-            pub(crate) swap_current_task: Obj,
-            /// `("context",)`
-            pub(crate) kw_context: Obj,
-            /// `("fileno",)`
-            pub(crate) kw_fileno: Obj,
-            /// `("loop",)`
-            pub(crate) kw_loop: Obj,
-            /// `("source",)`
-            pub(crate) kw_source: Obj,
-            /// `("msg",)`
-            pub(crate) kw_msg: Obj,
-            /// asyncio's own record of who waits for whom, where it keeps one (3.14 and later).
-            pub(crate) add_to_awaited_by: Option<Obj>,
-            /// Its opposite.
-            pub(crate) discard_from_awaited_by: Option<Obj>,
-            /// `("debug",)`, where `_format_callback_source` takes it.
-            pub(crate) kw_debug: Option<Obj>,
-            /// The class of handles that other threads have, where there is one of its own.
-            pub(crate) class_shared_handle: Option<Obj>,
-            /// `asyncio.eager_task_factory`, where there is one.
-            eager_factory: Option<Obj>,
+        $(#[$about])*
+        pub(crate) struct $table {
+            $($($(#[$of_string])* pub(crate) $string: Obj,)*)?
+            $($(#[$of_import])* pub(crate) $import: Obj,)*
+            $($($(#[$of_option])* pub(crate) $option: Option<Obj>,)*)?
+            $($(#[$of_tuple])* pub(crate) $tuple: Obj,)*
+            $($(#[$of_found])* pub(crate) $found: $type,)*
         }
 
-        impl Names {
-            fn load() -> Res<Names> {
-                $(let $string = intern(table!(@spell $string $($spelled)?))?;)*
-                Ok(Names {
-                    #[cfg(not(Py_3_14))]
-                    current_tasks: import(c"asyncio.tasks", c"_current_tasks")?,
-                    #[cfg(Py_3_14)]
-                    swap_current_task: import(c"_asyncio", c"_swap_current_task")?,
-                    kw_context: tuple([&*intern(c"context")?].into_iter())?,
-                    kw_fileno: tuple([&*intern(c"fileno")?].into_iter())?,
-                    kw_source: tuple([&*intern(c"source")?].into_iter())?,
-                    kw_loop: tuple([&*intern(c"loop")?].into_iter())?,
-                    eager_factory: import(c"asyncio", c"")?.attr_opt(&*intern(c"eager_task_factory")?)?,
-                    class_shared_handle: import(c"asyncio.events", c"")?
-                        .attr_opt(&*intern(c"_ThreadSafeHandle")?)?,
-                    add_to_awaited_by: import(c"asyncio.futures", c"")?
-                        .attr_opt(&*intern(c"future_add_to_awaited_by")?)?,
-                    discard_from_awaited_by: import(c"asyncio.futures", c"")?
-                        .attr_opt(&*intern(c"future_discard_from_awaited_by")?)?,
-                    kw_debug: match import(c"asyncio.format_helpers", c"_format_callback_source")?
-                        .attr(&*intern(c"__kwdefaults__")?)?
-                    {
-                        defaults if defaults.is_none() => None,
-                        _ => Some(tuple([&*intern(c"debug")?].into_iter())?),
-                    },
-                    kw_msg: tuple([&*intern(c"msg")?].into_iter())?,
-                    $($import: import($module, $attribute)?,)*
-                    $($string,)*
+        impl $table {
+            #[allow(unused_doc_comments)] // They are the fields'.
+            fn load() -> Res<$table> {
+                Ok($table {
+                    $($($(#[$of_string])* $string: intern(table!(@spell $string $($spelled)?))?,)*)?
+                    $($(#[$of_import])* $import: import($module, $attribute)?,)*
+                    $($($(#[$of_option])* $option: import($from, c"")?.attr_opt(&*intern($wanted)?)?,)*)?
+                    $($(#[$of_tuple])* $tuple: tuple([$(&*intern($keyword)?),+].into_iter())?,)*
+                    $($(#[$of_found])* $found: $how?,)*
                 })
             }
         }
@@ -78,4 +48,5 @@ macro_rules! table {
         }
     };
 }
+
 pub(super) use table;

@@ -2,30 +2,39 @@
 
 use crate::ffi::{Global, Obj, Res, import, int, intern, tuple};
 
+use super::names;
+use super::table::table;
+
 static TLS_NAMES: Global<TlsNames> = Global::new();
 
-/// What TLS needs beyond that; imported for the first connection that has it, as there are interpreters
-/// without `ssl`.
-pub(crate) struct TlsNames {
-    pub(crate) certificate_error: Obj,
-    pub(crate) memory_bio: Obj,
-    pub(crate) ssl_error: Obj,
-    pub(crate) ssl_object_read: Obj,
-    pub(crate) ssl_object_write: Obj,
-    pub(crate) syscall_error: Obj,
-    pub(crate) want_read_error: Obj,
-    pub(crate) sendfile_fallback: Obj,
-    /// `("server_side", "server_hostname")`
-    pub(crate) kw_wrap_bio: Obj,
-    /// More bytes than any record has.
-    pub(crate) most: Obj,
-    pub(crate) flow_marks: Obj,
-    pub(crate) log_eof: Obj,
-    pub(crate) log_handshake: Obj,
-    pub(crate) log_handshake_done: Obj,
-    pub(crate) report_fatal: Obj,
-    pub(crate) warn_closed: Obj,
-    pub(crate) warn_keep_open: Obj,
+table! {
+    /// What TLS needs beyond the table of names. Imported for the first connection that has it, as there are
+    /// interpreters without `ssl`.
+    TlsNames
+    imports {
+        certificate_error = c"ssl", c"CertificateError";
+        flow_marks = c"saburo._tls", c"flow_marks";
+        log_eof = c"saburo._tls", c"log_eof";
+        log_handshake = c"saburo._tls", c"log_handshake";
+        log_handshake_done = c"saburo._tls", c"log_handshake_done";
+        memory_bio = c"ssl", c"MemoryBIO";
+        report_fatal = c"saburo._tls", c"report_fatal";
+        ssl_error = c"ssl", c"SSLError";
+        syscall_error = c"ssl", c"SSLSyscallError";
+        want_read_error = c"ssl", c"SSLWantReadError";
+        warn_closed = c"saburo._tls", c"warn_closed";
+        warn_keep_open = c"saburo._tls", c"warn_keep_open";
+    }
+    keywords {
+        kw_wrap_bio = c"server_side", c"server_hostname";
+    }
+    found {
+        /// More bytes than any record has.
+        most: Obj = int(1 << 20);
+        sendfile_fallback: Obj = names().sendfile_mode.attr(&*intern(c"FALLBACK")?);
+        ssl_object_read: Obj = import(c"ssl", c"SSLObject")?.attr(&names().read);
+        ssl_object_write: Obj = import(c"ssl", c"SSLObject")?.attr(&names().write);
+    }
 }
 
 /// The names for TLS; ImportError where there is none.
@@ -39,28 +48,6 @@ pub(crate) fn tls_names() -> Res<&'static TlsNames> {
 
 #[cold]
 fn load_tls_names() -> Res<&'static TlsNames> {
-    let (read, write) = (intern(c"read")?, intern(c"write")?);
-    let ssl_object = import(c"ssl", c"SSLObject")?;
-    let ours = import(c"saburo._tls", c"")?;
-    let our = |name: &std::ffi::CStr| ours.attr(&*intern(name)?);
-    TLS_NAMES.set(TlsNames {
-        certificate_error: import(c"ssl", c"CertificateError")?,
-        memory_bio: import(c"ssl", c"MemoryBIO")?,
-        ssl_error: import(c"ssl", c"SSLError")?,
-        ssl_object_read: ssl_object.attr(&read)?,
-        ssl_object_write: ssl_object.attr(&write)?,
-        syscall_error: import(c"ssl", c"SSLSyscallError")?,
-        want_read_error: import(c"ssl", c"SSLWantReadError")?,
-        sendfile_fallback: import(c"asyncio.constants", c"_SendfileMode")?.attr(&*intern(c"FALLBACK")?)?,
-        kw_wrap_bio: tuple([&*intern(c"server_side")?, &*intern(c"server_hostname")?].into_iter())?,
-        most: int(1 << 20)?,
-        flow_marks: our(c"flow_marks")?,
-        log_eof: our(c"log_eof")?,
-        log_handshake: our(c"log_handshake")?,
-        log_handshake_done: our(c"log_handshake_done")?,
-        report_fatal: our(c"report_fatal")?,
-        warn_closed: our(c"warn_closed")?,
-        warn_keep_open: our(c"warn_keep_open")?,
-    });
+    TLS_NAMES.set(TlsNames::load()?);
     Ok(TLS_NAMES.get().expect("set just now"))
 }

@@ -4,9 +4,9 @@ use std::ffi::CStr;
 
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, fields, import, none, string,
+    Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, builtin, fields, none, string,
 };
-use crate::names::names;
+use crate::names::{self, names};
 use crate::reported_class::reported_class;
 
 use super::protocol::StreamReaderProtocol;
@@ -73,9 +73,8 @@ fn init(this: &Instance<StreamWriter>, args: Args<'_>) -> Res<()> {
 
 /// `start_tls(sslcontext, *, server_hostname=None, ...)`: seldom called, and so written in Python.
 fn start_tls(this: &Instance<StreamWriter>, args: Args<'_>) -> Res<Obj> {
-    let start_tls = import(c"saburo._streams", c"start_tls")?;
     let all: Vec<&Object> = [this.as_object()].into_iter().chain(args.all().iter().copied()).collect();
-    start_tls.call_with_names(&all, args.names())
+    names::start_tls()?.call_with_names(&all, args.names())
 }
 
 fn get_extra_info(this: &Instance<StreamWriter>, args: Args<'_>) -> Res<Obj> {
@@ -120,7 +119,7 @@ fn complain(this: &Instance<StreamWriter>) -> Res<()> {
 
 fn warn(message: &str) -> Res<()> {
     let names = names();
-    names.warn.call(&[&*string(message)?, &names.resource_warning]).map(drop)
+    names.warn.call(&[&*string(message)?, builtin::resource_warning()]).map(drop)
 }
 
 impl Class for StreamWriter {

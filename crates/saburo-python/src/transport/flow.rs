@@ -6,7 +6,8 @@ use std::cell::Cell;
 use saburo_core::{Marks, Pause, Signal, both_marks};
 
 use crate::event_loop::Loop;
-use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, import, int, none, raise, tuple};
+use crate::ffi::{Args, Instance, Obj, Object, Params, Res, Slot, builtin, int, none, raise, tuple};
+use crate::names;
 
 use super::protocol;
 
@@ -122,11 +123,7 @@ impl Flow {
     fn set_any(&self, high: Option<&Object>, low: Option<&Object>) -> Res<()> {
         let none = none();
         let kib = int(HIGH as i64 / 1024)?;
-        let marks = import(c"saburo._tls", c"flow_marks")?.call(&[
-            high.unwrap_or(&none),
-            low.unwrap_or(&none),
-            &*kib,
-        ])?;
+        let marks = names::flow_marks()?.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*kib])?;
         let mark = |index| match marks.tuple_item(index) {
             Some(mark) => whole(&mark),
             None => raise(builtin::type_error(), "two marks were expected"),

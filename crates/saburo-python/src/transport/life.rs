@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Context, Holds, Instance, Object, Own, Owner, Res, Slot, aside, fields, inside, none, string,
+    Context, Holds, Instance, Object, Own, Owner, Res, Slot, aside, builtin, fields, inside, none, string,
 };
 use crate::future::{self, Future};
 use crate::names::names;
@@ -378,7 +378,7 @@ pub(super) fn watched_word(watched: bool) -> &'static str {
 fn warn_unclosed(transport: &Object) -> Res<()> {
     let names = names();
     let message = string(&format!("unclosed transport {}", transport.repr()?))?;
-    let args = [&*message, &*names.resource_warning, transport];
+    let args = [&*message, builtin::resource_warning(), transport];
     names.warn.call_with_names(&args, Some(&names.kw_source)).map(drop)
 }
 

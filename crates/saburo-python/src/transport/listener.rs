@@ -12,9 +12,9 @@ use saburo_core::net;
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
     Args, Builder, Class, Context, Instance, Obj, Object, Own, Owner, Params, Raised, Res, Slot, aside,
-    fields, import, inside, int, is_audited, mapping, none, string,
+    fields, inside, int, is_audited, mapping, none, string,
 };
-use crate::names::names;
+use crate::names::{self, names};
 
 use super::endpoint::Endpoint;
 use super::watcher::{self, Watcher, Watches};
@@ -229,9 +229,8 @@ impl Listener {
         let listening = listening.object();
         let (family, kind, proto) = (listening.attr(family)?, listening.attr(kind)?, listening.attr(proto)?);
         let fd = int(i64::from(descriptor.as_raw_fd()))?;
-        // Asked for by name, as others put a class of their own there.
-        let class = import(c"socket", c"socket")?;
-        let sock = class.call_with_names(&[&family, &kind, &proto, &fd], Some(&names.kw_fileno))?;
+        let sock = names::socket_class_now()?
+            .call_with_names(&[&family, &kind, &proto, &fd], Some(&names.kw_fileno))?;
         // It has a new owner.
         let _ = descriptor.into_raw_fd();
         Ok(sock)

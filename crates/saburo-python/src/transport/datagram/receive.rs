@@ -103,7 +103,8 @@ fn receive_by_python(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
             _ => Ok(false),
         },
         Err(raised)
-            if raised.matches(&names.blocking_io_error) || raised.matches(&names.interrupted_error) =>
+            if raised.matches(builtin::blocking_io_error())
+                || raised.matches(builtin::interrupted_error()) =>
         {
             raised.swallow();
             Ok(false)

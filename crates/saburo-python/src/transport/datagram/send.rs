@@ -217,7 +217,8 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
     match sent {
         Ok(_) => Outcome::Sent,
         Err(raised)
-            if raised.matches(&names.blocking_io_error) || raised.matches(&names.interrupted_error) =>
+            if raised.matches(builtin::blocking_io_error())
+                || raised.matches(builtin::interrupted_error()) =>
         {
             raised.swallow();
             Outcome::Full

@@ -14,8 +14,8 @@ use saburo_core::{Outgoing, WriteQueue, pipe};
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{
-    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Owner, Raised, Res, Slot, fields, int,
-    lend_ready, raise,
+    Args, Builder, Bytes, Class, Dict, Instance, Obj, Object, OneSlot, Owner, Raised, Res, Slot, builtin,
+    fields, int, lend_ready, raise,
 };
 use crate::names::names;
 
@@ -112,14 +112,14 @@ fn reader_has_gone(event_loop: &Instance<Loop>, this: &Instance<WritePipeTranspo
     if this.queue.borrow().is_empty() {
         return force_close(event_loop, this, None);
     }
-    let broken = names().broken_pipe_error.call0()?;
+    let broken = builtin::broken_pipe_error().call0()?;
     force_close(event_loop, this, Some(&broken))
 }
 
 fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
     if exact.is_none() && !data.is_bytes_like() {
-        return raise(&names().assertion_error, &data.repr()?);
+        return raise(builtin::assertion_error(), &data.repr()?);
     }
     if exact.as_ref().is_some_and(|bytes| bytes.as_ref().is_empty()) || (exact.is_none() && !data.truth()?) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! The end of a connection, which the protocol is told exactly once.
 
 use crate::event_loop::{Direction, Loop};
-use crate::ffi::{Instance, Object, Res, string};
+use crate::ffi::{Instance, Object, Res, builtin, string};
 use crate::future;
 use crate::names::names;
 
@@ -88,7 +88,7 @@ impl Ending for StreamTransport {
         if let Some(waiter) = waiter
             && !waiter.method(&names().done, &[])?.truth()?
         {
-            let error = names().connection_error.call(&[&*string("Connection is closed by peer")?])?;
+            let error = builtin::connection_error().call(&[&*string("Connection is closed by peer")?])?;
             waiter.method(&names().set_exception, &[&error])?;
         }
         closed
