@@ -26,7 +26,6 @@ ORDER = (
     "handle",
     "event_loop",
     "callable",
-    "reported_class",
     "running",
     "thrown",
     "names",

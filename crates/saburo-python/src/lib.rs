@@ -18,7 +18,7 @@
 //! | `future` | results to come, and who is told | |
 //! | `handle` | scheduled calls | `Sleeper`, a task to whoever wakes it |
 //! | `event_loop` | the queue, turns, descriptors | `Entry`, what to do; `Transport`; `Unfinished`, a task |
-//! | `callable`, `reported_class`, `running`, `thrown` | one rule each | |
+//! | `callable`, `running`, `thrown` | one rule each | |
 //! | `names` | what is looked up in Python by name | |
 //! | `ffi` | the C API | `Class`, a Rust type that is one of Python's classes |
 //!
@@ -36,7 +36,6 @@ mod future;
 mod handle;
 mod names;
 mod pool;
-mod reported_class;
 mod running;
 mod sock;
 mod streams;

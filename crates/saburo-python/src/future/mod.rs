@@ -19,7 +19,6 @@ use crate::ffi::{
     builtin, fields, mapping, none, raise, string,
 };
 use crate::names::names;
-use crate::reported_class::reported_class;
 
 pub(crate) use awaited_by::{add_to_awaited_by, discard_from_awaited_by};
 pub(crate) use awaiter::{FutureIter, step_of as step};
@@ -520,9 +519,8 @@ pub(crate) fn cancel_argument(args: Args<'_>) -> Res<Option<Obj>> {
 /// What asyncio's own modules, debuggers and reprs look at.
 fn describe_internals(builder: Builder<Future>) -> Builder<Future> {
     builder
-        .getter(
-            c"__class__",
-            |this| reported_class(this, &names().class_future),
+        .reported_class(
+            |_| &names().class_future,
             c"asyncio.Future, for isinstance; of a derived class that class.",
         )
         .getter(c"_loop", |this| this.event_loop(), c"The event loop.")

@@ -17,7 +17,6 @@ use crate::ffi::{
     aside, boolean, builtin, fields, float, inside, mapping, none, raise, string, tuple,
 };
 use crate::names::names;
-use crate::reported_class::reported_class;
 use crate::running::Running;
 
 pub(crate) use schedule::push;
@@ -453,12 +452,11 @@ True
             .noargs(c"_run", run, c"Calls the callback now.")
             .noargs(c"_repr_info", repr_info, c"The words of repr(), as a list.")
             .repr(repr)
-            .getter(
-                c"__class__",
+            .reported_class(
                 |this| {
                     let names = names();
                     let shared = names.class_shared_handle.as_ref().filter(|_| this.running.is_shared());
-                    reported_class(this, shared.unwrap_or(&names.class_handle))
+                    shared.unwrap_or(&names.class_handle)
                 },
                 c"asyncio.Handle, for isinstance; of a derived class that class.",
             )
@@ -703,9 +701,8 @@ Cancelling takes it out of the loop's queue at once. Timers compare by deadline.
             .repr(timer_repr)
             .compare(compare)
             .hash(|this| this.when()?.hash())
-            .getter(
-                c"__class__",
-                |this| reported_class(this, &names().class_timer_handle),
+            .reported_class(
+                |_| &names().class_timer_handle,
                 c"asyncio.TimerHandle, for isinstance; of a derived class that class.",
             )
             .getter(c"_when", |this| this.when(), c"The deadline.")

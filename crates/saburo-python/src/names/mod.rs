@@ -9,7 +9,7 @@ mod tls;
 
 use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
 
-pub(crate) use ours::{flow_marks, stand_in_for, start_tls, transport_socket};
+pub(crate) use ours::{flow_marks, start_tls, transport_socket};
 pub(crate) use tls::tls_names;
 
 use table::table;

@@ -5,13 +5,6 @@ use std::ffi::CStr;
 
 use crate::ffi::{Global, Obj, Res, import};
 
-/// `saburo._derived_classes.stand_in_for`; imported when the first instance of a derived class is asked for its
-/// class.
-pub(crate) fn stand_in_for() -> Res<&'static Obj> {
-    static FOUND: Global<Obj> = Global::new();
-    found_once(&FOUND, c"saburo._derived_classes", c"stand_in_for")
-}
-
 /// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.
 pub(crate) fn transport_socket() -> Res<&'static Obj> {
     static FOUND: Global<Obj> = Global::new();

@@ -12,7 +12,6 @@ use crate::ffi::{
     none, raise, string,
 };
 use crate::names::names;
-use crate::reported_class::reported_class;
 
 use super::limit::Limit;
 use super::received::{self, Received};
@@ -342,9 +341,8 @@ Raises IncompleteReadError where the stream ends before, LimitOverrunError where
 /// What libraries and asyncio's own modules look at.
 fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
     builder
-        .getter(
-            c"__class__",
-            |this| reported_class(this, &names().class_stream_reader),
+        .reported_class(
+            |_| &names().class_stream_reader,
             c"asyncio.StreamReader, for isinstance; of a derived class that class.",
         )
         .one(

@@ -7,7 +7,6 @@ use crate::ffi::{
     Args, Builder, Class, Dict, Instance, Obj, Object, Own, Params, Res, Slot, builtin, fields, none, string,
 };
 use crate::names::{self, names};
-use crate::reported_class::reported_class;
 
 use super::protocol::StreamReaderProtocol;
 use super::{draining, link};
@@ -223,9 +222,8 @@ b'hello'";
 /// What libraries look at.
 fn describe_internals(builder: Builder<StreamWriter>) -> Builder<StreamWriter> {
     builder
-        .getter(
-            c"__class__",
-            |this| reported_class(this, &names().class_stream_writer),
+        .reported_class(
+            |_| &names().class_stream_writer,
             c"asyncio.StreamWriter, for isinstance; of a derived class that class.",
         )
         .getter(c"_transport", |this| this.transport.get(), c"The transport.")

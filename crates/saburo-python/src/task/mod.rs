@@ -20,7 +20,6 @@ use crate::ffi::{
 use crate::future::{self, Future};
 use crate::handle::TaskWakeup;
 use crate::names::names;
-use crate::reported_class::reported_class;
 
 /// A coroutine being driven.
 #[repr(C)]
@@ -399,9 +398,8 @@ Its loop keeps it until it is done, whether or not you do. Belongs to its loop's
 /// What asyncio's own modules, debuggers and reprs look at.
 fn describe_internals(builder: Builder<Task>) -> Builder<Task> {
     builder
-        .getter(
-            c"__class__",
-            |this| reported_class(this, &names().class_task),
+        .reported_class(
+            |_| &names().class_task,
             c"asyncio.Task, for isinstance; of a derived class that class.",
         )
         .getter(c"_coro", |this| this.coro.get(), c"The coroutine.")

@@ -11,6 +11,7 @@ mod builder;
 mod entry;
 mod fields;
 mod life;
+mod reported;
 mod visit;
 
 use std::cell::{Cell, UnsafeCell};

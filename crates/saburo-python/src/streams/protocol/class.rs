@@ -4,7 +4,6 @@ use std::ffi::CStr;
 
 use crate::ffi::{Args, Builder, Class, Dict, Instance, Params, Res, Weak, fields, list};
 use crate::names::names;
-use crate::reported_class::reported_class;
 use crate::streams::{any_reader, draining, link};
 
 use super::{
@@ -100,9 +99,8 @@ b'hello'";
 /// What libraries and asyncio's own modules look at.
 fn describe_internals(builder: Builder<StreamReaderProtocol>) -> Builder<StreamReaderProtocol> {
     builder
-        .getter(
-            c"__class__",
-            |this| reported_class(this, &names().class_stream_reader_protocol),
+        .reported_class(
+            |_| &names().class_stream_reader_protocol,
             c"asyncio.StreamReaderProtocol, for isinstance; of a derived class that class.",
         )
         .noargs(
