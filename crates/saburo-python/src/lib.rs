@@ -4,8 +4,8 @@
 //! Python in `handle/`, a ready task one step of its coroutine in `task/step.rs`. Everything that
 //! touches CPython's C API is in `ffi/`, the only folder where `unsafe` is allowed.
 //!
-//! The rooms stand in layers. Each uses those below it and knows nothing of those above, which reach it by the
-//! trait in the last column, or by a table that is filled here, at import:
+//! The rooms stand in layers. Each uses those below it and knows nothing of those above, which reach it by
+//! the trait in the last column, or by a table that is filled here, at import:
 //!
 //! | room | holds | is reached from above by |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //! | `transport` | bytes between a socket or a pipe and a protocol | `Receiver`, how a protocol takes bytes |
 //! | `sock`, `pool` | a program's own sockets; the threads of blocking calls | |
 //! | `task` | steps of coroutines | |
-//! | `coroutine` | coroutines whose body is Rust | `Coroutine`, what is in one |
+//! | `coroutine` | coroutines whose body is Rust | `Body`, what is in one |
 //! | `future` | results to come, and who is told | |
 //! | `handle` | scheduled calls | `Sleeper`, a task to whoever wakes it |
 //! | `event_loop` | the queue, turns, descriptors | `Entry`, what to do; `Transport`; `Unfinished`, a task |

@@ -1,4 +1,4 @@
-//! What `throw()` is called with, by whoever drives an awaitable.
+//! What `throw()` of an awaitable is called with.
 
 use crate::ffi::{Args, Obj, Res, builtin, raise, warn_deprecated};
 use crate::names::names;

@@ -12,10 +12,9 @@ use super::Loop;
 
 /// What the loop asks of a transport that has a descriptor.
 pub(crate) trait Transport {
-    /// Has `close()` been called, or is the connection gone? Asked for whoever wants the descriptor.
+    /// Has `close()` been called, or is the connection gone? Then others may have the descriptor.
     fn is_closing(&self) -> bool;
-    /// Has it still got the descriptor by which the loop knows it? Asked for whoever has been given that
-    /// number.
+    /// Has it still got the descriptor by which the loop knows it? Asked when another file has that number.
     fn has_descriptor(&self, event_loop: &Loop) -> bool;
     /// The number of its descriptor was given to another file.
     fn forget_descriptor(&self) {}

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{Behind, Builder, Class, Instance, Obj, Object, Own, Res, Slot, fields, none, string};
 
-/// A task, for whoever wakes it.
+/// A task, to what wakes it.
 pub(crate) trait Sleeper {
     /// Does it run on this loop?
     fn runs_on(&self, event_loop: &Instance<Loop>) -> bool;

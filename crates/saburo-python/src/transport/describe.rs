@@ -7,7 +7,6 @@ use crate::ffi::{Args, Builder, Instance, Own, Res};
 
 use super::ending::Ending;
 use super::flow::Flow;
-use super::watcher::told_by_name;
 
 /// A transport that reads.
 pub(super) trait Reading: Ending {
@@ -72,4 +71,13 @@ fn set_write_buffer_limits<T: Writing>(this: &Instance<T>, args: Args<'_>) -> Re
         Some(event_loop) => T::pause_if_full(&event_loop, this),
         None => Ok(()),
     }
+}
+
+/// What the loop tells, when a program or the handle of a report calls the method of the transport that has
+/// asyncio's name for it.
+pub(super) fn told_by_name<T: Ending>(
+    this: &Instance<T>,
+    tell: fn(&Instance<Loop>, &Instance<T>) -> Res<()>,
+) -> Res<()> {
+    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this))
 }

@@ -1,7 +1,8 @@
 //! Transports: bytes between a socket or a pipe and a protocol, without Python in between.
 //!
-//! A transport's descriptor is watched by the loop, which tells the transport by the trait `Watcher`. The rule all of them keep: what the kernel has said is
-//! copied out and every borrow has ended before a protocol is called, since it may do anything.
+//! The loop watches a transport's descriptor, and tells the transport by the trait `Watcher`. The rule all of
+//! them keep: what the kernel has said is copied out and every borrow has ended before a protocol is called,
+//! since it may do anything.
 
 mod address;
 mod clients;
@@ -17,7 +18,6 @@ mod listener;
 mod piece;
 mod pipe;
 mod protocol;
-mod receiver;
 pub(crate) mod stream;
 mod watcher;
 
@@ -27,8 +27,9 @@ pub(crate) use dial::Dial;
 pub(crate) use failure::report_callback;
 pub(crate) use listener::Listener;
 pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport};
-pub(crate) use receiver::{PLAIN, Receiver, add_receivers, is_buffered, of as receiver_of};
-pub(crate) use stream::{Incoming, StreamTransport, write};
+pub(crate) use stream::{
+    Incoming, PLAIN, Receiver, StreamTransport, add_receivers, is_buffered, receiver_of, write,
+};
 
 use crate::event_loop::Loop;
 use crate::ffi::{Builder, Context, Instance, Object, Res, float, list};

@@ -1,13 +1,10 @@
-//! Watcher: whom the loop tells of a descriptor's events, and of the steps of a transport's life.
+//! Watcher: a class that the loop tells of a descriptor's events, and of the steps of a transport's life.
 
 use std::cell::Cell;
-use std::ops::Deref;
 use std::os::fd::RawFd;
 
 use crate::event_loop::{Direction, Entry, Loop, Ready, Registration};
 use crate::ffi::{Class, In, Instance, Res};
-
-use super::life::Life;
 
 /// A class whose instances are told. Whatever is raised, except what ends the run, has been reported.
 pub(crate) trait Watcher: Class {
@@ -58,14 +55,6 @@ entries! {
     Opened: opened,
     Ended: ended,
     Lost: lost,
-}
-
-/// What the loop tells, for whoever calls the transport's method by its name, as the handle of a report does.
-pub(super) fn told_by_name<T: Watcher + Deref<Target = Life>>(
-    this: &Instance<T>,
-    tell: fn(&Instance<Loop>, &Instance<T>) -> Res<()>,
-) -> Res<()> {
-    this.open_loop().map_or(Ok(()), |event_loop| tell(&event_loop, this))
 }
 
 /// The tokens of what the loop watches a transport's descriptor by, for each direction.

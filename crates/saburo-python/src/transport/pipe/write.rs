@@ -19,13 +19,13 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::super::describe::{self, Writing};
+use super::super::describe::{self, Writing, told_by_name};
 use super::super::ending::{self, Ending, force_close};
 use super::super::failure;
 use super::super::flow::Flow;
 use super::super::life::{Life, Phase};
 use super::super::piece::{self, Piece};
-use super::super::watcher::{self, Opened, Watcher, Watches, told_by_name};
+use super::super::watcher::{self, Opened, Watcher, Watches};
 use super::Given;
 
 /// The writing end of a pipe.

@@ -9,6 +9,7 @@
 mod end;
 mod open;
 mod read;
+mod receiver;
 mod write;
 
 use std::cell::{Cell, RefCell};
@@ -30,12 +31,12 @@ use super::failure;
 use super::flow::Flow;
 use super::life::{Life, Phase, watched_word};
 use super::piece::Piece;
-use super::receiver::{self, PLAIN, Receiver};
 use super::watcher::{Watcher, Watches};
 
 pub(in crate::transport) use open::accepted;
 pub(crate) use open::connected;
 pub(crate) use read::Incoming;
+pub(crate) use receiver::{PLAIN, Receiver, add_receivers, is_buffered, of as receiver_of};
 pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_once, write, writelines};
 
 /// A connection.

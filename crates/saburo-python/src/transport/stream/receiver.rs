@@ -1,14 +1,14 @@
 //! Receiver: how a protocol takes what a connection brings.
 //!
 //! The methods of every protocol are called by name (see `protocol.rs`). What differs from one to the next is
-//! the way of the bytes, from the kernel to whoever reads them. Protocols written in Python are `Plain` or
+//! the way of the bytes from the kernel. Protocols written in Python are `Plain` or
 //! `Buffered`. The rooms above have protocols that take bytes without an object in between; they add
 //! receivers of their own when the module is imported.
 
 use crate::ffi::{Global, Object, Res};
 use crate::names::names;
 
-use super::stream::Incoming;
+use super::read::Incoming;
 
 /// A way of taking bytes. It is chosen once, when a transport gets its protocol, and holds no state: what it
 /// is given is the protocol.
