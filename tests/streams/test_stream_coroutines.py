@@ -442,7 +442,7 @@ def test_a_chain_too_deep_for_the_stack_leaves_nothing_unawaited(
 
     def run() -> None:
         loop = new_loop()
-        writers = chain(loop, streams, 4_000)
+        writers = chain(loop, streams, 16_000)
 
         def drain() -> None:
             try:
