@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.datagrams import (
-    Recorder,
-    bare,
-    close,
-    collect_reports,
-    endpoint,
-    wait,
-)
+from support.datagrams import Recorder, bare, close, endpoint
+from support.reports import collect_reports
+from support.waiting import wait
 
 Run = Callable[..., Any]
 

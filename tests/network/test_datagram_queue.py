@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 from support.both_loops import Kind
-from support.datagrams import (
-    Full,
-    Recorder,
-    close,
-    collect_reports,
-    endpoint,
-    header,
-    wait,
-)
+from support.datagrams import Full, Recorder, close, endpoint, header
+from support.reports import collect_reports
+from support.waiting import wait
 
 Run = Callable[..., Any]
 

@@ -18,16 +18,10 @@ from typing import Any
 
 import pytest
 from support.both_loops import Kind, comparable, run_until, turn
-from support.datagrams import (
-    Full,
-    Recorder,
-    bare,
-    close,
-    collect_reports,
-    endpoint,
-    takes_empty,
-    wait,
-)
+from support.datagrams import Full, Recorder, bare, close, endpoint, takes_empty
+from support.network import DerivedSocket
+from support.reports import collect_reports
+from support.waiting import wait
 
 Run = Callable[..., Any]
 
@@ -79,10 +73,6 @@ def test_the_largest_datagram_arrives_and_a_larger_one_is_an_error(run: Run) -> 
         await close(here, there)
 
     run(main())
-
-
-class DerivedSocket(socket.socket):
-    """Sends and receives by Python's methods."""
 
 
 @pytest.mark.saburo_only

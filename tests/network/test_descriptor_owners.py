@@ -20,17 +20,14 @@ from typing import Any
 
 import pytest
 from support.both_loops import PATIENCE
-from support.network import Recorder
+from support.network import DerivedSocket, Recorder
+from support.waiting import until
 
 Run = Callable[..., Any]
 
 needs_buffer_protocol = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="classes have no __buffer__ before 3.12"
 )
-
-
-class DerivedSocket(socket.socket):
-    """Not exactly the module's class."""
 
 
 class Delegating:
@@ -1031,9 +1028,3 @@ def test_a_transport_that_ends_wakes_nobody_else_who_waits_for_room(run: Run) ->
             sock.close()
 
     run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.001)

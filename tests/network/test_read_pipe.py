@@ -17,18 +17,9 @@ from typing import Any
 
 import pytest
 from support.both_loops import comparable, run_until
-from support.pipes import (
-    KINDS,
-    Recorder,
-    bare_pipe,
-    collect_reports,
-    ends,
-    read_pipe,
-    received,
-    unbuffered,
-    until,
-    wait,
-)
+from support.pipes import KINDS, Recorder, bare_pipe, ends, read_pipe, received, unbuffered
+from support.reports import collect_reports
+from support.waiting import until, wait
 
 Run = Callable[..., Any]
 

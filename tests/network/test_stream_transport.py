@@ -17,43 +17,10 @@ from typing import Any
 
 import pytest
 from support.both_loops import Kind
+from support.pipes import Recorder
 
 Run = Callable[..., Any]
 HIGH = 64 * 1024
-
-
-class Recorder(asyncio.Protocol):
-    """Remembers every call; lets others wait for one."""
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.received = bytearray()
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: Any) -> None:
-        self.calls.append("made")
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self.calls[-1] != "data":
-            self.calls.append("data")
-        self.received += data
-
-    def eof_received(self) -> bool | None:
-        self.calls.append("eof")
-        return None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.calls.append(("lost", type(exc)))
-        self.lost.set_result(exc)
-
-    def pause_writing(self) -> None:
-        self.calls.append("pause")
-
-    def resume_writing(self) -> None:
-        self.calls.append("resume")
 
 
 async def connect(

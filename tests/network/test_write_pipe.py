@@ -18,19 +18,9 @@ from typing import Any
 
 import pytest
 from support.both_loops import Kind, comparable
-from support.pipes import (
-    KINDS,
-    Recorder,
-    bare_pipe,
-    collect_reports,
-    drain,
-    ends,
-    fill,
-    unbuffered,
-    until,
-    wait,
-    write_pipe,
-)
+from support.pipes import KINDS, Recorder, bare_pipe, drain, ends, fill, unbuffered, write_pipe
+from support.reports import collect_reports
+from support.waiting import until, wait
 
 Run = Callable[..., Any]
 

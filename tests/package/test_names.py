@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from support.both_loops import Kind, comparable
 from support.network import client_context, server_context
-from support.pipes import wait
+from support.waiting import wait
 
 Run = Callable[..., Any]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.both_loops import PATIENCE, TESTS_ON, Kind
+from support.fork import FORK
 
 Loop = asyncio.AbstractEventLoop
 Run = Callable[..., Any]
@@ -435,23 +436,6 @@ def test_closing_the_loop_with_children(kind: Kind, watch: str) -> None:
     runs.send_signal(signal.SIGTERM)
     assert popen.wait() == -signal.SIGTERM
     runs.close()
-
-
-FORK = """
-import os, sys
-def in_child(work):
-    # Runs work in a forked child; how it ended.
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}")
-        sys.stdout.flush()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
 
 
 def forked(kind: Kind, source: str) -> list[str]:

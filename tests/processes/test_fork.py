@@ -9,22 +9,7 @@ from textwrap import dedent
 
 import pytest
 from support.both_loops import Kind, finished
-
-FORK = """
-import os, sys
-def in_child(work):
-    # Runs work in a forked child; what it printed, and how it ended.
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}")
-        sys.stdout.flush()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
+from support.fork import FORK
 
 
 def run(kind: Kind, source: str) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support.both_loops import PATIENCE, Kind, turn
+from support.garbage import dead
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -275,12 +276,6 @@ def cycle(kind: Kind, place: str, sockets: Any, *, close: bool = False) -> list[
     if close:
         loop.close()
     return [weakref.ref(loop), weakref.ref(anchor)]
-
-
-def dead(*refs: Any) -> bool:
-    for _ in range(3):  # what a finalizer brings back for a moment goes the next time
-        gc.collect()
-    return all(ref() is None for ref in refs)
 
 
 @pytest.mark.saburo_only

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.both_loops import PATIENCE, Kind
+from support.both_loops import Kind
 from support.descriptor_stress import FAULTS, stress
-from support.network import Recorder
+from support.network import DerivedSocket, Recorder
+from support.waiting import until
 
 Run = Callable[..., Any]
 WORKERS = 12
@@ -33,10 +34,6 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
-
-
-class DerivedSocket(socket.socket):
-    """Not the class whose descriptors are read where they stand."""
 
 
 class Place:
@@ -336,9 +333,3 @@ def test_everything_done_to_descriptors_at_once_brings_no_byte_to_the_wrong_plac
         )
 
     run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from support.network import client_context, server_context
-from support.pipes import until
+from support.waiting import until
 
 # asyncio has one context per connection since then, and tells who raised in its reports.
 pytestmark = pytest.mark.as_since(3, 15)

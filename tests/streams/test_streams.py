@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support.both_loops import PATIENCE, Kind, comparable, turn
+from support.waiting import until
 
 pytestmark = pytest.mark.every_task_kind
 
@@ -68,12 +69,6 @@ def reset(sock: socket.socket) -> None:
     """Closes a connection as a crash does."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 # --- Both ways. ---

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from support.both_loops import PATIENCE, Kind
+from support.both_loops import Kind
+from support.waiting import wait
 
 
 class Recorder(asyncio.DatagramProtocol):
@@ -47,10 +48,6 @@ class Recorder(asyncio.DatagramProtocol):
 
     def resume_writing(self) -> None:
         self.calls.append("resume")
-
-
-async def wait(awaitable: Any) -> Any:
-    return await asyncio.wait_for(awaitable, PATIENCE)
 
 
 async def endpoint(factory: Callable[[], Any] = Recorder, /, **options: Any) -> tuple[Any, Any]:
@@ -88,16 +85,6 @@ def header(kind: Kind) -> int:
     if sys.version_info >= (3, 13):
         pytest.skip("this asyncio adds headers, and forgets to take them off again")
     return 0
-
-
-Reports = list[dict[str, Any]]
-
-
-def collect_reports() -> Reports:
-    """The contexts that reach the running loop's exception handler from now on."""
-    reports: Reports = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
-    return reports
 
 
 class Full:

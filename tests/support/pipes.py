@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support.both_loops import PATIENCE
+from support.waiting import until
 
 
 class Recorder(asyncio.Protocol):
@@ -36,8 +36,9 @@ class Recorder(asyncio.Protocol):
             self.calls.append("data")
         self.received += data
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:
         self.calls.append("eof")
+        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.calls.append(("lost", type(exc)))
@@ -48,18 +49,6 @@ class Recorder(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.calls.append("resume")
-
-
-async def wait(awaitable: Any) -> Any:
-    return await asyncio.wait_for(awaitable, PATIENCE)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async def look() -> None:
-        while not condition():
-            await asyncio.sleep(0.001)
-
-    await wait(look())
 
 
 async def received(protocol: Recorder, length: int = 1) -> None:
@@ -130,13 +119,3 @@ def fill(transport: Any) -> int:
         transport.write(b"x" * 10_000)
         written += 10_000
     return written
-
-
-Reports = list[dict[str, Any]]
-
-
-def collect_reports() -> Reports:
-    """The contexts that reach the running loop's exception handler from now on."""
-    reports: Reports = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
-    return reports

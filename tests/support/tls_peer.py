@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from support.certificates import certificates
 
 RECORD = 16 * 1024
@@ -249,3 +251,9 @@ async def close(transport: Any, protocol: Recorder, peer: Peer) -> None:
     transport.abort()
     await protocol.lost
     peer.close()
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+both_sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
+both_kinds = pytest.mark.parametrize("factory", [Recorder, Buffered], ids=["plain", "buffered"])

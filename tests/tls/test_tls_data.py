@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 from support.both_loops import turn
 from support.certificates import certificates
-from support.tls_peer import Buffered, Peer, Recorder, close, connect
+from support.tls_peer import (
+    Buffered,
+    Peer,
+    Recorder,
+    both_kinds,
+    both_sides,
+    both_versions,
+    close,
+    connect,
+)
 
 Run = Callable[..., Any]
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
-both_sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
-both_kinds = pytest.mark.parametrize("factory", [Recorder, Buffered], ids=["plain", "buffered"])
+
 
 NOISE = random.Random("saburo").randbytes(3_000_000)
 

@@ -13,14 +13,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.tls_peer import Buffered, Peer, Recorder, begin, close, connect
+from support.tls_peer import (
+    Buffered,
+    Peer,
+    Recorder,
+    begin,
+    both_kinds,
+    both_sides,
+    both_versions,
+    close,
+    connect,
+)
 from test_tls_data import NOISE, fill
 
 Run = Callable[..., Any]
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
-both_sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
-both_kinds = pytest.mark.parametrize("factory", [Recorder, Buffered], ids=["plain", "buffered"])
 
 
 # ---- clean ----

@@ -15,18 +15,13 @@ from typing import Any
 import pytest
 from support.both_loops import Kind
 from support.certificates import certificates
+from support.garbage import dead
 from support.tls_peer import Buffered, Recorder, begin, close, connect
 from test_tls_data import NOISE, fill
 
 Run = Callable[..., Any]
 
 STAGES = ["made", "handshaking", "open", "backlog", "reading paused", "half a record", "closing"]
-
-
-def dead(*refs: weakref.ref[Any]) -> bool:
-    for _ in range(3):  # what a finalizer brings back for a moment goes the next time
-        gc.collect()
-    return all(ref() is None for ref in refs)
 
 
 @pytest.mark.parametrize("stage", STAGES)

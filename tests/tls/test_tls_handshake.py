@@ -12,12 +12,9 @@ from typing import Any
 import pytest
 from support.both_loops import Kind
 from support.certificates import certificates
-from support.tls_peer import Peer, Recorder, begin, close, connect
+from support.tls_peer import Peer, Recorder, begin, both_sides, both_versions, close, connect
 
 Run = Callable[..., Any]
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-both_versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
-both_sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
 
 
 # ---- what a connection knows ----

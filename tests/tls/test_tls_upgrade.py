@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 from support.both_loops import Kind
 from support.certificates import certificates
-from support.tls_peer import Buffered, Peer, Recorder
+from support.tls_peer import Peer, Recorder, both_kinds, both_sides
 from test_tls_data import NOISE
 
 Run = Callable[..., Any]
-both_sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
-both_kinds = pytest.mark.parametrize("factory", [Recorder, Buffered], ids=["plain", "buffered"])
 
 
 async def plain(factory: Callable[[], Any] = Recorder) -> tuple[Any, Any, socket.socket]:
