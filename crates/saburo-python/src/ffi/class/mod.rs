@@ -1,9 +1,18 @@
 //! A kit for declaring Python classes whose instances are Rust values.
 //!
 //! A class is a type `T: Class`; its instances are [`Instance<T>`], and its methods are plain functions
-//! that take `&Instance<T>`. [`Builder`] lists them, and makes the C tables from that list. The rule
-//! that makes it safe: the methods get shared references only, and `T` keeps what changes in `Cell`s
-//! and [`Slot`](super::Slot)s, so Python may call back into an instance at any time.
+//! that take `&Instance<T>`. The rule that makes it safe: the methods get shared references only, and `T`
+//! keeps what changes in `Cell`s and [`Slot`](super::Slot)s, so Python may call back into an instance at any
+//! time.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `fields`, `visit` | the fields, listed once, and what the collector needs to know of them |
+//! | `builder`, `build` | the methods, listed; from the list to the C tables and the class |
+//! | `entry` | where every call of a method begins |
+//! | `life` | how an instance is made, emptied, freed, or kept to be used again |
+//! | `behind` | instances of which no more is known than a trait |
+//! | `reported` | the class that `isinstance` is told |
 
 mod behind;
 mod build;
@@ -62,6 +71,8 @@ pub(crate) trait Class: Sized + 'static {
     fn python_mixin() -> Option<&'static Object> {
         None
     }
+    // From here to `clear`, `fields!` writes them.
+
     /// Where the class and its free list are kept.
     fn cell() -> &'static TypeCell;
     /// A value as `__new__` makes it, before `__init__`.
@@ -72,6 +83,9 @@ pub(crate) trait Class: Sized + 'static {
     fn traverse(&self, visit: &mut Visit<'_>);
     /// Lets go of every object held, so that a cycle comes apart.
     fn clear(&self);
+
+    // What follows each class says itself.
+
     /// The last reference is gone, and what is held goes next: a chance to pass some of it on.
     #[inline]
     fn depart(&self) {}
