@@ -58,6 +58,20 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # How often to poll
+//!
+//! This loop waits in every turn, if only to look at the descriptors. One that is busy does better to ask
+//! [`Core::poll_is_due`], and go on to the batch after [`Core::collect_due`] if it is not:
+//!
+//! - Nothing ready: it is due, and sleeps.
+//! - A descriptor registered: due every turn, but for the one after a sleep that brought something. Once 64
+//!   polls in a row have brought nothing, only every 61 turns and at least about every 100 µs, until one
+//!   brings something.
+//! - Nothing registered: that seldom from the start.
+//! - Another thread waits for the host to wait: due every turn.
+//!
+//! # Threads
+//!
 //! A core belongs to one thread and has no locks. What other threads may touch is
 //! [`Core::shared`]. Time is an argument or comes from a [`Clock`], which tests set by hand.
 
@@ -73,6 +87,7 @@ mod kernel;
 mod marks;
 pub mod net;
 mod outgoing;
+mod pace;
 pub mod pipe;
 mod reactor;
 mod read_buffer;

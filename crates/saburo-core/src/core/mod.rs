@@ -16,6 +16,7 @@ use std::io;
 use crate::clock::{Clock, Time};
 use crate::inbox::Shared;
 use crate::kernel::Kernel;
+use crate::pace::Pace;
 use crate::reactor::Reactor;
 use crate::ready::Ready;
 use crate::sync::Arc;
@@ -52,6 +53,9 @@ pub struct Core<H> {
     signals: Vec<u8>,
     /// Empty between turns: the inbox's second allocation.
     posts: Vec<H>,
+    pace: Pace,
+    /// How many handles were ready when the wait was lent.
+    ready_before: usize,
     /// Waits in a row that brought an event for nobody. Reset by one that did not.
     stale_waits: u32,
     /// `None` once closed.
@@ -79,6 +83,8 @@ impl<H> Core<H> {
             shared,
             signals: Vec::new(),
             posts: Vec::new(),
+            pace: Pace::new(),
+            ready_before: 0,
             stale_waits: 0,
             kernel: Some(kernel),
         })

@@ -62,6 +62,27 @@ impl<H> Core<H> {
         }
     }
 
+    /// Whether this turn is to wait, if only to look at the descriptors without sleeping, or may go on to the
+    /// batch after [`collect_due`](Self::collect_due). Always if nothing is ready; otherwise as often as it is
+    /// worth its system call, see the [crate's page](crate#how-often-to-poll). To be asked once a turn.
+    ///
+    /// `awaited`: another thread waits for the host to wait, as one of Python's does for the interpreter lock.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// let mut core = Core::new(Clock::monotonic())?;
+    /// assert!(core.poll_is_due(false));
+    /// core.push("ready");
+    /// assert!(!core.poll_is_due(false), "and no descriptor is registered");
+    /// assert!(core.poll_is_due(true));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn poll_is_due(&mut self, awaited: bool) -> bool {
+        let watching = self.reactor.len() > 0;
+        self.ready.len() == 0 || self.pace.poll_is_due(watching, awaited, || self.clock.now())
+    }
+
     /// The part of the core that sleeps. It holds no handle and is `Send`, so the host can let
     /// go of whatever guards its handles, as Python's interpreter lock does, while it is out.
     /// Meanwhile the core can be used; timers and handles added do not end the sleep, descriptors
@@ -76,6 +97,7 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn lend_wait(&mut self) -> Wait {
+        self.ready_before = self.ready.len();
         match &mut self.kernel {
             // One that never came back, because the host was thrown out of its turn, is replaced.
             Some(kernel) => match kernel.wait.take() {
@@ -132,6 +154,7 @@ impl<H> Core<H> {
             kernel.wait = Some(wait);
         }
         self.expire(now);
+        self.pace.polled(self.ready_before == 0, self.ready.len() > self.ready_before);
         self.renew_if_stale(stale);
         Ok(())
     }

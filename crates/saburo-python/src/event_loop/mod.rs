@@ -86,7 +86,6 @@ pub(crate) struct Loop {
     expected: Cell<usize>,
     registry: Registry,
     current: Current,
-    pace: run::Pace,
 }
 
 impl Loop {
@@ -388,7 +387,6 @@ impl Class for Loop {
             phase: Cell::new(Phase::Idle), forks, stopping, sleeping, debug, thread,
             slow_callback_duration: Cell::new(0.1), native_tasks: Cell::new(true), hidden_timers, jobs,
             admission: Admission::new(), buffer, expected: Cell::new(network::KEPT_ANYWAY),
-            pace: run::Pace::new(),
         }
     }
 

@@ -5,8 +5,7 @@
 //! was ready when the turn began; what that makes ready waits for the next turn. Then what transports
 //! have gathered is sent.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use saburo_core::Timeout;
 
@@ -77,10 +76,9 @@ impl Drop for Running<'_> {
 fn turn(this: &Instance<Loop>) -> Res<()> {
     // One borrow for all that a busy turn asks.
     let busy = this.core(|core| {
-        if core.ready_len() == 0
-            || this.stopping.get()
-            || this.pace.poll_is_due(this.has_jobs(), core.registered() > 0)
-        {
+        // A worker that waits for the interpreter needs it released again and again: measured at 14-19 µs
+        // to_thread on a busy loop, against 20 to 900 with a poll every 61 turns.
+        if this.stopping.get() || core.poll_is_due(this.has_jobs()) {
             return None;
         }
         core.collect_due(None);
@@ -99,8 +97,7 @@ fn turn(this: &Instance<Loop>) -> Res<()> {
 
 /// plan, wait, collect.
 fn poll(this: &Instance<Loop>) -> Res<()> {
-    let ready = this.core(|core| core.ready_len()).unwrap_or(0);
-    let idle = ready == 0;
+    let idle = this.core(|core| core.ready_len() == 0).unwrap_or(true);
     if idle {
         // Nobody is running while the loop sleeps.
         this.current.leave(this)?;
@@ -124,8 +121,6 @@ fn poll(this: &Instance<Loop>) -> Res<()> {
     });
     this.sleeping.set(false);
     let collected = this.core(|core| core.collect(wait, None));
-    let brought = this.core(|core| core.ready_len()).unwrap_or(0) > ready;
-    this.pace.polled(idle, brought);
     this.admission.begin_turn();
     check_signals()?;
     if let Some(signals) = this.core(|core| core.has_signals().then(|| core.take_signals())).flatten() {
@@ -172,85 +167,4 @@ fn run_watched(this: &Instance<Loop>, ready: &Ready) -> Res<()> {
         this.as_object().method(&names().report_slow, &[ready.as_object(), &*float(seconds)?])?;
     }
     done
-}
-
-/// How often to look at the descriptors while there is work to do.
-///
-/// With a descriptor registered: every turn, as asyncio does, since programs `await sleep(0)` and expect
-/// input to have moved; only what ends a sleep of the loop may have its tasks woken before the next poll,
-/// which saves a server with few clients every second one. But once [`QUIET_POLLS`] of them in a row have
-/// brought nothing, only as often as with none but our own waker: every [`TURNS`] turns, and at least about
-/// every [`PATIENCE`], because the interpreter is released there and other threads wait for it.
-pub(crate) struct Pace {
-    /// Turns since the last poll.
-    turns: Cell<u32>,
-    /// Polls in a row that brought nothing while there was work to do.
-    quiet: Cell<u32>,
-    /// The last poll slept until it had news.
-    fresh: Cell<bool>,
-    /// After how many turns to read the clock next.
-    next_look: Cell<u32>,
-    polled_at: Cell<Option<Instant>>,
-}
-
-const QUIET_POLLS: u32 = 64;
-const TURNS: u32 = 61;
-const PATIENCE: Duration = Duration::from_micros(100);
-
-impl Pace {
-    pub(super) const fn new() -> Pace {
-        Pace {
-            turns: Cell::new(0),
-            quiet: Cell::new(0),
-            fresh: Cell::new(false),
-            next_look: Cell::new(1),
-            polled_at: Cell::new(None),
-        }
-    }
-
-    /// A poll is over: was there nothing else to do, and has it brought anything?
-    fn polled(&self, idle: bool, brought: bool) {
-        self.fresh.set(idle && brought);
-        self.quiet.set(if idle || brought { 0 } else { self.quiet.get().saturating_add(1) });
-        self.turns.set(0);
-        self.next_look.set(1);
-        self.polled_at.set(None);
-    }
-
-    #[inline]
-    fn poll_is_due(&self, has_jobs: bool, watching: bool) -> bool {
-        // A worker that waits for the interpreter needs it released again and again: measured at
-        // 14-19 µs to_thread on a busy loop, against 20 to 900 with a poll every 61 turns.
-        if has_jobs {
-            return true;
-        }
-        if watching && self.quiet.get() < QUIET_POLLS {
-            return !self.fresh.replace(false);
-        }
-        let turns = self.turns.get() + 1;
-        self.turns.set(turns);
-        if turns >= TURNS {
-            return true;
-        }
-        turns >= self.next_look.get() && self.look(turns)
-    }
-
-    /// Reads the clock, and reckons from the pace so far when it must be read again.
-    #[cold]
-    fn look(&self, turns: u32) -> bool {
-        let now = Instant::now();
-        let Some(polled_at) = self.polled_at.get() else {
-            self.polled_at.set(Some(now));
-            self.next_look.set(turns + 1);
-            return false;
-        };
-        let elapsed = now - polled_at;
-        if elapsed >= PATIENCE {
-            return true;
-        }
-        let per_turn = elapsed / turns;
-        let left = (PATIENCE - elapsed).as_nanos() / (2 * per_turn.as_nanos()).max(1);
-        self.next_look.set(turns + (left as u32).clamp(1, TURNS));
-        false
-    }
 }
