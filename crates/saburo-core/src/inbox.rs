@@ -1,6 +1,6 @@
-//! Handles from other threads, and the bell that wakes the loop for them.
+//! Posts from other threads, and the bell that wakes the loop for them.
 //!
-//! The rule that makes it right: a handle is in the list *before* the bell is rung, and the
+//! The rule that makes it right: a post is in the list *before* the bell is rung, and the
 //! loop resets the bell *before* it empties the list. So whoever finds the bell rung already
 //! may leave: someone will look at the list after now. Only a ring that finds the loop asleep
 //! costs a system call, which makes one wake per burst.
@@ -29,21 +29,21 @@ use crate::sys::Waker;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Shared<H> {
-    inbox: Inbox<H>,
+pub struct Shared<P> {
+    inbox: Inbox<P>,
     alarm: Arc<Alarm>,
 }
 
-impl<H> Shared<H> {
+impl<P> Shared<P> {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         let inbox = Inbox::new();
         let alarm = Alarm { bell: inbox.bell.clone(), waker: Mutex::new(Some(waker)) };
         Shared { inbox, alarm: Arc::new(alarm) }
     }
 
-    /// Queue a handle from any thread and make sure the loop sees it.
+    /// Post from any thread and make sure the loop sees it.
     ///
-    /// After the core was closed the handle stays in the inbox until the last owner of this
+    /// After the core was closed what is posted stays in the inbox until the last owner of this
     /// goes.
     ///
     /// ```
@@ -54,8 +54,8 @@ impl<H> Shared<H> {
     /// assert_eq!(core.next(), Some(1));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn post(&self, handle: H) {
-        if self.inbox.post(handle) {
+    pub fn post(&self, post: P) {
+        if self.inbox.post(post) {
             self.alarm.write_waker();
         }
     }
@@ -94,7 +94,7 @@ impl<H> Shared<H> {
         &self.inbox.bell
     }
 
-    pub(crate) fn inbox(&self) -> &Inbox<H> {
+    pub(crate) fn inbox(&self) -> &Inbox<P> {
         &self.inbox
     }
 
@@ -203,12 +203,12 @@ impl Alarm {
 /// assert!(!inbox.post(3), "the second need not");
 /// ```
 #[derive(Debug)]
-pub struct Inbox<H> {
-    list: Mutex<Vec<H>>,
+pub struct Inbox<P> {
+    list: Mutex<Vec<P>>,
     bell: Arc<Bell>,
 }
 
-impl<H> Inbox<H> {
+impl<P> Inbox<P> {
     /// An empty one, with its bell at rest.
     ///
     /// ```
@@ -219,14 +219,14 @@ impl<H> Inbox<H> {
         Inbox { list: Mutex::new(Vec::new()), bell: Arc::new(Bell::new()) }
     }
 
-    /// Add a handle and ring. True if the loop sleeps and the caller has to wake it.
+    /// Add a post and ring. True if the loop sleeps and the caller has to wake it.
     ///
     /// ```
     /// assert!(!saburo_core::Inbox::new().post("no one is asleep"));
     /// ```
     #[must_use = "true means that the loop sleeps and nobody else will wake it"]
-    pub fn post(&self, handle: H) -> bool {
-        lock(&self.list).push(handle);
+    pub fn post(&self, post: P) -> bool {
+        lock(&self.list).push(post);
         self.bell.ring()
     }
 
@@ -242,7 +242,7 @@ impl<H> Inbox<H> {
     /// assert_eq!(out, ['a']);
     /// ```
     #[inline]
-    pub fn drain(&self, into: &mut Vec<H>) {
+    pub fn drain(&self, into: &mut Vec<P>) {
         if self.bell.has_rung() {
             self.bell.reset();
             self.take(into);
@@ -250,7 +250,7 @@ impl<H> Inbox<H> {
     }
 
     /// Move everything posted so far to the end of `into`, whatever the bell says.
-    pub(crate) fn take(&self, into: &mut Vec<H>) {
+    pub(crate) fn take(&self, into: &mut Vec<P>) {
         let mut list = lock(&self.list);
         if into.is_empty() {
             std::mem::swap(&mut *list, into);

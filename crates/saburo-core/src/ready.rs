@@ -53,13 +53,13 @@ impl<H> Ready<H> {
 
     /// Append what other threads have posted. `spare` is empty before and after.
     #[inline]
-    pub(crate) fn append_posts(&mut self, shared: &Shared<H>, spare: &mut Vec<H>) {
+    pub(crate) fn append_posts<P: Into<H>>(&mut self, shared: &Shared<P>, spare: &mut Vec<P>) {
         // Asked at every turn, and hardly ever true.
         if !shared.inbox().bell().has_rung() {
             return;
         }
         shared.inbox().drain(spare);
-        self.queue.extend(spare.drain(..));
+        self.queue.extend(spare.drain(..).map(P::into));
     }
 
     #[inline]

@@ -50,7 +50,7 @@ impl Signals {
     /// assert!(Signals::new(&core.shared()).is_err());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn new<H>(shared: &Shared<H>) -> io::Result<Self> {
+    pub fn new<P>(shared: &Shared<P>) -> io::Result<Self> {
         let waker = shared.waker().ok_or_else(crate::kernel::closed)?;
         Ok(Signals { waker, handlers: Vec::new() })
     }

@@ -6,7 +6,7 @@ use super::Core;
 use crate::kernel::closed;
 use crate::reactor::{Direction, Refused, Registered, Registration};
 
-impl<H> Core<H> {
+impl<H, P> Core<H, P> {
     /// Make a handle ready, turn after turn, as long as `fd` can be read (there are bytes, or the
     /// end, or it is broken) or written (there is room, or it is broken). The answer is the token
     /// that [`deregister`](Self::deregister) takes, and the handle this one replaces.

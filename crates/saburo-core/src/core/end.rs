@@ -6,7 +6,7 @@ use super::Core;
 use crate::kernel::closed;
 use crate::sync::Arc;
 
-impl<H> Core<H> {
+impl<H, P> Core<H, P> {
     /// Show every handle the core holds to `f`, for a garbage collector's traversal. Those still
     /// in the inbox are left out: they belong to nobody yet.
     ///
@@ -23,9 +23,7 @@ impl<H> Core<H> {
     pub fn for_each_handle(&self, f: &mut dyn FnMut(&H)) {
         self.ready.iter().for_each(&mut *f);
         self.timers.iter().for_each(&mut *f);
-        self.reactor.iter().for_each(&mut *f);
-        // A panic may have left some on their way from the inbox.
-        self.posts.iter().for_each(f);
+        self.reactor.iter().for_each(f);
     }
 
     /// Take every handle out, the inbox's too, and stop watching all descriptors. The caller
@@ -41,12 +39,15 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use = "dropping handles may run foreign code: choose the place"]
-    pub fn drain(&mut self) -> impl Iterator<Item = H> + use<H> {
+    pub fn drain(&mut self) -> impl Iterator<Item = H> + use<H, P>
+    where
+        P: Into<H>,
+    {
         let selector = self.kernel.as_ref().map(|kernel| &kernel.selector);
         let watching = self.reactor.take(selector);
         let mut posts = std::mem::take(&mut self.posts);
         self.shared.inbox().take(&mut posts);
-        self.ready.take().chain(self.timers.take()).chain(watching).chain(posts)
+        self.ready.take().chain(self.timers.take()).chain(watching).chain(posts.into_iter().map(P::into))
     }
 
     /// Close the descriptors for good and take every handle out. A wait that is lent out keeps
@@ -64,7 +65,10 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use = "dropping handles may run foreign code: choose the place"]
-    pub fn close(&mut self) -> impl Iterator<Item = H> + use<H> {
+    pub fn close(&mut self) -> impl Iterator<Item = H> + use<H, P>
+    where
+        P: Into<H>,
+    {
         self.disconnect();
         self.drain()
     }
@@ -141,7 +145,7 @@ impl<H> Core<H> {
     }
 }
 
-impl<H> Drop for Core<H> {
+impl<H, P> Drop for Core<H, P> {
     fn drop(&mut self) {
         self.disconnect();
     }

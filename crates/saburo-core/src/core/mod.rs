@@ -26,7 +26,11 @@ use crate::timers::Timers;
 pub use turn::Timeout;
 
 /// An event loop without the loop: what is ready, what is due when, which descriptors are
-/// watched for whom. Generic over the handle it queues.
+/// watched for whom.
+///
+/// Generic over the handle `H` that it queues, and over what other threads [post](Shared::post), which becomes
+/// a handle when it is collected. The threads' is `P: Send + Into<H>`, so that a handle need not be `Send`; a
+/// core from [`new`](Core::new) has one type for both.
 ///
 /// The example on the [crate's page](crate) is a whole loop.
 ///
@@ -43,16 +47,16 @@ pub use turn::Timeout;
 /// assert_eq!(core.ready_len(), 2);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct Core<H> {
+pub struct Core<H, P = H> {
     clock: Clock,
     ready: Ready<H>,
     timers: Timers<H>,
     reactor: Reactor<H>,
-    shared: Arc<Shared<H>>,
+    shared: Arc<Shared<P>>,
     /// Signal numbers read from the waker and not taken yet.
     signals: Vec<u8>,
     /// Empty between turns: the inbox's second allocation.
-    posts: Vec<H>,
+    posts: Vec<P>,
     pace: Pace,
     /// How many handles were ready when the wait was lent.
     ready_before: usize,
@@ -72,6 +76,33 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(clock: Clock) -> io::Result<Self> {
+        Core::with_posts(clock)
+    }
+}
+
+impl<H, P> Core<H, P> {
+    /// The same, with a type of its own for what other threads post.
+    ///
+    /// ```
+    /// # use saburo_core::{Clock, Core};
+    /// use std::rc::Rc;
+    ///
+    /// struct Handle(Rc<str>);
+    ///
+    /// impl From<String> for Handle {
+    ///     fn from(text: String) -> Handle {
+    ///         Handle(text.into())
+    ///     }
+    /// }
+    ///
+    /// let mut core = Core::<Handle, String>::with_posts(Clock::monotonic())?;
+    /// let shared = core.shared();
+    /// std::thread::spawn(move || shared.post("from afar".to_owned())).join().unwrap();
+    /// core.collect_due(None);
+    /// assert_eq!(&*core.next().unwrap().0, "from afar");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_posts(clock: Clock) -> io::Result<Self> {
         let waker = Arc::new(Waker::new()?);
         let shared = Arc::new(Shared::new(waker.clone()));
         let kernel = Kernel::new(waker)?;
@@ -100,7 +131,7 @@ impl<H> Core<H> {
     /// assert_eq!(core.plan(None), saburo_core::Timeout::Now);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn shared(&self) -> Arc<Shared<H>> {
+    pub fn shared(&self) -> Arc<Shared<P>> {
         self.shared.clone()
     }
 
@@ -120,7 +151,7 @@ impl<H> Core<H> {
     }
 }
 
-impl<H> fmt::Debug for Core<H> {
+impl<H, P> fmt::Debug for Core<H, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core")
             .field("ready", &self.ready.len())

@@ -2,7 +2,7 @@
 
 use super::Core;
 
-impl<H> Core<H> {
+impl<H, P> Core<H, P> {
     /// Queue a handle behind all others.
     ///
     /// ```

@@ -4,7 +4,7 @@ use super::Core;
 use crate::clock::Time;
 use crate::timers::TimerId;
 
-impl<H> Core<H> {
+impl<H, P> Core<H, P> {
     /// Make a handle ready at a moment. Equal moments keep the order of insertion; one for
     /// [`Time::NEVER`] is kept until it is cancelled.
     ///

@@ -34,7 +34,7 @@ pub enum Timeout {
     Forever,
 }
 
-impl<H> Core<H> {
+impl<H, P> Core<H, P> {
     /// Plan: how long this turn may sleep. Reads the clock only if it was not told the time and
     /// there is a timer to compare it with.
     ///
@@ -136,6 +136,7 @@ impl<H> Core<H> {
     pub fn collect(&mut self, mut wait: Wait, now: Option<Time>) -> io::Result<()>
     where
         H: Clone,
+        P: Into<H>,
     {
         let Some(kernel) = &mut self.kernel else {
             return Ok(());
@@ -170,7 +171,10 @@ impl<H> Core<H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[inline]
-    pub fn collect_due(&mut self, now: Option<Time>) {
+    pub fn collect_due(&mut self, now: Option<Time>)
+    where
+        P: Into<H>,
+    {
         self.ready.append_posts(&self.shared, &mut self.posts);
         self.expire(now);
     }
