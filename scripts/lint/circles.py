@@ -17,13 +17,7 @@ from scripts.lint.rust import Module, read_crate
 CORE = "crates/saburo-core/src"
 PACKAGE = "python/saburo"
 
-EXEMPT: tuple[Exempt, ...] = (
-    Exempt("sys", "address", "the system calls of a socket take and give an `Address`"),
-    Exempt("sys", "net", "`Dialed` is what a system call answers"),
-    Exempt("sys", "pipe", "`Kind` is what a system call answers"),
-    Exempt("wait", "core", "`Timeout` stands with the turn that plans it"),
-    Exempt("wait", "kernel", "a wait is made and taken apart by the kernel"),
-)
+EXEMPT: tuple[Exempt, ...] = ()
 """The arrows that close a circle all the same. One that closes none is an error, too."""
 
 

@@ -2,10 +2,6 @@
 
 use std::net::{SocketAddrV4, SocketAddrV6};
 
-use rustix::net::SocketAddrAny;
-
-use crate::sys::socket::{HAS_ABSTRACT_NAMES, unix_name};
-
 /// The address of one end of a connection.
 ///
 /// ```
@@ -29,25 +25,4 @@ pub enum Address {
     Abstract(Box<[u8]>),
     /// A Unix socket without a name.
     Unnamed,
-}
-
-impl Address {
-    /// `None` for a family we do not know.
-    #[inline]
-    pub(crate) fn from_kernel(address: SocketAddrAny) -> Option<Address> {
-        use rustix::net::AddressFamily;
-
-        Some(match address.address_family() {
-            AddressFamily::INET => Address::V4(address.try_into().ok()?),
-            AddressFamily::INET6 => Address::V6(address.try_into().ok()?),
-            AddressFamily::UNIX => match unix_name(&address) {
-                [] => Address::Unnamed,
-                [0, name @ ..] if HAS_ABSTRACT_NAMES => Address::Abstract(name.into()),
-                [0, ..] => Address::Unnamed,
-                // The null that ends it is missing where it takes all the room there is.
-                path => Address::Path(path.split(|&byte| byte == 0).next().unwrap_or(path).into()),
-            },
-            _ => return None,
-        })
-    }
 }

@@ -103,7 +103,7 @@ mod timers;
 mod wait;
 mod write_queue;
 
-pub use self::core::{Core, Timeout};
+pub use self::core::Core;
 pub use address::Address;
 pub use admission::Admission;
 pub use clock::{Clock, ManualClock, Time};
@@ -117,5 +117,5 @@ pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;
 pub use timers::TimerId;
-pub use wait::Wait;
+pub use wait::{Timeout, Wait};
 pub use write_queue::WriteQueue;

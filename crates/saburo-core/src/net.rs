@@ -10,6 +10,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use crate::address::Address;
 use crate::sys::socket;
+pub use crate::sys::socket::Dialed;
 
 /// Read what has arrived into `buffer`: how many bytes, 0 at the end of the stream.
 ///
@@ -201,17 +202,6 @@ pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
 /// ```
 pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<Address>)> {
     socket::accept(fd)
-}
-
-/// How far a connection has come that [`dial`] has begun.
-#[derive(Debug)]
-pub enum Dialed {
-    /// It stands.
-    Connected(OwnedFd),
-    /// The descriptor becomes writable when the peer has answered; [`take_error`] says what.
-    Pending(OwnedFd),
-    /// The peer has answered, and has refused.
-    Failed(io::Error),
 }
 
 /// Begin to connect a new TCP socket, which does not block and is closed on exec.

@@ -4,12 +4,35 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::core::Timeout;
 use crate::inbox::Bell;
-use crate::kernel::Kernel;
 use crate::reactor::WAKER;
 use crate::sync::Arc;
 use crate::sys::{Events, Selector, Waker};
+
+/// How long a turn may sleep: the answer of [`Core::plan`](crate::Core::plan).
+///
+/// ```
+/// use saburo_core::{Clock, Core, Time, Timeout};
+/// use std::time::Duration;
+///
+/// let (clock, _) = Clock::manual();
+/// let mut core = Core::new(clock)?;
+/// assert_eq!(core.plan(None), Timeout::Forever);
+/// core.insert_timer(Time::from_secs_f64(2.0), "timer");
+/// assert_eq!(core.plan(None), Timeout::Until(Duration::from_secs(2)));
+/// core.push("ready");
+/// assert_eq!(core.plan(None), Timeout::Now);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Timeout {
+    /// Not at all: something is ready, posted or due.
+    Now,
+    /// Until the next timer is due, that long from now.
+    Until(Duration),
+    /// Until a descriptor, another thread or a signal has news.
+    Forever,
+}
 
 /// The part of a core that sleeps, lent by [`Core::lend_wait`](crate::Core::lend_wait) and given back to
 /// [`Core::collect`](crate::Core::collect).
@@ -70,10 +93,10 @@ impl Wait {
         Wait { kernel, bell: bell.clone(), events: Events::new(), signals: Vec::new() }
     }
 
-    /// Whether this was lent by the kernel state we have now.
-    pub(crate) fn is_of(&self, kernel: &Kernel) -> bool {
+    /// Whether this was lent while the core had this selector.
+    pub(crate) fn is_of(&self, selector: &Selector) -> bool {
         match &self.kernel {
-            Some((selector, _)) => selector.same(&kernel.selector),
+            Some((own, _)) => own.same(selector),
             None => false,
         }
     }

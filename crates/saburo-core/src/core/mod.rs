@@ -23,8 +23,6 @@ use crate::sync::Arc;
 use crate::sys::Waker;
 use crate::timers::Timers;
 
-pub use turn::Timeout;
-
 /// An event loop without the loop: what is ready, what is due when, which descriptors are
 /// watched for whom.
 ///

@@ -2,37 +2,11 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use super::Core;
 use crate::clock::Time;
 use crate::reactor::{Delivery, WAKER};
-use crate::wait::Wait;
-
-/// How long a turn may sleep: the answer of [`Core::plan`].
-///
-/// ```
-/// use saburo_core::{Clock, Core, Time, Timeout};
-/// use std::time::Duration;
-///
-/// let (clock, _) = Clock::manual();
-/// let mut core = Core::new(clock)?;
-/// assert_eq!(core.plan(None), Timeout::Forever);
-/// core.insert_timer(Time::from_secs_f64(2.0), "timer");
-/// assert_eq!(core.plan(None), Timeout::Until(Duration::from_secs(2)));
-/// core.push("ready");
-/// assert_eq!(core.plan(None), Timeout::Now);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Timeout {
-    /// Not at all: something is ready, posted or due.
-    Now,
-    /// Until the next timer is due, that long from now.
-    Until(Duration),
-    /// Until a descriptor, another thread or a signal has news.
-    Forever,
-}
+use crate::wait::{Timeout, Wait};
 
 impl<H, P> Core<H, P> {
     /// Plan: how long this turn may sleep. Reads the clock only if it was not told the time and
@@ -143,7 +117,7 @@ impl<H, P> Core<H, P> {
         };
         self.ready.append_posts(&self.shared, &mut self.posts);
         let mut stale = false;
-        if wait.is_of(kernel) {
+        if wait.is_of(&kernel.selector) {
             self.signals.append(&mut wait.signals);
             for event in wait.events.iter().filter(|event| event.token != WAKER) {
                 let ready = &mut self.ready;

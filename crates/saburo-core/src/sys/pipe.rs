@@ -7,7 +7,43 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::{ioctl_fionbio, retry_on_intr};
 
 use super::borrow;
-use crate::pipe::Kind;
+
+/// What a descriptor is, of what can be a pipe.
+///
+/// ```
+/// use saburo_core::pipe::{self, Kind};
+/// use std::os::fd::AsRawFd;
+///
+/// let (reader, _writer) = std::io::pipe()?;
+/// assert_eq!(pipe::kind(reader.as_raw_fd())?, Kind::Pipe);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A pipe, or a FIFO of the file system.
+    Pipe,
+    /// A FIFO of a system where its writing end says nothing about the reader, or says it wrongly.
+    MuteFifo,
+    /// A socket.
+    Socket,
+    /// A character device, as a terminal is.
+    Device,
+    /// A file, a folder: never a pipe.
+    Other,
+}
+
+impl Kind {
+    /// Does the writing end become readable when the reader is gone, and only then?
+    ///
+    /// ```
+    /// # use saburo_core::pipe::Kind;
+    /// assert!(Kind::Pipe.tells_of_reader() && Kind::Socket.tells_of_reader());
+    /// assert!(!Kind::Device.tells_of_reader());
+    /// ```
+    pub fn tells_of_reader(self) -> bool {
+        matches!(self, Kind::Pipe | Kind::Socket)
+    }
+}
 
 pub(crate) fn kind(fd: RawFd) -> io::Result<Kind> {
     let stat = fstat(borrow(&fd)?)?;

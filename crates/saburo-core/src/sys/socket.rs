@@ -15,7 +15,6 @@ use rustix::net::{
 
 use super::borrow;
 use crate::address::Address;
-use crate::net::Dialed;
 
 /// Read what has arrived into `buffer`; 0 at the end of the stream.
 #[inline]
@@ -65,7 +64,7 @@ pub(crate) fn send_vectored(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usi
 pub(crate) fn recv_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Address>)> {
     let fd = borrow(&fd)?;
     let (count, _, sender) = retry_on_intr(|| net::recvfrom(fd, &mut *buffer, RecvFlags::empty()))?;
-    Ok((count, sender.and_then(Address::from_kernel)))
+    Ok((count, sender.and_then(address_of)))
 }
 
 /// Send one datagram to `address`.
@@ -94,6 +93,17 @@ pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<(
 /// Tell the peer that nothing more will come.
 pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
     Ok(net::shutdown(borrow(&fd)?, Shutdown::Write)?)
+}
+
+/// How far a connection has come that [`dial`](crate::net::dial) has begun.
+#[derive(Debug)]
+pub enum Dialed {
+    /// It stands.
+    Connected(OwnedFd),
+    /// The descriptor becomes writable when the peer has answered; [`take_error`](crate::net::take_error) says what.
+    Pending(OwnedFd),
+    /// The peer has answered, and has refused.
+    Failed(io::Error),
 }
 
 /// Begin to connect a new TCP socket, which does not block and is closed on exec.
@@ -164,12 +174,29 @@ pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<Address>)> {
         rustix::io::fcntl_setfd(&accepted, rustix::io::FdFlags::CLOEXEC)?;
         (accepted, peer)
     };
-    Ok((accepted, peer.and_then(Address::from_kernel)))
+    Ok((accepted, peer.and_then(address_of)))
+}
+
+/// `None` for a family we do not know.
+#[inline]
+fn address_of(address: SocketAddrAny) -> Option<Address> {
+    Some(match address.address_family() {
+        AddressFamily::INET => Address::V4(address.try_into().ok()?),
+        AddressFamily::INET6 => Address::V6(address.try_into().ok()?),
+        AddressFamily::UNIX => match unix_name(&address) {
+            [] => Address::Unnamed,
+            [0, name @ ..] if HAS_ABSTRACT_NAMES => Address::Abstract(name.into()),
+            [0, ..] => Address::Unnamed,
+            // The null that ends it is missing where it takes all the room there is.
+            path => Address::Path(path.split(|&byte| byte == 0).next().unwrap_or(path).into()),
+        },
+        _ => return None,
+    })
 }
 
 /// The name in a Unix socket's address, as long as the kernel says. rustix would take one without a name
 /// for one with an empty name, and panics at one that leaves no room for the null at its end.
-pub(crate) fn unix_name(address: &SocketAddrAny) -> &[u8] {
+fn unix_name(address: &SocketAddrAny) -> &[u8] {
     /// The family, and on some systems the length, each of one byte there.
     const HEADER: usize = 2;
     let whole = address.as_ptr().cast::<u8>();
@@ -179,17 +206,17 @@ pub(crate) fn unix_name(address: &SocketAddrAny) -> &[u8] {
 }
 
 /// Are there names outside of the file system? Elsewhere a null in front means that there is no name.
-pub(crate) const HAS_ABSTRACT_NAMES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+const HAS_ABSTRACT_NAMES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// The address of this end; `None` for a family we do not know.
 pub(crate) fn local_address(fd: RawFd) -> io::Result<Option<Address>> {
-    Ok(Address::from_kernel(net::getsockname(borrow(&fd)?)?))
+    Ok(address_of(net::getsockname(borrow(&fd)?)?))
 }
 
 /// The address of the other end; `None` for a family we do not know.
 pub(crate) fn peer_address(fd: RawFd) -> io::Result<Option<Address>> {
     Ok(match net::getpeername(borrow(&fd)?)? {
-        Some(address) => Address::from_kernel(address),
+        Some(address) => address_of(address),
         // The kernel names nobody: a Unix socket whose peer is not bound.
         None => Some(Address::Unnamed),
     })
