@@ -1,7 +1,7 @@
 //! How many connections a server has.
 //!
-//! They are counted here, so that one that comes and goes calls nothing of Python for that. Which they are,
-//! the table of transports knows.
+//! The connections are counted here, so a connection that opens and closes calls no Python code for that. The
+//! table of transports knows which connections they are.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -9,14 +9,14 @@ use std::ffi::CStr;
 use crate::ffi::{Builder, Class, Instance, Object, Res, builtin, fields, int, raise};
 use crate::names::names;
 
-/// The connections of a server, by number only.
+/// The connections of a server, as a count only.
 pub(crate) struct Clients {
     open: Cell<usize>,
-    /// The server takes no more.
+    /// The server accepts no more connections.
     closed: Cell<bool>,
 }
 
-/// A connection of `server` begins.
+/// Counts a new connection of `server`.
 pub(super) fn attach(server: &Object) -> Res<()> {
     let clients = server.attr(&names().clients)?;
     let Some(clients) = clients.cast_exact::<Clients>() else { return Ok(()) };
@@ -27,7 +27,8 @@ pub(super) fn attach(server: &Object) -> Res<()> {
     Ok(())
 }
 
-/// A connection of `server` is over; so is the server, if it was the last one of a closed server.
+/// A connection of `server` is over. The server is over too, if this was the last connection of a closed
+/// server.
 pub(super) fn detach(server: &Object) -> Res<()> {
     let clients = server.attr(&names().clients)?;
     let Some(clients) = clients.cast_exact::<Clients>() else { return Ok(()) };

@@ -10,19 +10,19 @@ use super::flow::Flow;
 
 /// A transport that reads.
 pub(super) trait Reading: Ending {
-    /// The descriptor, to be asked for right before each use.
+    /// The descriptor. Ask for it right before each use.
     fn descriptor(event_loop: &Loop, this: &Instance<Self>) -> RawFd;
 }
 
 /// A transport that writes.
 pub(super) trait Writing: Ending {
-    /// When its protocol pauses.
+    /// The limits at which its protocol pauses.
     fn flow(this: &Instance<Self>) -> &Flow;
-    /// Pauses the protocol, if more waits than its new marks allow.
+    /// Pauses the protocol, if more bytes wait than the new marks allow.
     fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()>;
 }
 
-/// What every transport has.
+/// The methods of every transport.
 pub(super) fn life<T: Ending>(builder: Builder<T>) -> Builder<T> {
     builder
         .noargs(c"get_protocol", |this| this.protocol.get(), c"The protocol.")
@@ -36,7 +36,7 @@ pub(super) fn life<T: Ending>(builder: Builder<T>) -> Builder<T> {
         .getter(c"_closing", |this| this.is_closing(), c"Is it closing, or closed?")
 }
 
-/// What a transport has that reads.
+/// The methods of a transport that reads.
 pub(super) fn reading<T: Reading>(builder: Builder<T>) -> Builder<T> {
     builder
         .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
@@ -53,7 +53,7 @@ pub(super) fn resume_reading<T: Reading>(this: &Instance<T>) -> Res<()> {
     this.resume_reading(this, |event_loop| T::descriptor(event_loop, this))
 }
 
-/// What a transport has that writes.
+/// The methods of a transport that writes.
 pub(super) fn writing<T: Writing>(builder: Builder<T>) -> Builder<T> {
     builder
         .many(
@@ -73,8 +73,8 @@ fn set_write_buffer_limits<T: Writing>(this: &Instance<T>, args: Args<'_>) -> Re
     }
 }
 
-/// What the loop tells, when a program or the handle of a report calls the method of the transport that has
-/// asyncio's name for it.
+/// Runs `tell`, as the loop does, when a program or the handle of a report calls the transport's method by
+/// its asyncio name.
 pub(super) fn told_by_name<T: Ending>(
     this: &Instance<T>,
     tell: fn(&Instance<Loop>, &Instance<T>) -> Res<()>,

@@ -1,7 +1,7 @@
 //! Dial: a connection that this side is opening.
 //!
-//! The socket is the dial's until a transport takes it over; whoever lets go of a dial hangs up. Python sees
-//! no more of it than a number to watch, which spares a `socket` per connection.
+//! The dial owns the socket until a transport takes it over; dropping the dial closes the connection. Python
+//! sees only a number to watch, which saves a `socket` object per connection.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -20,16 +20,16 @@ use super::address::{Family, from_python};
 
 /// A connection that is being opened.
 pub(crate) struct Dial {
-    /// None once it was taken over or closed.
+    /// None once the descriptor was taken over or closed.
     descriptor: Cell<Option<OwnedFd>>,
-    /// Where it leads; None if the kernel chooses, as it does for the address of nobody in particular.
+    /// The address of the peer; None for an unspecified address, where the kernel chooses.
     peer: Cell<Option<Address>>,
     /// The peer has not answered yet.
     pending: Cell<bool>,
 }
 
-/// `_dial(v6, address)`: None for an address that is not written as plainly as `getaddrinfo()` writes it, and
-/// where audit hooks are to be told of a `socket`.
+/// `_dial(v6, address)`: None for an address that is not in the plain form that `getaddrinfo()` returns, and
+/// where audit hooks must be told of a `socket`.
 pub(crate) fn dial(_event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     const PARAMS: Params<2> =
         Params { function: "_dial", names: ["v6", "address"], required: 2, positional: 2 };
@@ -51,7 +51,7 @@ pub(crate) fn dial(_event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
 }
 
 impl Dial {
-    /// The socket and where it leads, for a transport; None if it is gone.
+    /// The socket and the address of its peer, for a transport; None if the socket is gone.
     pub(super) fn take(&self) -> Option<(OwnedFd, Option<Address>)> {
         Some((self.descriptor.take()?, self.peer.take()))
     }
@@ -72,20 +72,20 @@ fn is_somebody(address: &Address) -> bool {
     }
 }
 
-/// `_hear(address)`: the socket has become writable. Raises what the peer has answered, about `address`.
+/// `_hear(address)`: the socket has become writable. Raises the peer's error, with `address` in the message.
 fn hear(this: &Instance<Dial>, shown: &Object) -> Res<()> {
     match net::take_error(this.number() as i32) {
         Ok(()) => {
             this.pending.set(false);
             Ok(())
         }
-        // Woken for nothing.
+        // A spurious wakeup.
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
         Err(error) => refused(&error, shown),
     }
 }
 
-/// What asyncio raises for it.
+/// Raises the exception that asyncio raises for `error`.
 #[cold]
 fn refused<T>(error: &std::io::Error, shown: &Object) -> Res<T> {
     Err(Raised::os_saying(error, &format!("Connect call failed {}", shown.repr()?)))

@@ -1,5 +1,5 @@
-//! How a transport ends: its watches end, what it has not sent goes, its protocol is told in the next turn, and
-//! its descriptor is closed.
+//! How a transport ends: its watches end, unsent bytes are dropped, its protocol is told in the next turn,
+//! and its descriptor is closed.
 
 use std::ops::Deref;
 
@@ -10,18 +10,18 @@ use super::failure;
 use super::life::{Life, Phase};
 use super::watcher::Watcher;
 
-/// What differs from one class of transports to the next.
+/// The steps that differ between the classes of transports.
 pub(super) trait Ending: Watcher + Deref<Target = Life> {
-    /// Ends the watches of a transport that goes at once.
+    /// Ends the watches of a transport that ends at once.
     fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<Self>);
 
-    /// Lets go of what was not sent. That may run code, which finds the transport closing.
+    /// Drops unsent bytes. That may run Python code, which finds the transport closing.
     fn drop_unsent(_this: &Instance<Self>) {}
 
     /// Closes the descriptor, once.
     fn close_descriptor(this: &Instance<Self>) -> Res<()>;
 
-    /// Closes the descriptor, and lets go of everything.
+    /// Closes the descriptor and drops all references.
     fn release(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()> {
         this.phase.set(Phase::Closed);
         let closed = Self::close_descriptor(this);
@@ -35,7 +35,7 @@ pub(super) trait Ending: Watcher + Deref<Target = Life> {
     }
 }
 
-/// `abort()`: ends it without waiting.
+/// `abort()`: ends the transport without waiting.
 pub(super) fn abort<T: Ending>(this: &Instance<T>) -> Res<()> {
     match this.open_loop() {
         Some(event_loop) => force_close(&event_loop, this, None),
@@ -43,7 +43,7 @@ pub(super) fn abort<T: Ending>(this: &Instance<T>) -> Res<()> {
     }
 }
 
-/// `_force_close(exception)`: abort() because of something.
+/// `_force_close(exception)`: `abort()` because of an exception.
 pub(super) fn force_close_with<T: Ending>(this: &Instance<T>, exception: &Object) -> Res<()> {
     match this.open_loop() {
         Some(event_loop) => force_close(&event_loop, this, Some(exception).filter(|cause| !cause.is_none())),
@@ -51,7 +51,7 @@ pub(super) fn force_close_with<T: Ending>(this: &Instance<T>, exception: &Object
     }
 }
 
-/// Ends it without waiting. What was not sent is lost.
+/// Ends the transport without waiting. Unsent bytes are lost.
 pub(super) fn force_close<T: Ending>(
     event_loop: &Instance<Loop>,
     this: &Instance<T>,
@@ -66,7 +66,7 @@ pub(super) fn force_close<T: Ending>(
     scheduled
 }
 
-/// Something is wrong beyond repair: it is reported, and the transport ends.
+/// A fatal error: it is reported, and the transport ends.
 #[cold]
 pub(super) fn fatal<T: Ending>(
     event_loop: &Instance<Loop>,

@@ -1,5 +1,5 @@
-//! A socket in a transport's hands: who owns its descriptor, where its two ends are, and what else is known
-//! of it. Asked for seldom, so made when asked for and kept.
+//! The socket of a transport: the owner of the descriptor, the addresses of both ends, and the rest that
+//! `get_extra_info` answers. These answers are seldom needed, so each is made on first use and then kept.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -19,22 +19,22 @@ use super::stream::StreamTransport;
 
 /// A socket.
 pub(super) struct Endpoint {
-    /// The descriptor while nobody in Python has it …
+    /// The descriptor, while no Python object owns it …
     descriptor: Cell<Option<OwnedFd>>,
     /// … and the `socket` that owns it, where there is one.
     socket: Slot<Owner>,
-    /// Answers of `get_extra_info`, as far as anybody has asked; a dict.
+    /// Answers of `get_extra_info` that a program has asked for so far; a dict.
     extra: Slot,
     local: RefCell<Option<Address>>,
     peer: RefCell<Option<Address>>,
 }
 
-/// What the kernel knows of the other end of a socket.
+/// What the kernel knows about the other end of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Peer {
-    /// There is none: each message needs an address.
+    /// The socket is not connected: each message needs an address.
     None,
-    /// One without a name, as in a pair of Unix sockets.
+    /// A peer without a name, as in a pair of Unix sockets.
     Unnamed,
     Named,
 }
@@ -50,7 +50,7 @@ impl Endpoint {
         }
     }
 
-    /// What else is known of it, for `get_extra_info`.
+    /// Adds answers for `get_extra_info`.
     pub(super) fn add_extra(&self, extra: Option<&Object>) -> Res<()> {
         if let Some(extra) = extra.filter(|extra| !extra.is_none()) {
             let copy = mapping(&[])?;
@@ -60,7 +60,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Takes over a Python socket, if no transport has it; its descriptor.
+    /// Takes over a Python socket that no transport has yet. Returns its descriptor.
     pub(super) fn take_over(&self, event_loop: &Loop, sock: &Object) -> Res<RawFd> {
         let (owner, fd) = loop {
             let (owner, number) = Owner::of(sock)?;
@@ -85,8 +85,8 @@ impl Endpoint {
         fd
     }
 
-    /// Lets the loop know whose the descriptor is, if it is still the transport's: Python has run since it
-    /// was taken over.
+    /// Enters the transport into the loop's table under its descriptor, if it still owns that: Python code
+    /// has run since it took the descriptor over.
     pub(super) fn enter<T: Class>(&self, life: &Life, event_loop: &Loop, transport: &Instance<T>)
     where
         Instance<T>: Transport,
@@ -99,9 +99,9 @@ impl Endpoint {
         event_loop.transports().enter(fd, transport);
     }
 
-    /// The descriptor, asked of whoever owns it now; -1 if that has none, or another one. To be asked right
-    /// before each system call, with no Python in between: whoever has the `socket` may close it without a
-    /// word to us, and the number is another connection's then.
+    /// The descriptor, as its current owner reports it; -1 if the owner has none or another one. Ask for it
+    /// right before each system call, with no Python code in between: Python code that has the `socket` may
+    /// close it without telling us, and then the number may belong to another connection.
     #[inline]
     pub(super) fn descriptor(&self, life: &Life, event_loop: &Loop, transport: &Object) -> RawFd {
         let fd = self.current(life);
@@ -111,7 +111,7 @@ impl Endpoint {
         fd
     }
 
-    /// The same, and the loop is told nothing.
+    /// The same, without telling the loop.
     #[inline]
     fn current(&self, life: &Life) -> RawFd {
         match life.descriptor_of(&self.socket) {
@@ -120,7 +120,7 @@ impl Endpoint {
         }
     }
 
-    /// The descriptor while nobody in Python has it.
+    /// The descriptor, while no Python object owns it.
     #[inline]
     fn native(&self) -> Option<RawFd> {
         let descriptor = self.descriptor.take();
@@ -129,7 +129,8 @@ impl Endpoint {
         number
     }
 
-    /// The number was given to another file, so somebody has closed ours by it; it is not to be closed again.
+    /// The number now belongs to another file, so other code has closed our descriptor. We must not close it
+    /// again.
     #[cold]
     pub(super) fn forget_descriptor(&self, life: &Life) {
         if let Some(descriptor) = self.descriptor.take() {
@@ -138,7 +139,7 @@ impl Endpoint {
         }
     }
 
-    /// Is it a socket of the Internet's?
+    /// True for an Internet socket (IPv4 or IPv6).
     pub(super) fn is_inet(&self) -> bool {
         matches!(self.family(), Some(Family::V4 | Family::V6))
     }
@@ -166,7 +167,7 @@ impl Endpoint {
                         known.dict_set(own, &value)?;
                         Ok(value)
                     }
-                    // asyncio knows the key, and None is the answer.
+                    // asyncio knows the key, and its answer is None.
                     None => Ok(none()),
                 };
             }
@@ -174,7 +175,7 @@ impl Endpoint {
         Ok(default)
     }
 
-    /// What the kernel knows of the other end.
+    /// What the kernel knows about the other end.
     pub(super) fn peer(&self, life: &Life) -> Res<Peer> {
         let key = &names().peername;
         let known = self.known()?;
@@ -184,18 +185,18 @@ impl Endpoint {
         };
         match name {
             Some(name) if name.truth()? => Ok(Peer::Named),
-            // None is said by whoever has made the connection and does not know.
+            // The code that made the connection gives None if it does not know the peer.
             Some(name) if !name.is_none() => Ok(Peer::Unnamed),
             _ => Ok(Peer::None),
         }
     }
 
-    /// How the addresses of its family are written; None for one that we do not know.
+    /// The family of the socket's address; None for a family that we do not know.
     pub(super) fn family(&self) -> Option<Family> {
         self.local.borrow().as_ref().map(Family::of)
     }
 
-    /// Everything, as a dict.
+    /// All answers, as a dict.
     pub(super) fn whole(&self, life: &Life, transport: &Object) -> Res<Obj> {
         let known = self.known()?;
         for (own, make) in OWN {
@@ -217,7 +218,7 @@ impl Endpoint {
         Ok(made)
     }
 
-    /// The `socket` that owns the descriptor from now on, as somebody in Python wants to see it.
+    /// Makes the `socket` that owns the descriptor from now on, because Python code asked to see it.
     pub(super) fn python_socket(&self, life: &Life) -> Res<Option<Obj>> {
         if let Some(owner) = self.socket.get() {
             return Ok(Some(owner.into_object()));
@@ -229,25 +230,24 @@ impl Endpoint {
         let number = int(i64::from(fd))?;
         let made = socket.attr(&names.dunder_init)?.call_with_names(&[&number], Some(&names.kw_fileno));
         let (owner, taken) = aside(|| Owner::of(&socket))?;
-        // Python has run. Somebody may have closed the connection meanwhile, or have asked for the socket as
-        // well.
+        // Python code has run. It may have closed the connection, or asked for the socket as well.
         if made.is_ok() && taken == i64::from(fd) && self.native() == Some(fd) {
             let _ = self.descriptor.take().map(IntoRawFd::into_raw_fd);
             self.socket.set(Some(owner));
             return Ok(Some(socket));
         }
         if taken >= 0 {
-            // It would close what is not its own.
+            // Otherwise this socket would close a descriptor that it does not own.
             aside(|| socket.method(&names.detach, &[]))?;
         }
         made?;
         Ok(self.socket.get().map(Owner::into_object))
     }
 
-    /// Closes the descriptor: once, by whoever owns it. The loop has stopped watching it before.
+    /// Closes the descriptor once, through its owner. The loop has stopped watching it before.
     pub(super) fn close(&self, life: &Life) -> Res<()> {
         if self.local.borrow().is_none() {
-            // Whoever asks later for the address of this end gets it as before.
+            // Code that asks for the local address later gets the same answer as before.
             *self.local.borrow_mut() = net::local_address(self.current(life)).ok().flatten();
         }
         drop(self.descriptor.take());
@@ -262,7 +262,7 @@ impl Endpoint {
         if transport.cast_exact::<StreamTransport>().is_none() {
             return names().class_transport_socket.call(&[&socket]).map(Some);
         }
-        // One that knows of bytes that were written and have not left.
+        // A socket object that knows about bytes that were written and not sent yet.
         names::transport_socket()?.call(&[&*socket, transport]).map(Some)
     }
 
@@ -285,7 +285,7 @@ impl Endpoint {
         }
     }
 
-    /// For families whose addresses only Python's socket module knows how to write.
+    /// For families whose addresses only Python's `socket` module can write.
     fn by_python(&self, life: &Life, method: &Object) -> Res<Option<Obj>> {
         let Some(socket) = self.python_socket(life)? else { return Ok(None) };
         match socket.method(method, &[]) {

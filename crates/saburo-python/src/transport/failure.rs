@@ -1,16 +1,17 @@
-//! What goes wrong with a connection, and who is told.
+//! Errors of a connection, and where they are reported.
 
 use crate::event_loop::Loop;
 use crate::ffi::{Context, Instance, Object, Raised, Res, aside, builtin, string};
 use crate::handle::{self, Arguments};
 use crate::names::names;
 
-/// Is it meant for whoever runs the loop, and for nobody before?
+/// True for an exception that must reach the caller that runs the loop, and no handler before.
 pub(super) fn ends_the_run(raised: &Raised) -> bool {
     raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
 }
 
-/// What a protocol has raised, or the kernel: a debug message for an OSError, else the exception handler.
+/// Reports an exception from a protocol or the kernel: a debug message for an OSError, else the exception
+/// handler.
 #[cold]
 pub(super) fn report(
     event_loop: &Instance<Loop>,
@@ -24,7 +25,7 @@ pub(super) fn report(
         .map(drop)
 }
 
-/// Something is wrong beyond repair: it is reported as `message`, and then `end` ends the transport.
+/// A fatal error: it is reported as `message`, and then `end` ends the transport.
 #[cold]
 pub(super) fn fatal(
     event_loop: &Instance<Loop>,
@@ -42,10 +43,11 @@ pub(super) fn fatal(
     reported.and(ended)
 }
 
-/// What the method `name` of a transport or protocol has raised, called with `args` in `context`: reported as
-/// of any callback of the loop. What ends the run is passed on.
+/// Reports an exception that the method `name` of a transport or protocol has raised, called with `args` in
+/// `context`, as an exception of any callback of the loop is reported. An exception that ends the run is
+/// passed on.
 ///
-/// The report enters the context again, so it must have been left.
+/// The report enters the context again, so the caller must have left it.
 #[cold]
 pub(crate) fn report_callback(
     event_loop: &Instance<Loop>,
@@ -62,7 +64,7 @@ pub(crate) fn report_callback(
     handle::report_call(event_loop, raised, &callback, &Arguments::from_slice(args)?, context)
 }
 
-/// Reading from a pipe has failed.
+/// Reports that reading from a pipe has failed.
 #[cold]
 pub(super) fn report_read_pipe(
     event_loop: &Instance<Loop>,
@@ -72,7 +74,7 @@ pub(super) fn report_read_pipe(
     event_loop.as_object().method(&names().report_read_pipe, &[transport, exception]).map(drop)
 }
 
-/// A line in asyncio's log, in debug mode, that the other end of a pipe was closed.
+/// In debug mode, logs as asyncio does that the other end of a pipe was closed.
 pub(super) fn closed_by_peer(event_loop: &Instance<Loop>, transport: &Object) -> Res<()> {
     if !event_loop.debug() {
         return Ok(());
@@ -80,7 +82,7 @@ pub(super) fn closed_by_peer(event_loop: &Instance<Loop>, transport: &Object) ->
     event_loop.as_object().method(&names().log_closed_by_peer, &[transport]).map(drop)
 }
 
-/// A line in asyncio's log, in debug mode: `words` about the transport.
+/// In debug mode, logs `words` about the transport as asyncio does.
 #[inline]
 pub(super) fn debug(event_loop: &Instance<Loop>, transport: &Object, words: &str) -> Res<()> {
     if !event_loop.debug() {

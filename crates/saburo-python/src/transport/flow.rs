@@ -1,5 +1,5 @@
-//! Flow control: a protocol is paused while more waits to be sent than the high-water mark says, and goes on
-//! once no more than the low-water mark is left.
+//! Flow control: a protocol is paused while more bytes wait to be sent than the high-water mark allows, and
+//! resumes once no more than the low-water mark is left.
 
 use std::cell::Cell;
 
@@ -11,21 +11,21 @@ use crate::names;
 
 use super::protocol;
 
-/// The marks, in bytes, and whether the protocol is paused: pause_writing() was called, and resume_writing()
-/// was not.
+/// The marks, in bytes, and whether the protocol is paused: after `pause_writing()` and before
+/// `resume_writing()`.
 pub(super) struct Flow {
     marks: Marks<usize>,
-    /// As long as no more is gathered, it waits for the end of the turn.
+    /// Gathered bytes wait for the end of the turn while there are no more than this.
     batch: Cell<usize>,
 }
 
-/// asyncio's marks: pause at 64 KiB, go on at a quarter of it.
+/// asyncio's marks: pause at 64 KiB, resume at a quarter of it.
 const HIGH: usize = 64 * 1024;
 const LOW: usize = HIGH / 4;
-/// What small writes may gather to where nobody has set the marks, and the kernel has room for it. Each call
-/// leaves a packet of a few bytes behind the full ones, and with the mark itself they are of twice 64 KiB for
-/// whoever writes that much at a time: who drains after each write cost a third more; twice as much did not
-/// help (measured 2026-11-28).
+/// How many bytes small writes may gather if the program has not set the marks and the kernel has room. Each
+/// system call ends with a packet of a few bytes after the full ones. With the high-water mark as the limit,
+/// a program that writes 64 KiB at a time makes calls of twice that: programs that drain after each write
+/// then cost a third more. Twice this value did not help (measured 2026-11-28).
 const BATCH: usize = 4 * HIGH;
 
 impl Flow {
@@ -33,20 +33,21 @@ impl Flow {
         Flow { marks: Marks::new(HIGH, LOW, Pause::Above), batch: Cell::new(BATCH) }
     }
 
-    /// Was the protocol told to pause, and not to go on since?
+    /// True after the protocol was told to pause, until it is told to resume.
     pub(super) fn is_paused(&self) -> bool {
         self.marks.is_paused()
     }
 
-    /// What one call writes beyond this is sent at once, in bytes.
+    /// The high-water mark: a call that writes more bytes than this sends them at once.
     #[inline]
     pub(super) fn high(&self) -> usize {
         self.marks.high()
     }
 
-    /// May what one call has written wait for the end of the turn, with all that waits already? Above the
-    /// mark only if the kernel has room for it, so that nobody who ought to pause goes on; and not what is
-    /// large by itself: it is in the caches now, and its memory is free for the next connection's.
+    /// True if the bytes of one call may wait for the end of the turn, together with the bytes that wait
+    /// already. Above the high-water mark they may wait only if the kernel has room, so that a protocol that
+    /// should pause does not continue. A large write does not wait: its bytes are in the CPU caches now, and
+    /// its memory becomes free for the next connection.
     #[inline]
     pub(super) fn may_gather(
         &self,
@@ -58,7 +59,7 @@ impl Flow {
         written <= high && (waiting <= high || (waiting <= self.batch.get() && has_room(self.batch.get())))
     }
 
-    /// Tells the protocol to stop writing, if more than the high-water mark waits.
+    /// Tells the protocol to stop writing, if more bytes wait than the high-water mark.
     #[inline]
     pub(super) fn pause_if_full(
         &self,
@@ -75,7 +76,7 @@ impl Flow {
         protocol::throttle(event_loop, transport, &target, true)
     }
 
-    /// Tells the protocol to go on writing, if no more than the low-water mark waits.
+    /// Tells the protocol to resume writing, if no more bytes wait than the low-water mark.
     #[inline]
     pub(super) fn resume_if_drained(
         &self,
@@ -92,8 +93,7 @@ impl Flow {
         protocol::throttle(event_loop, transport, &target, false)
     }
 
-    /// `set_write_buffer_limits(high=None, low=None)`. Whoever calls this pauses the protocol next, if need
-    /// be.
+    /// `set_write_buffer_limits(high=None, low=None)`. The caller then pauses the protocol if necessary.
     pub(super) fn set_limits(&self, args: Args<'_>) -> Res<()> {
         const PARAMS: Params<2> = Params {
             function: "_FlowControlMixin.set_write_buffer_limits",
@@ -117,8 +117,8 @@ impl Flow {
         }
     }
 
-    /// The same for anything that compares with numbers. A mark counts in whole bytes; one beyond what there
-    /// can be is none.
+    /// The same for any object that compares with numbers. A mark counts whole bytes; a mark beyond the
+    /// largest possible size is no mark.
     #[cold]
     fn set_any(&self, high: Option<&Object>, low: Option<&Object>) -> Res<()> {
         let none = none();
@@ -133,7 +133,7 @@ impl Flow {
         Ok(())
     }
 
-    /// A program that sets the mark means it: what is more is sent at once.
+    /// A mark that a program sets is strict: bytes above it are sent at once.
     fn set(&self, high: i64, low: i64) {
         self.marks.set(high as usize, low as usize);
         self.batch.set(high as usize);
@@ -145,7 +145,7 @@ impl Flow {
     }
 }
 
-/// A limit as it usually is: none, or an int of ordinary size. Else nothing.
+/// A limit in its usual form: None, or an int of ordinary size. Returns nothing for any other object.
 fn small(limit: Option<&Object>) -> Option<Option<i64>> {
     match limit {
         Some(limit) if limit.is_int() => match limit.as_i64() {

@@ -1,7 +1,7 @@
-//! The life of a transport: it is made, its protocol is told, it closes, its protocol is told once more.
+//! The life of a transport: it is made, its protocol is told, it closes, its protocol is told again.
 //!
-//! Every class of transports has this part and derefs to it. The rule: `connection_lost` is called exactly
-//! once, and the descriptor is closed right after it, whatever it has raised.
+//! Every class of transports contains a `Life` and derefs to it. The rule: `connection_lost` is called
+//! exactly once, and the descriptor is closed right after it, whatever exception it has raised.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -16,43 +16,44 @@ use crate::names::names;
 use super::watcher::{self, Lost, Watcher, Watches};
 use super::{failure, protocol};
 
-/// Where a transport stands, and who is told.
+/// The state of a transport, with its loop and its protocol.
 pub(crate) struct Life {
-    /// None once the connection is gone and told so.
+    /// None once the connection is gone and the protocol was told.
     pub(super) event_loop: Slot<Own<Loop>>,
     pub(super) protocol: Slot,
     pub(super) phase: Cell<Phase>,
-    /// The number by which the loop's tables know it; -1 before it has one, and once that is known to be
-    /// somebody else's. No system call goes by it: whoever owns the descriptor is asked each time.
+    /// The number under which the loop's tables know the transport; -1 before it has one, and once we know
+    /// that the number may belong to another file. No system call uses it: the owner of the descriptor is
+    /// asked each time.
     pub(super) number: Cell<RawFd>,
     pub(super) watches: Watches,
     /// pause_reading() was called.
     pub(super) paused: Cell<bool>,
-    /// What callbacks run in.
+    /// The context that callbacks run in.
     pub(super) context: Slot<Context>,
-    /// What the event of room runs in, where that is not the same: a copy of that in which something had to
+    /// The context for the event "writable", where it differs: a copy of the context in which a write had to
     /// wait.
     writer_context: Slot<Context>,
-    /// Was the context given, for all callbacks? Else the last one runs in that of whoever ends the
-    /// connection, as in asyncio.
+    /// True if the program gave a context for all callbacks. Otherwise, as in asyncio, the last callback runs
+    /// in the context of the code that ends the connection.
     pub(super) context_given: Cell<bool>,
-    /// Whoever waits for the connection to be made: a future, or the listener that took it.
+    /// The waiter for the connection to be made: a future, or the listener that accepted it.
     pub(super) waiter: Slot,
-    /// What ended the connection, until it is told.
+    /// The exception that ended the connection, until the protocol is told.
     pub(super) cause: Slot,
-    /// Writes since the connection was gone.
+    /// The number of writes since the connection was gone.
     lost_writes: Cell<u32>,
 }
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 pub(super) enum Phase {
     Open,
-    /// close() was called, and there are bytes to send yet.
+    /// close() was called, and there are still bytes to send.
     Closing,
     /// The protocol is about to be told that the connection is gone.
     Ending,
-    /// It has been told, and the descriptor is closed.
+    /// The protocol has been told, and the descriptor is closed.
     Closed,
 }
 
@@ -78,21 +79,21 @@ impl Life {
         self.phase.get() != Phase::Open
     }
 
-    /// Is there a descriptor to close yet?
+    /// True while the descriptor is not closed yet.
     pub(super) fn is_open(&self) -> bool {
         self.phase.get() != Phase::Closed && self.number.get() >= 0
     }
 
-    /// The descriptor, if `owner` has it still; -1 if not, which the kernel refuses as it refuses a closed
-    /// one. None if nobody in Python owns it.
+    /// The descriptor, if `owner` still has it; -1 if not, which the kernel refuses like a closed one. None
+    /// if no Python object owns the descriptor.
     #[inline]
     pub(super) fn descriptor_of(&self, owner: &Slot<Owner>) -> Option<RawFd> {
         let number = owner.number()?;
         Some(if number == self.number.get() { number } else { -1 })
     }
 
-    /// The owner has closed the descriptor, or passed it on, without a word to us: from now on the loop's
-    /// tables know no transport by that number.
+    /// The owner has closed the descriptor, or passed it on, without telling us: from now on the loop's
+    /// tables have no transport under that number.
     #[cold]
     pub(super) fn give_up(&self, event_loop: &Loop, transport: &Object) {
         let number = self.number.replace(-1);
@@ -105,12 +106,12 @@ impl Life {
         !self.is_closing() && !self.paused.get()
     }
 
-    /// What its callbacks run in.
+    /// The context that the callbacks run in.
     pub(crate) fn context(&self) -> Option<Context> {
         self.context.get()
     }
 
-    /// The loop, as long as the connection is not gone.
+    /// The loop, while the connection is not gone.
     pub(crate) fn open_loop(&self) -> Option<Own<Loop>> {
         self.event_loop.get()
     }
@@ -125,7 +126,7 @@ impl Life {
         failure::debug(&event_loop, transport, "pauses reading")
     }
 
-    /// `descriptor` asks for it.
+    /// `descriptor` returns the descriptor.
     pub(super) fn resume_reading<T: Watcher>(
         &self,
         transport: &Instance<T>,
@@ -140,8 +141,7 @@ impl Life {
         failure::debug(&event_loop, transport.as_object(), "resumes reading")
     }
 
-    /// Gives a transport that is being made its loop and its protocol. Callbacks run in a copy of the
-    /// caller's context.
+    /// Gives a new transport its loop and its protocol. Callbacks run in a copy of the caller's context.
     pub(super) fn begin(
         &self,
         event_loop: &Instance<Loop>,
@@ -155,13 +155,13 @@ impl Life {
         Ok(())
     }
 
-    /// The protocol that is called from now on, where its class makes no difference to the transport.
+    /// Sets the protocol to call from now on, where its class makes no difference to the transport.
     pub(super) fn set_protocol(&self, protocol: &Object) {
         self.protocol.set(Some(protocol.to_obj()));
     }
 
-    /// Runs what an event brings about, in the transport's context. Whatever is raised, except what ends the
-    /// run, is reported as of the transport's method `name`.
+    /// Runs the reaction to an event in the transport's context. An exception is reported as one of the
+    /// transport's method `name`, unless it ends the run.
     #[inline]
     pub(super) fn within(
         &self,
@@ -176,8 +176,8 @@ impl Life {
         }
     }
 
-    /// The same for the event of room, which belongs to whoever had to wait for it where the context was not
-    /// given.
+    /// The same for the event "writable". It runs in the context of the write that had to wait, if the
+    /// program gave no context.
     pub(super) fn within_writer(
         &self,
         event_loop: &Instance<Loop>,
@@ -190,8 +190,8 @@ impl Life {
         }
     }
 
-    /// Tells the transport when there is room, and in the caller's context. `descriptor` asks for it, last:
-    /// the context before may have been the last to hold something.
+    /// Watches for room to write, and runs the event in the caller's context. `descriptor` is called last:
+    /// dropping the previous context may drop the last reference to an object and run its code.
     pub(super) fn wait_for_room<T: Watcher>(
         &self,
         event_loop: &Instance<Loop>,
@@ -202,7 +202,7 @@ impl Life {
         watcher::watch(event_loop, descriptor(), Direction::Write, transport)
     }
 
-    /// The same for the last event, after which nobody needs the context.
+    /// The same for the last event. Afterwards the context is not needed any more.
     #[inline]
     pub(super) fn within_last(
         &self,
@@ -212,13 +212,13 @@ impl Life {
     ) -> Res<()> {
         let Some(context) = self.context.get() else { return Ok(()) };
         let done = within(event_loop, transport, &names().call_connection_lost, context.clone(), body);
-        // `part` has let go of it, but while it was entered it could not be given back.
+        // `part` has dropped the context, but a context that is entered cannot be recycled.
         aside(|| event_loop.contexts().recycle(context));
         done
     }
 
-    /// Starts reading, unless the protocol did by pausing and resuming, or wants none. `descriptor` asks for
-    /// it: the protocol has been called, and may have closed it.
+    /// Starts reading, unless the protocol has paused reading, or has started it by pausing and resuming.
+    /// `descriptor` returns the descriptor: the protocol has been called, and may have closed it.
     pub(super) fn start_reading<T: Watcher>(
         &self,
         event_loop: &Instance<Loop>,
@@ -231,8 +231,8 @@ impl Life {
         Ok(())
     }
 
-    /// Tells the protocol, starts reading, and lets whoever waits for the connection go on: three calls in a
-    /// row in asyncio's queue, of which none fails another.
+    /// Tells the protocol, starts reading, and wakes the waiter for the connection. In asyncio these are
+    /// three calls in a row in the queue, and none of them stops the next by failing.
     pub(super) fn opened(
         &self,
         event_loop: &Instance<Loop>,
@@ -245,7 +245,7 @@ impl Life {
         };
         let own = match self.context_given.get() {
             true => context,
-            // What is set there stays there, as in a callback of its own.
+            // Context variables set there stay there, as in a callback with its own context.
             false => event_loop.contexts().copy_of(&context)?,
         };
         let name = &names().connection_made;
@@ -284,15 +284,15 @@ impl Life {
         watcher::tell_later::<Lost, T>(event_loop, transport)
     }
 
-    /// Tells the protocol now. Whoever calls this is within the context, and closes the descriptor next.
+    /// Tells the protocol now. The caller has entered the context, and closes the descriptor next.
     pub(super) fn tell_lost(&self) -> Res<()> {
         let Some(target) = self.protocol.get() else { return Ok(()) };
         let cause = self.cause.take().unwrap_or_else(none);
         target.method(&names().connection_lost, &[&cause]).map(drop)
     }
 
-    /// Something was written that nobody will get; a program that goes on with it is told. How the connection
-    /// was lost counts for as many of `losses`.
+    /// Counts a write that cannot be sent, and warns a program that continues to write. The way the
+    /// connection was lost counts as `losses` such writes.
     #[cold]
     pub(super) fn count_lost_write(&self, losses: u32, words: &str) -> Res<()> {
         if let Some(event_loop) = self.open_loop().filter(|event_loop| event_loop.is_inherited()) {
@@ -307,7 +307,7 @@ impl Life {
         Ok(())
     }
 
-    /// Lets go of the loop and the protocol, once the descriptor is closed.
+    /// Drops the loop and the protocol, once the descriptor is closed.
     pub(super) fn part(&self, event_loop: &Instance<Loop>, transport: &Object) {
         drop(event_loop.transports().leave(self.number.get(), transport));
         if let Some(context) = self.context.take() {
@@ -316,7 +316,8 @@ impl Life {
         drop((self.protocol.take(), self.event_loop.take(), self.waiter.take(), self.writer_context.take()));
     }
 
-    /// The last reference is gone: has nobody closed it? Then says so, and the caller closes the descriptor.
+    /// The last reference is gone. If the transport is still open, this warns and returns true, and the
+    /// caller closes the descriptor.
     #[cold]
     pub(super) fn was_left_open(&self, transport: &Object) -> bool {
         if !self.is_open() {
@@ -329,12 +330,13 @@ impl Life {
         true
     }
 
-    /// In a forked child: the connection is the parent's. The descriptor is as open as the parent's.
+    /// In a forked child the connection belongs to the parent. The child's descriptor is as open as the
+    /// parent's.
     pub(super) fn leave_to_parent(&self) {
         self.phase.set(Phase::Closed);
     }
 
-    /// The words that a repr begins with.
+    /// The first words of a repr.
     pub(super) fn words(&self, transport: &Object) -> Res<Vec<String>> {
         let mut words = vec![transport.type_of().attr(&names().dunder_name)?.display()?];
         match self.phase.get() {
@@ -367,7 +369,7 @@ fn within(
     failure::report_callback(event_loop, raised, transport, name, &[], context)
 }
 
-/// From so many lost writes on, each is logged; asyncio's number.
+/// From this many lost writes on, each is logged; asyncio's number.
 const LOGGED_FROM: u32 = 5;
 
 /// A word for whether the loop watches a descriptor, in a repr.

@@ -1,6 +1,6 @@
-//! Listener: takes connections as long as some wait, and makes a transport of each.
+//! Listener: accepts connections while some wait, and makes a transport for each.
 //!
-//! A client's error never ends it, and neither does a lack of descriptors: then it pauses for a second.
+//! A client's error never ends a listener. When descriptors run out, the listener pauses for a second.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -24,22 +24,22 @@ use super::{failure, stream};
 pub(crate) struct Listener {
     event_loop: Slot<Own<Loop>>,
     socket: Slot<Owner>,
-    /// The number by which the loop knows it; -1 once that may be somebody else's.
+    /// The number under which the loop knows the listener; -1 once the number may belong to another file.
     number: Cell<RawFd>,
     watches: Watches,
     factory: Slot,
     server: Slot,
-    /// For TLS: called with the application's protocol, it makes the one that stands below that.
+    /// For TLS: called with the application's protocol, it makes the protocol below that.
     add_tls: Slot,
-    /// Each connection runs in a copy of it.
+    /// Each connection runs in a copy of this context.
     context: Slot<Context>,
-    /// How many connections to take for one event.
+    /// The most connections to accept for one event.
     backlog: Cell<usize>,
-    /// It lacked a descriptor the last time; said once.
+    /// No descriptor was available the last time. This is logged once.
     starved: Cell<bool>,
 }
 
-/// Seconds until it tries again; asyncio's number.
+/// Seconds until the listener tries again; asyncio's number.
 const RETRY_DELAY: f64 = 1.0;
 
 /// `_listen(sock, protocol_factory, server, backlog, add_tls, context)`
@@ -59,7 +59,7 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     let given = |value: &Object| (!value.is_none()).then(|| value.to_obj());
     let (owner, number) = Owner::of(sock)?;
     let number = RawFd::try_from(number).unwrap_or(-1);
-    // Connections inherit it, however the listening socket was made.
+    // Accepted connections inherit this option, however the listening socket was made.
     let _ = net::set_nodelay(number);
     let listener = Instance::alloc(Listener {
         event_loop: Slot::new(Some(event_loop.to_own())),
@@ -79,7 +79,7 @@ pub(crate) fn listen(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<()> {
     start(event_loop, &listener)?;
     let before = event_loop.listeners().all();
     event_loop.listeners().enter(listener.into_obj());
-    // Those whose socket was closed without a word to us leave.
+    // This removes listeners whose socket was closed without telling us.
     before.iter().filter_map(|before| before.cast_exact::<Listener>()).for_each(|before| {
         before.descriptor(event_loop);
     });
@@ -107,7 +107,7 @@ impl Watcher for Listener {
 
 fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()> {
     for _ in 0..=this.backlog.get() {
-        // Stopped since the event came, or by what an accepted connection has called.
+        // Stopped since the event came, or by code that an accepted connection has called.
         if !this.watches.go_on(event_loop, Direction::Read) {
             return Ok(());
         }
@@ -137,7 +137,7 @@ fn accept_all(event_loop: &Instance<Loop>, this: &Instance<Listener>) -> Res<()>
     Ok(())
 }
 
-/// The kernel would report the same connection again and again: it may wait for a while.
+/// Pauses accepting: the kernel would report the same connection again and again.
 #[cold]
 fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Error) -> Res<()> {
     this.watches.end(event_loop, Direction::Read);
@@ -162,7 +162,7 @@ fn pause(event_loop: &Instance<Loop>, this: &Instance<Listener>, error: &io::Err
     })
 }
 
-/// `_unlisten(sock)`: takes no more connections of a listening socket.
+/// `_unlisten(sock)`: stops accepting connections on a listening socket.
 pub(super) fn unlisten(event_loop: &Instance<Loop>, socket: &Object) -> Res<()> {
     let listeners = event_loop.listeners().all();
     let mut listeners = listeners.iter().filter_map(|listener| listener.cast_exact::<Listener>());
@@ -172,7 +172,7 @@ pub(super) fn unlisten(event_loop: &Instance<Loop>, socket: &Object) -> Res<()> 
     Ok(())
 }
 
-/// Tries again, unless the socket was closed meanwhile.
+/// Accepts again, unless the socket was closed meanwhile.
 fn retry(this: &Instance<Listener>) -> Res<()> {
     match this.event_loop.get() {
         Some(event_loop) if this.descriptor(&event_loop) >= 0 => start(&event_loop, this),
@@ -180,7 +180,7 @@ fn retry(this: &Instance<Listener>) -> Res<()> {
     }
 }
 
-/// In debug mode, what kept a connection from becoming one.
+/// In debug mode, logs why a connection could not be made.
 #[cold]
 pub(super) fn report_failed(
     event_loop: &Instance<Loop>,
@@ -200,8 +200,8 @@ pub(super) fn report_failed(
 }
 
 impl Instance<Listener> {
-    /// The descriptor, to be asked for right before each use; -1 once the socket has been closed or passed on
-    /// without a word to us, and then the loop watches it no more.
+    /// The descriptor. Ask for it right before each use; -1 once the socket has been closed or passed on
+    /// without telling us, and then the loop watches it no more.
     fn descriptor(&self, event_loop: &Loop) -> RawFd {
         let number = self.number.get();
         if self.socket.number() == Some(number) {
@@ -211,7 +211,7 @@ impl Instance<Listener> {
         -1
     }
 
-    /// Takes no more connections.
+    /// Stops accepting connections.
     fn stop(&self, event_loop: &Loop) {
         self.number.set(-1);
         self.watches.end(event_loop, Direction::Read);
@@ -220,8 +220,8 @@ impl Instance<Listener> {
 }
 
 impl Listener {
-    /// A connection's `socket`, as this one's `accept()` would make it. If that fails, as an audit hook may
-    /// have it, the connection is closed.
+    /// The `socket` of a connection, as this socket's `accept()` would make it. If making it fails, for
+    /// example in an audit hook, the connection is closed.
     fn python_socket(&self, descriptor: OwnedFd) -> Res<Obj> {
         let names = names();
         let Some(listening) = self.socket.get() else { return Ok(none()) };
@@ -231,12 +231,12 @@ impl Listener {
         let fd = int(i64::from(descriptor.as_raw_fd()))?;
         let sock = names::socket_class_now()?
             .call_with_names(&[&family, &kind, &proto, &fd], Some(&names.kw_fileno))?;
-        // It has a new owner.
+        // The new `socket` owns the descriptor.
         let _ = descriptor.into_raw_fd();
         Ok(sock)
     }
 
-    /// For what is called in nobody's connection: what is set there must not reach those to come.
+    /// A context for calls outside of any connection: variables set there must not reach later connections.
     fn context_copy(&self) -> Res<Context> {
         self.context.get().map_or_else(Context::copy_current, |context| context.copied())
     }
@@ -249,7 +249,8 @@ impl Listener {
         }
     }
 
-    /// The transport's protocol, where the connections of `app` have TLS; else `app` itself.
+    /// The transport's protocol: the TLS protocol over `app`, where the connections have TLS; else `app`
+    /// itself.
     pub(super) fn add_tls(&self, context: &Context, app: Obj) -> Res<Obj> {
         match self.add_tls.get() {
             Some(add_tls) => inside(context.as_object(), || add_tls.call(&[&app])),

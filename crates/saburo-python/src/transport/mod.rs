@@ -1,8 +1,8 @@
 //! Transports: bytes between a socket or a pipe and a protocol, without Python in between.
 //!
-//! The loop watches a transport's descriptor, and tells the transport by the trait `Watcher`. The rule all of
-//! them keep: what the kernel has said is copied out and every borrow has ended before a protocol is called,
-//! since it may do anything.
+//! The loop watches a transport's descriptor, and tells the transport through the trait `Watcher`. All
+//! transports keep one rule: before a protocol is called, the kernel's answer is copied out and every borrow
+//! has ended, since the protocol may run any code.
 
 mod address;
 mod clients;
@@ -35,12 +35,12 @@ use crate::event_loop::Loop;
 use crate::ffi::{Builder, Context, Instance, Object, Res, float, list};
 use crate::names::names;
 
-/// What callbacks of a connection run in, if the transport is one of ours.
+/// The context of a connection's callbacks, if the transport is one of ours.
 pub(crate) fn context_of(transport: &Object) -> Option<Context> {
     transport.cast_exact::<StreamTransport>().and_then(|stream| stream.context())
 }
 
-/// Calls the transport's `_retry()` after so many seconds, in which its descriptor's news are of no use.
+/// Calls the transport's `_retry()` after `seconds`. Until then the events of its descriptor are of no use.
 #[cold]
 fn retry_later(event_loop: &Instance<Loop>, transport: &Object, seconds: f64) -> Res<()> {
     let names = names();
@@ -48,7 +48,7 @@ fn retry_later(event_loop: &Instance<Loop>, transport: &Object, seconds: f64) ->
     event_loop.as_object().method(&names.call_later, &[&*float(seconds)?, &retry]).map(drop)
 }
 
-/// What a loop has for its transports.
+/// The loop's methods for transports.
 pub(crate) fn describe_loop(builder: Builder<Loop>) -> Builder<Loop> {
     builder
         .many(

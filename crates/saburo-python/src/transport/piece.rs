@@ -1,4 +1,4 @@
-//! What waits to be written, piece by piece.
+//! The pieces of data that wait to be written.
 
 use std::io::{self, ErrorKind};
 
@@ -6,11 +6,11 @@ use saburo_core::WriteQueue;
 
 use crate::ffi::Bytes;
 
-/// Something to send.
+/// A piece of data to send.
 pub(super) enum Piece {
-    /// The program's own, uncopied.
+    /// The program's own `bytes`, not copied.
     Bytes(Bytes),
-    /// Copies of small ones, one behind the other, and of what may change.
+    /// A block of copies: small pieces one after the other, and data that the program may change.
     Copied(Vec<u8>),
 }
 
@@ -24,12 +24,13 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// Up to this many bytes, copying costs less than another entry of a vectored call.
+/// Up to this many bytes, a copy costs less than another entry of a vectored call.
 pub(super) const SMALL: usize = 512;
-/// Copies go into blocks of up to this size.
+/// The largest size of a block of copies.
 const BLOCK: usize = 4096;
 
-/// Appends to the queue, copying what is small. `OutOfMemory` with the queue as it was, here as below.
+/// Appends data to the queue, and copies it if it is small. On `OutOfMemory` the queue is unchanged, here as
+/// below.
 #[inline]
 pub(super) fn push(queue: &mut WriteQueue<Piece>, bytes: Bytes) -> io::Result<()> {
     if queue.is_empty() || bytes.as_ref().len() > SMALL {
@@ -38,19 +39,19 @@ pub(super) fn push(queue: &mut WriteQueue<Piece>, bytes: Bytes) -> io::Result<()
     copy(queue, bytes.as_ref())
 }
 
-/// Appends a piece as it is.
+/// Appends a piece without a copy.
 #[inline]
 pub(super) fn append(queue: &mut WriteQueue<Piece>, piece: Piece) -> io::Result<()> {
-    // Letting go of a piece runs no code.
+    // Dropping a piece runs no code.
     queue.try_push(piece).map_err(|_| ErrorKind::OutOfMemory.into())
 }
 
-/// A copy of its own.
+/// Copies data into a piece of its own.
 pub(super) fn copied(data: &[u8]) -> io::Result<Piece> {
     block(data, 0).map(Piece::Copied)
 }
 
-/// A copy in a block with room for so many bytes.
+/// Copies data into a block with room for `room` bytes.
 fn block(data: &[u8], room: usize) -> io::Result<Vec<u8>> {
     let mut block = Vec::new();
     block.try_reserve_exact(room.max(data.len()))?;
@@ -60,7 +61,7 @@ fn block(data: &[u8], room: usize) -> io::Result<Vec<u8>> {
 
 /// Appends a copy to the queue.
 pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) -> io::Result<()> {
-    // The first copy takes what it needs: as a rule it is the only one.
+    // The first copy takes only the room it needs: usually it is the only one.
     let room = if queue.is_empty() { 0 } else { BLOCK };
     let mut copied = Ok(false);
     queue.extend_last(|last| {
@@ -69,7 +70,7 @@ pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) -> io::Result<()>
             _ if whole > BLOCK => return 0,
             Piece::Copied(block) => {
                 if whole > block.capacity() {
-                    // Whoever has written this often goes on.
+                    // A program that has written several times will probably write again.
                     let more = if whole <= SMALL { SMALL } else { BLOCK } - block.len();
                     if let Err(full) = block.try_reserve_exact(more) {
                         copied = Err(full.into());
@@ -78,7 +79,7 @@ pub(super) fn copy(queue: &mut WriteQueue<Piece>, data: &[u8]) -> io::Result<()>
                 }
                 block.extend_from_slice(data);
             }
-            // A head and a body, say: both in one are sent by a simpler call.
+            // For example a head and a body: one piece with both needs a simpler call.
             Piece::Bytes(first) if first.as_ref().len() <= SMALL => {
                 let mut both = match block(first.as_ref(), whole.max(SMALL)) {
                     Ok(both) => both,

@@ -1,4 +1,4 @@
-//! How a protocol is called: by name each time, so that whoever replaces a method is heard.
+//! How a protocol is called: by name each time, so that a method that was replaced takes effect.
 
 use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
@@ -6,7 +6,7 @@ use crate::names::names;
 
 use super::failure;
 
-/// Calls one of its methods in the transport's context.
+/// Calls a method of the protocol in the transport's context.
 #[inline]
 pub(super) fn call(
     context: &Object,
@@ -17,7 +17,7 @@ pub(super) fn call(
     inside(context, || protocol.method(method, args))
 }
 
-/// Asks the protocol to stop or go on writing. What it raises is reported and does no harm.
+/// Asks the protocol to stop or resume writing. An exception from it is reported and has no other effect.
 #[cold]
 pub(super) fn throttle(
     event_loop: &Instance<Loop>,

@@ -1,4 +1,5 @@
-//! Watcher: a class that the loop tells of a descriptor's events, and of the steps of a transport's life.
+//! Watcher: a class that the loop tells about events of a descriptor, and about the steps of a transport's
+//! life.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -6,15 +7,15 @@ use std::os::fd::RawFd;
 use crate::event_loop::{Direction, Entry, Loop, Ready, Registration};
 use crate::ffi::{Class, In, Instance, Res};
 
-/// A class whose instances are told. Whatever is raised, except what ends the run, has been reported.
+/// A class whose instances the loop tells. Every exception has been reported, except those that end the run.
 pub(crate) trait Watcher: Class {
-    /// Its watches with the loop.
+    /// The watcher's registrations with the loop.
     fn watches(this: &Instance<Self>) -> &Watches;
 
-    /// Its descriptor is readable.
+    /// The watched descriptor is readable.
     fn readable(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()>;
 
-    /// Its descriptor is writable.
+    /// The watched descriptor is writable.
     fn writable(_event_loop: &Instance<Loop>, _this: &Instance<Self>) -> Res<()> {
         unreachable!("only reading is watched for")
     }
@@ -57,7 +58,7 @@ entries! {
     Lost: lost,
 }
 
-/// The tokens of what the loop watches a transport's descriptor by, for each direction.
+/// The tokens of a descriptor's registrations with the loop, one for each direction.
 pub(crate) struct Watches {
     reading: Cell<Option<Registration>>,
     writing: Cell<Option<Registration>>,
@@ -68,14 +69,15 @@ impl Watches {
         Watches { reading: Cell::new(None), writing: Cell::new(None) }
     }
 
-    /// Ends one. What is queued already is told; transports look where they stand.
+    /// Ends the watch of one direction. Events that are queued already are still delivered; transports check
+    /// their state.
     pub(super) fn end(&self, event_loop: &Loop, direction: Direction) {
         if let Some(registration) = self.of(direction).take() {
             event_loop.unwatch(registration);
         }
     }
 
-    /// Does one go on? Not if somebody else watches the descriptor by now.
+    /// True if the watch continues. False if other code watches the descriptor by now.
     pub(super) fn go_on(&self, event_loop: &Loop, direction: Direction) -> bool {
         self.of(direction).get().is_some_and(|registration| event_loop.is_watched(registration))
     }
@@ -88,7 +90,7 @@ impl Watches {
     }
 }
 
-/// Has the loop tell whenever the descriptor is ready.
+/// Makes the loop tell the watcher whenever the descriptor is ready.
 pub(super) fn watch<T: Watcher>(
     event_loop: &Loop,
     fd: RawFd,
@@ -103,7 +105,8 @@ pub(super) fn watch<T: Watcher>(
     event_loop.watch(fd, direction, ready, |registration| token.set(Some(registration)))
 }
 
-/// Has the loop tell in the next turn. In a forked child nobody is told of what becomes of the parent's.
+/// Makes the loop tell the watcher in the next turn. In a forked child, watchers are not told what happens to
+/// the parent's descriptors.
 #[inline]
 pub(super) fn tell_later<Role: 'static, T: Watcher>(event_loop: &Loop, this: &Instance<T>) -> Res<()>
 where
