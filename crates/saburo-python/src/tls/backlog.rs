@@ -1,25 +1,25 @@
 //! Plaintext that waits to be encrypted.
 //!
-//! Small writes become one record: a record costs thirty bytes and about a microsecond, whatever is in
-//! it. A chunk that could not be encrypted is the beginning of the next one, which is never shorter; OpenSSL
-//! asks for that.
+//! Small writes become one record: a record costs thirty bytes and about a microsecond, whatever its size. A
+//! chunk that could not be encrypted is the beginning of the next chunk, which is never shorter; OpenSSL
+//! requires that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use crate::ffi::{Bytes, Res, Stretch};
 
-/// What the application has written, in order.
+/// The data that the application has written, in order.
 pub(super) struct Backlog {
-    /// Exactly `bytes`, so letting go of one runs no code. None is empty.
+    /// Exactly `bytes`, so dropping a piece runs no code. No piece is empty.
     pieces: RefCell<VecDeque<Bytes>>,
-    /// Of the first piece, how much is encrypted.
+    /// How many bytes of the first piece are encrypted.
     offset: Cell<usize>,
-    /// What is not, in bytes.
+    /// How many bytes are not encrypted yet.
     size: Cell<usize>,
 }
 
-/// What to encrypt next, as one record.
+/// The plaintext to encrypt next, as one record.
 pub(super) enum Chunk {
     /// A part of one piece.
     Part { piece: Bytes, start: usize, end: usize },
@@ -53,13 +53,13 @@ impl Backlog {
         Ok(())
     }
 
-    /// What waits, in bytes.
+    /// The number of bytes that wait.
     #[inline]
     pub(super) fn size(&self) -> usize {
         self.size.get()
     }
 
-    /// What to encrypt next.
+    /// The plaintext to encrypt next.
     pub(super) fn next(&self) -> Option<Chunk> {
         let pieces = self.pieces.borrow();
         let first = pieces.front()?;
@@ -82,7 +82,7 @@ impl Backlog {
         Some(Chunk::Gathered(gathered))
     }
 
-    /// The first `count` bytes are encrypted.
+    /// Marks the first `count` bytes as encrypted.
     pub(super) fn advance(&self, count: usize) {
         let mut pieces = self.pieces.borrow_mut();
         let mut count = count;
@@ -110,7 +110,7 @@ impl Backlog {
     }
 }
 
-/// An idle connection keeps room for so many pieces at most.
+/// An idle connection keeps room for this many pieces at most.
 const KEPT: usize = 8;
 
 impl Chunk {

@@ -1,11 +1,11 @@
 //! The engine: TLS for one connection, and nothing but TLS.
 //!
-//! Ciphertext goes in and comes out, plaintext comes out and goes in. This file is the border behind which
-//! an `ssl.SSLObject` between two memory BIOs does the work; an engine straight on libssl is to take its
-//! place. So nobody above knows of BIOs, and of the SSLObject only as what `get_extra_info` answers with.
+//! Ciphertext goes in and comes out, plaintext comes out and goes in. Behind this file an `ssl.SSLObject`
+//! between two memory BIOs does the work; an engine directly on libssl is to replace it. So the files above
+//! do not know about BIOs, and know the SSLObject only as an answer of `get_extra_info`.
 //!
-//! The rule that makes it fast: an SSLObject says "nothing there" by an exception, which costs more than
-//! a record of a kilobyte. The engine follows the records in what it is fed, and does not ask before one is
+//! The rule that makes it fast: an SSLObject reports "nothing there" by an exception, which costs more than a
+//! record of a kilobyte. The engine follows the records in its input, and does not ask before a record is
 //! whole.
 
 use std::cell::{Cell, RefCell};
@@ -21,27 +21,28 @@ use crate::names::{names, tls_names};
 pub(super) struct Engine {
     /// The `ssl.SSLObject`.
     object: Slot,
-    /// The C object inside of it, where decrypting and encrypting may go there straight: where no subclass
-    /// has methods of its own for that.
+    /// The C object inside the SSLObject, if the engine may call it directly to decrypt and encrypt: that is,
+    /// if no subclass has its own methods for that.
     core: Slot<SslPart>,
     /// The memory BIO with ciphertext from the peer …
     incoming: Slot<SslPart>,
     /// … and the one with ciphertext for the peer.
     outgoing: Slot<SslPart>,
-    /// The records in what `incoming` has been fed.
+    /// The records in the bytes that `incoming` has been fed.
     records: RefCell<Records>,
-    /// Ciphertext in `incoming`.
+    /// The number of ciphertext bytes in `incoming`.
     unread: Cell<usize>,
-    /// Records fed since there was last nothing to decrypt.
+    /// The number of records fed since there was last nothing to decrypt.
     fresh: Cell<usize>,
-    /// The last plaintext filled the room there was, so its record may have more.
+    /// The last plaintext filled the given room, so its record may have more.
     cut: Cell<bool>,
-    /// OpenSSL decrypts or encrypts, without the interpreter: a finalizer, or a thread that has no business
-    /// here, may come meanwhile with something to encrypt, and OpenSSL is not made for two at once.
+    /// OpenSSL is decrypting or encrypting, without the interpreter lock. Meanwhile a finalizer, or another
+    /// thread that wrongly uses the connection, may want to encrypt, and OpenSSL does not allow two calls at
+    /// once.
     busy: Cell<bool>,
 }
 
-/// Whether something could be done with what the peer has sent so far.
+/// Whether the data that the peer has sent so far was enough for a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
     Done,
@@ -49,7 +50,7 @@ pub(super) enum Progress {
     Blocked,
 }
 
-/// What decrypting has brought.
+/// The result of decrypting.
 pub(super) enum Plaintext<T> {
     Data(T),
     /// Nothing: the peer has to send more first.
@@ -59,7 +60,7 @@ pub(super) enum Plaintext<T> {
 }
 
 impl Engine {
-    /// The engine of a connection that is about to start. Raises what `context.wrap_bio()` does.
+    /// The engine of a connection that is about to start. Raises the exceptions of `context.wrap_bio()`.
     pub(super) fn new(context: &Object, server_side: bool, server_hostname: &Object) -> Res<Engine> {
         let (names, tls) = (names(), tls_names()?);
         let (incoming, outgoing) = (tls.memory_bio.call0()?, tls.memory_bio.call0()?);
@@ -84,17 +85,17 @@ impl Engine {
         })
     }
 
-    /// The SSLObject, for `get_extra_info` and for what only it can tell.
+    /// The SSLObject, for `get_extra_info` and for other answers that only it has.
     pub(super) fn object(&self) -> Option<Obj> {
         self.object.get()
     }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     pub(super) fn handshake(&self) -> Res<Progress> {
         self.step(&names().do_handshake)
     }
 
-    /// Says that there is no more to come, and waits for the peer to say so.
+    /// Tells the peer that no more data comes, and waits for the peer to say the same.
     pub(super) fn shutdown(&self) -> Res<Progress> {
         self.step(&names().unwrap)
     }
@@ -106,8 +107,8 @@ impl Engine {
         Ok(if answer.is_some() { Progress::Done } else { Progress::Blocked })
     }
 
-    /// Takes a piece of what the peer has sent: whole records if there are any, and no more of them than
-    /// the engine should hold at once.
+    /// Takes a piece of the peer's data: whole records if there are any, and no more of them than the engine
+    /// should hold at once.
     pub(super) fn feed(&self, window: &Window, ciphertext: &mut &[u8]) -> Res<()> {
         let (piece, rest) = ciphertext.split_at(self.follow(ciphertext, PIECE));
         self.write_incoming(window, piece)?;
@@ -115,7 +116,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes all of what the peer has sent.
+    /// Takes all of the peer's data.
     pub(super) fn feed_all(&self, ciphertext: &[u8]) -> Res<()> {
         if ciphertext.is_empty() {
             return Ok(());
@@ -140,12 +141,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Ciphertext from the peer that has not been decrypted.
+    /// The number of ciphertext bytes from the peer that are not decrypted yet.
     pub(super) fn unread(&self) -> usize {
         self.unread.get()
     }
 
-    /// Could there be plaintext? Seldom true without any, as records carry other things as well.
+    /// True if there may be plaintext. This is seldom wrong; it can be, as records also carry other things.
     pub(super) fn is_readable(&self) -> Res<bool> {
         if self.cut.get() {
             if self.pending()? > 0 {
@@ -163,14 +164,14 @@ impl Engine {
         Ok(readable)
     }
 
-    /// Is there likely to be one record, and not more?
+    /// True if there is likely to be one record, and not more.
     pub(super) fn has_one_record(&self) -> bool {
         self.fresh.get() <= 1 && !self.cut.get()
     }
 
     /// Decrypts one record, into a `bytes` of its own.
     pub(super) fn decrypt(&self) -> Res<Plaintext<Obj>> {
-        // What a record takes is more than what is in it.
+        // A record is larger than its plaintext.
         let room = self.unread.get().clamp(1, RECORD);
         let room_object = int(room as i64)?;
         let answer = match self.core.get() {
@@ -190,8 +191,8 @@ impl Engine {
         })
     }
 
-    /// Decrypts one record to the beginning of `place`, or of the record as much as there is room for;
-    /// how many bytes it was.
+    /// Decrypts one record to the beginning of `place`, or as much of the record as fits there. Returns the
+    /// number of bytes.
     pub(super) fn decrypt_into(&self, window: &Window, place: Stretch<'_>) -> Res<Plaintext<usize>> {
         debug_assert!(place.len() > 0, "no room to decrypt into");
         let names = names();
@@ -228,8 +229,9 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Encrypts `plaintext`; how much of it. None if it cannot now: then the same bytes must be the first
-    /// ones of the next attempt, which whoever is decrypting or encrypting makes.
+    /// Encrypts `plaintext`, and returns how many bytes of it. None if the engine is busy: then the next
+    /// attempt must begin with the same bytes. The call that is decrypting or encrypting now makes that
+    /// attempt.
     pub(super) fn encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Res<Option<usize>> {
         if self.busy.replace(true) {
             return Ok(None);
@@ -238,13 +240,13 @@ impl Engine {
         self.busy.set(false);
         let Some(answer) = answer else { return Ok(None) };
         Ok(match unless_blocked(answer)? {
-            // A class of somebody's own may say anything.
+            // A foreign class may return any number.
             Some(count) => Some(count.as_i64()?.clamp(0, plaintext.len() as i64) as usize),
             None => None,
         })
     }
 
-    /// None if the collector has emptied it.
+    /// None if the collector has emptied the engine.
     #[inline]
     fn ask_to_encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Option<Res<Obj>> {
         let names = names();
@@ -255,7 +257,7 @@ impl Engine {
         Some(plaintext.to_bytes().and_then(|plaintext| object.method(&names.write, &[plaintext.as_object()])))
     }
 
-    /// How much ciphertext there is for the peer, in bytes.
+    /// The number of ciphertext bytes for the peer.
     pub(super) fn unsent(&self) -> Res<usize> {
         pending(self.outgoing.get())
     }
@@ -268,7 +270,7 @@ impl Engine {
         }
     }
 
-    /// Plaintext of a record of which some has been given out.
+    /// The number of plaintext bytes left of a record that was returned in part.
     fn pending(&self) -> Res<usize> {
         let Some(object) = self.object.get() else { return Ok(0) };
         Ok(object.method(&names().pending, &[])?.as_i64()? as usize)
@@ -288,11 +290,11 @@ impl Holds for Engine {
     }
 }
 
-/// How much ciphertext the engine is given at once: a memory BIO never gives memory back, so it should
-/// not get to hold much more than a record.
+/// How much ciphertext the engine is given at once. A memory BIO never gives memory back, so it should not
+/// hold much more than a record.
 const PIECE: usize = RECORD + 1024;
 
-/// The C object inside of an SSLObject, unless a subclass decrypts or encrypts in its own way.
+/// The C object inside an SSLObject, unless a subclass has its own way to decrypt or encrypt.
 fn core_of(object: &Object) -> Res<Option<SslPart>> {
     let (names, tls) = (names(), tls_names()?);
     let class = object.type_of();
@@ -312,7 +314,7 @@ fn pending(bio: Option<SslPart>) -> Res<usize> {
     }
 }
 
-/// Tells "not now" from errors.
+/// Turns "not now" into None, and passes on errors.
 #[inline]
 fn unless_blocked(answer: Res<Obj>) -> Res<Option<Obj>> {
     match answer {
@@ -323,7 +325,7 @@ fn unless_blocked(answer: Res<Obj>) -> Res<Option<Obj>> {
 
 #[cold]
 fn blocked(raised: Raised) -> Res<()> {
-    // There is an engine, so the names are there; looking them up raises nothing.
+    // An engine exists, so the names exist; looking them up raises nothing.
     let tls = tls_names()?;
     if raised.matches(&tls.want_read_error) || raised.matches(&tls.syscall_error) {
         raised.swallow();

@@ -7,7 +7,7 @@ use super::engine::Progress;
 use super::protocol::{AppPhase, Phase, TlsProtocol, start_timer};
 use super::{read, report, write};
 
-/// Begins it, and the time that it may take.
+/// Begins the handshake, and starts its time limit.
 pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     let event_loop = this.event_loop()?;
     if event_loop.debug() {
@@ -16,11 +16,11 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     }
     this.phase.set(Phase::Handshaking);
     start_timer(this, &this.handshake_timeout, &names().check_handshake_timeout)?;
-    // There is nothing to answer yet, and OpenSSL would take the memory for it.
+    // The peer has sent nothing to answer yet, and OpenSSL would allocate memory for the handshake.
     if this.silent.get() { Ok(()) } else { go_on(this) }
 }
 
-/// Goes on with what the peer has sent.
+/// Continues with the data that the peer has sent.
 pub(super) fn go_on(this: &Instance<TlsProtocol>) -> Res<()> {
     match this.engine()?.handshake() {
         Ok(Progress::Done) => finish(this, None),
@@ -30,12 +30,12 @@ pub(super) fn go_on(this: &Instance<TlsProtocol>) -> Res<()> {
     }
 }
 
-/// It is over, well or with `failure`.
+/// The handshake is over: it succeeded, or failed with `failure`.
 pub(super) fn finish(this: &Instance<TlsProtocol>, failure: Option<Obj>) -> Res<()> {
     this.cancel_timer()?;
     let certificate = match failure {
         Some(failure) => return failed(this, &failure),
-        // Whoever was called back by the engine has ended the connection.
+        // Code that the engine called back has ended the connection.
         None if this.phase.get() != Phase::Handshaking => return Ok(()),
         None => {
             this.phase.set(Phase::Wrapped);

@@ -1,5 +1,5 @@
-//! The transport below: one of ours is called straight, any other, and one that somebody has given
-//! attributes, by its Python methods.
+//! The transport below. One of our own is called directly. Any other transport, and one that a program has
+//! given attributes, is called by its Python methods.
 
 use crate::ffi::{Instance, Obj, Object, Res};
 use crate::names::names;
@@ -16,7 +16,7 @@ pub(super) fn write(lower: &Object, ciphertext: &Object) -> Res<()> {
     }
 }
 
-/// May what is drained wait for the end of the turn? It is for the transport at the bottom to say.
+/// True if drained bytes may wait for the end of the turn. The transport at the bottom decides.
 pub(super) fn may_wait(lower: &Object, has_unread: impl FnOnce() -> Res<bool>) -> Res<bool> {
     match bottom(lower)? {
         Some(bottom) => stream(&bottom).map_or(Ok(false), |stream| stream::may_wait(stream, has_unread)),
@@ -24,7 +24,7 @@ pub(super) fn may_wait(lower: &Object, has_unread: impl FnOnce() -> Res<bool>) -
     }
 }
 
-/// A drain sends.
+/// Sends for a `drain()`.
 pub(super) fn send_drained(lower: &Object) -> Res<()> {
     if let Some(encrypted) = lower.cast_exact::<TlsTransport>() {
         return tls::send_drained(&*encrypted.protocol()?);
@@ -32,7 +32,7 @@ pub(super) fn send_drained(lower: &Object) -> Res<()> {
     stream(lower).map_or(Ok(()), stream::send_drained)
 }
 
-/// Sends what has gathered below.
+/// Sends the bytes that have gathered below.
 pub(super) fn send_gathered(lower: &Object) -> Res<()> {
     if let Some(encrypted) = lower.cast_exact::<TlsTransport>() {
         return tls::send_gathered(&*encrypted.protocol()?);
@@ -41,7 +41,7 @@ pub(super) fn send_gathered(lower: &Object) -> Res<()> {
     stream.open_loop().map_or(Ok(()), |event_loop| stream::send_gathered(&event_loop, stream))
 }
 
-/// Does every write send at once there?
+/// True if every write is sent at once by the transport at the bottom.
 pub(super) fn sends_at_once(lower: &Object) -> Res<bool> {
     Ok(bottom(lower)?
         .is_some_and(|bottom| stream(&bottom).is_some_and(|stream| stream::sends_at_once(stream))))
@@ -51,7 +51,7 @@ fn stream(lower: &Object) -> Option<&Instance<StreamTransport>> {
     lower.cast_exact::<StreamTransport>()
 }
 
-/// Under TLS in TLS.
+/// The transport at the bottom of nested TLS connections.
 fn bottom(lower: &Object) -> Res<Option<Obj>> {
     let mut lower = lower.to_obj();
     while let Some(encrypted) = lower.cast_exact::<TlsTransport>() {

@@ -1,10 +1,10 @@
 //! TLS: a transport of its own between an application's protocol and the transport below.
 //!
-//! [`TlsProtocol`] is what the transport below feeds and what writes to it; [`TlsTransport`] is what the
-//! application has. The states, the order of callbacks and the words are those of `asyncio.sslproto`; what
-//! encrypts stands behind a border of its own (`engine.rs`). The rule of all files here: what an engine says
-//! is known and every borrow has ended before a protocol or a transport is called, since it may do anything,
-//! close this very connection among it.
+//! [`TlsProtocol`] is the protocol of the transport below, and writes to it; [`TlsTransport`] is the
+//! transport that the application has. The states, the order of callbacks and the messages are those of
+//! `asyncio.sslproto`; encryption has its own border (`engine.rs`). All files here keep one rule: before a
+//! protocol or a transport is called, the engine's answer is known and every borrow has ended, since the
+//! callee may do anything, even close this connection.
 
 mod backlog;
 mod engine;

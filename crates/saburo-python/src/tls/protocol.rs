@@ -1,7 +1,7 @@
 //! TlsProtocol: the protocol of the transport below, and the state of a connection.
 //!
-//! This file is the face and the state; each sibling is one verb. A transport in Python calls the methods,
-//! a native one the functions of the same names.
+//! This file has the class and the state; each sibling file is one verb. A transport in Python calls the
+//! methods, a native one calls the functions of the same names.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::CStr;
@@ -27,7 +27,7 @@ pub(crate) struct TlsProtocol {
     engine: OnceCell<Engine>,
     /// The application's protocol, until the connection is lost.
     pub(super) app: Slot,
-    /// How it takes what has arrived.
+    /// How the application's protocol takes the data that has arrived.
     pub(super) app_receiver: Cell<&'static dyn Receiver>,
     pub(super) app_phase: Cell<AppPhase>,
     /// The application's transport, until the connection is lost.
@@ -37,33 +37,33 @@ pub(crate) struct TlsProtocol {
     pub(super) phase: Cell<Phase>,
     /// A future for the end of the handshake.
     waiter: Slot,
-    /// The `ssl.SSLContext` it was made with.
+    /// The `ssl.SSLContext` of the connection.
     context: Slot,
     /// The peer's certificate as a dict, or None; set once the handshake is over.
     pub(super) peercert: Slot,
     /// The time limit of the handshake, later that of the shutdown.
     timer: Slot,
-    /// In seconds, as given.
+    /// In seconds, as the program gave them.
     pub(super) handshake_timeout: Slot,
     pub(super) shutdown_timeout: Slot,
-    /// The peer is a client, who speaks first and has not.
+    /// The peer is a client, which must send first, and has sent nothing yet.
     pub(super) silent: Cell<bool>,
     /// The loop's time when the handshake began, in debug mode.
     pub(super) began: Cell<f64>,
-    /// What the application has written.
+    /// The data that the application has written.
     pub(super) backlog: Backlog,
     pub(super) gathering: Cell<Gathering>,
     /// The application has paused reading.
     pub(super) reading_paused: Cell<bool>,
     /// The transport below has paused writing.
     pub(super) lower_full: Cell<bool>,
-    /// Ciphertext that waits to be decrypted; closed, the transport below does not read.
+    /// Counts ciphertext that waits to be decrypted; while closed, the transport below does not read.
     pub(super) inbound: Marks<f64>,
-    /// What waits to be sent; closed, the application should not write.
+    /// Counts bytes that wait to be sent; while closed, the application should not write.
     pub(super) outbound: Marks<f64>,
     /// The transport below has seen the end of the stream.
     pub(super) eof: Cell<bool>,
-    /// Writes since the connection was going away.
+    /// The number of writes since the connection began to end.
     pub(super) lost_writes: Cell<u32>,
 }
 
@@ -74,23 +74,23 @@ pub(super) enum Phase {
     Unwrapped,
     Handshaking,
     Wrapped,
-    /// To be shut down as soon as all has been read and written.
+    /// To be shut down as soon as all data has been read and written.
     Flushing,
     /// `close_notify` was sent, or is about to be.
     ShuttingDown,
 }
 
-/// Why something the application has written may wait in the backlog.
+/// Why data that the application has written may wait in the backlog.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Gathering {
     No,
-    /// The application is being handed what has arrived; the end of that is when it leaves.
+    /// The application is receiving data; its writes are sent when that call ends.
     Reading,
-    /// The protocol stands in the loop's list; the end of the turn is when it leaves.
+    /// The protocol is in the loop's list; the writes are sent at the end of the turn.
     Listed,
 }
 
-/// What the application's protocol has been told.
+/// Which callbacks the application's protocol has had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AppPhase {
     Waiting,
@@ -121,19 +121,19 @@ impl TlsProtocol {
         }
     }
 
-    /// Is it on its way out?
+    /// True if the connection is ending or over.
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.phase.get(), Phase::Flushing | Phase::ShuttingDown | Phase::Unwrapped)
     }
 
-    /// Makes another protocol the application's.
+    /// Replaces the application's protocol.
     pub(super) fn set_app(&self, app: &Object) -> Res<()> {
         self.app_receiver.set(receiver_of(app)?);
         self.app.set(Some(app.to_obj()));
         Ok(())
     }
 
-    /// Tells whoever waits for the handshake.
+    /// Tells the waiter for the handshake.
     pub(super) fn wake_waiter(&self, failure: Option<&Object>) -> Res<()> {
         let Some(waiter) = self.waiter.take() else { return Ok(()) };
         let names = names();
@@ -163,7 +163,7 @@ fn not_begun<T>() -> Res<T> {
     raise(builtin::runtime_error(), "SSLProtocol.__init__() was not called")
 }
 
-/// Has the loop call the method `name` of the protocol after `seconds`, in place of an earlier timer.
+/// Makes the loop call the method `name` of the protocol after `seconds`, instead of an earlier timer.
 pub(super) fn start_timer(this: &Instance<TlsProtocol>, seconds: &Slot, name: &Object) -> Res<()> {
     let seconds = seconds.get().unwrap_or_else(none);
     let callback = this.as_object().attr(name)?;
@@ -172,7 +172,7 @@ pub(super) fn start_timer(this: &Instance<TlsProtocol>, seconds: &Slot, name: &O
     Ok(())
 }
 
-/// Has the loop call the method `name` of `object` in its next turn, with `args`.
+/// Makes the loop call the method `name` of `object` in its next turn, with `args`.
 pub(super) fn call_soon(
     this: &TlsProtocol,
     object: &Object,
@@ -194,13 +194,13 @@ pub(crate) fn connection_made(this: &Instance<TlsProtocol>, lower: &Object) -> R
     handshake::begin(this)
 }
 
-/// May what the transport below has received be read in this turn?
+/// True if bytes that the transport below has received may be read in this turn.
 #[inline]
 pub(super) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
     !this.silent.get() || event_loop.admission().may_answer(|| Clock::monotonic().now())
 }
 
-/// The transport below has received something.
+/// The transport below has received bytes.
 pub(super) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     match this.phase.get() {
         Phase::Wrapped => read::pump(this, ciphertext),
@@ -221,7 +221,7 @@ pub(super) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     }
 }
 
-/// The peer has closed its end of the transport below. Is that to be kept open?
+/// The peer has closed its end of the transport below. Returns true to keep the transport open.
 pub(crate) fn eof(this: &Instance<TlsProtocol>) -> Res<bool> {
     let ended = ended(this);
     if let Err(raised) = &ended
@@ -285,8 +285,8 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.cancel_timer()
 }
 
-/// In a forked child, where the transport below is the parent's. Whoever closes the child's copy must not
-/// tell the peer that the connection ends.
+/// In a forked child the transport below belongs to the parent. Closing the child's copy must not tell the
+/// peer that the connection ends.
 pub(super) fn leave_to_parent(this: &Instance<TlsProtocol>) -> Res<()> {
     this.phase.set(Phase::Unwrapped);
     this.backlog.clear();
@@ -299,7 +299,7 @@ pub(super) fn leave_to_parent(this: &Instance<TlsProtocol>) -> Res<()> {
     }
 }
 
-/// The transport below should get no more for now.
+/// The transport below should get no more bytes for now.
 pub(crate) fn pause_writing(this: &Instance<TlsProtocol>) {
     this.lower_full.set(true);
 }
@@ -312,7 +312,7 @@ pub(crate) fn resume_writing(this: &Instance<TlsProtocol>) -> Res<()> {
 }
 
 fn data_received(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
-    // A copy where it could change: what it is about to be fed to runs without the interpreter.
+    // A copy, if the data can change: the engine reads it without the interpreter lock.
     let data = match Bytes::exact(data) {
         Some(data) => data,
         None => View::of(data)?.stretch().to_bytes()?,
@@ -334,7 +334,7 @@ pub(super) fn extra_info(this: &TlsProtocol, name: &Object, default: &Object) ->
             if name.equals(&names.ssl_object)? {
                 return Ok(object);
             }
-            // The handshake has settled them.
+            // The handshake has fixed these values.
             if name.equals(&names.cipher)? || name.equals(&names.compression)? {
                 return object.method(name, &[]);
             }
@@ -393,7 +393,7 @@ impl Class for TlsProtocol {
             event_loop, engine, app, transport, lower, waiter, context, peercert, timer, handshake_timeout,
             shutdown_timeout,
         }
-        // Its bytes hold nothing.
+        // The backlog's `bytes` hold no references.
         unseen { backlog: Backlog::new() }
         plain {
             app_receiver: Cell::new(PLAIN), app_phase: Cell::new(AppPhase::Waiting),
@@ -457,7 +457,7 @@ Made by saburo.Loop for every connection with TLS. Semantics: asyncio.sslproto.S
     }
 }
 
-/// What the loop and timers call, and what asyncio's tests and debuggers look at.
+/// Attributes for the loop and its timers, and for asyncio's tests and debuggers.
 fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
     builder
         .one(
@@ -495,7 +495,7 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
         )
         .getter(c"_sslcontext", |this| this.context.get(), c"The settings.")
         .getter(c"_app_protocol", |this| this.app.get(), c"The application's protocol.")
-        // Servers that stop reading while a request is under way ask for it by asyncio's name.
+        // Servers that stop reading during a request read this attribute by its asyncio name.
         .getter(
             c"_app_reading_paused",
             |this| this.reading_paused.get(),
@@ -506,7 +506,7 @@ fn describe_inside(builder: Builder<TlsProtocol>) -> Builder<TlsProtocol> {
         .getter(c"__class__", |_| names().class_protocol.clone(), c"asyncio.Protocol, for isinstance.")
 }
 
-/// asyncio's marks of a buffer: pause at so many KiB, go on at a quarter of it.
+/// asyncio's marks of a buffer: pause at `high` KiB, resume at a quarter of that.
 fn marks_at_kib(high: u32) -> Marks<f64> {
     let high = f64::from(high) * 1024.0;
     Marks::new(high, high / 4.0, Pause::At)

@@ -1,7 +1,7 @@
-//! Incoming: ciphertext becomes plaintext, which the application gets.
+//! Incoming: ciphertext becomes plaintext, which goes to the application.
 //!
-//! What has arrived together is handed over together, as asyncio does: one `data_received`, however many
-//! records it was.
+//! Data that arrives together is delivered together, as in asyncio: one `data_received` for any number of
+//! records.
 
 use saburo_core::Signal;
 
@@ -12,7 +12,7 @@ use super::engine::{Engine, Plaintext};
 use super::protocol::{AppPhase, Gathering, Phase, TlsProtocol, call_soon};
 use super::{report, shutdown, write};
 
-/// Takes `ciphertext` in and hands out all there is to read; then sends what is to be sent.
+/// Takes `ciphertext` in and delivers all plaintext that can be read; then sends waiting output.
 pub(super) fn pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     if !matches!(this.phase.get(), Phase::Wrapped | Phase::Flushing) {
         return Ok(());
@@ -34,7 +34,7 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
         };
         this.gathering.set(before);
         if let Err(raised) = read {
-            // What it wrote before it failed has left, on asyncio.
+            // As in asyncio, data that the application wrote before it failed has been sent.
             let failure = raised.take();
             write::flush(this)?;
             return Err(Raised::with(failure));
@@ -60,8 +60,8 @@ struct Read {
     closed: bool,
 }
 
-/// Decrypts what there is. The usual single record is a `bytes` just as OpenSSL has made it; several
-/// are decrypted to one place.
+/// Decrypts all that has arrived. A single record, the usual case, is a `bytes` as OpenSSL has made it;
+/// several records are decrypted to one place.
 fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Read> {
     let mut ciphertext = ciphertext;
     let window = Window::new()?;
@@ -80,7 +80,7 @@ fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Read> {
             Plaintext::Data(plaintext) => first = Some(plaintext),
         }
     }
-    // A record takes more bytes than there are in it, so this is enough; it may grow nevertheless.
+    // A record is larger than its plaintext, so this is enough; the writer may grow nevertheless.
     let mut plain = BytesWriter::with_room(engine.unread() + ciphertext.len())?;
     if let Some(first) = first {
         let first = View::of(&first)?;
@@ -109,7 +109,7 @@ fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Read> {
     Ok(Read { plaintext, closed })
 }
 
-/// Fills the application's buffer once; if it is full, goes on in the next turn.
+/// Fills the application's buffer once. If the buffer is full, reading continues in the next turn.
 fn read_buffered(this: &Instance<TlsProtocol>, engine: &Engine, ciphertext: &[u8]) -> Res<()> {
     engine.feed_all(ciphertext)?;
     if !engine.is_readable()? {
@@ -144,13 +144,13 @@ fn read_buffered(this: &Instance<TlsProtocol>, engine: &Engine, ciphertext: &[u8
     if closed { closed_by_peer(this) } else { Ok(()) }
 }
 
-/// The peer sends no more; neither shall we.
+/// The peer sends no more data, and we send no more either.
 fn closed_by_peer(this: &Instance<TlsProtocol>) -> Res<()> {
     call_eof_received(this)?;
     shutdown::begin(this)
 }
 
-/// Tells the application, once.
+/// Tells the application once that the peer sends no more.
 pub(super) fn call_eof_received(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.app_phase.get() != AppPhase::Connected {
         return Ok(());
@@ -170,7 +170,7 @@ pub(super) fn buffer_size(this: &TlsProtocol) -> usize {
     this.engine_opt().map_or(0, Engine::unread)
 }
 
-/// Holds the transport below back, or lets it go on, for the ciphertext that waits here.
+/// Pauses or resumes reading from the transport below, according to the ciphertext that waits here.
 pub(super) fn control_reading(this: &Instance<TlsProtocol>) -> Res<()> {
     let Some(signal) = this.inbound.update(buffer_size(this) as f64) else { return Ok(()) };
     let Some(lower) = this.lower.get() else { return Ok(()) };
@@ -182,7 +182,7 @@ pub(super) fn control_reading(this: &Instance<TlsProtocol>) -> Res<()> {
     lower.method(method, &[]).map(drop)
 }
 
-/// `resume_reading()` of the application's transport: what waits is handed out in the next turn.
+/// `resume_reading()` of the application's transport: waiting data is delivered in the next turn.
 pub(super) fn resume_reading(this: &Instance<TlsProtocol>) -> Res<()> {
     if !this.reading_paused.replace(false) {
         return Ok(());
@@ -190,7 +190,7 @@ pub(super) fn resume_reading(this: &Instance<TlsProtocol>) -> Res<()> {
     call_soon(this, this.as_object(), &names().resume, None)
 }
 
-/// That turn.
+/// Delivers the waiting data, in the turn after `resume_reading()`.
 pub(super) fn resume(this: &Instance<TlsProtocol>) -> Res<()> {
     match this.phase.get() {
         Phase::Wrapped => pump(this, &[]),

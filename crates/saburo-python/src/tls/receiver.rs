@@ -1,4 +1,4 @@
-//! How TLS takes what the transport below reads.
+//! How TLS receives bytes from the transport below.
 
 use crate::ffi::{Instance, Object, Res};
 use crate::transport::{Incoming, Receiver};
@@ -11,7 +11,7 @@ pub(crate) fn receiver_of(protocol: &Object) -> Res<Option<&'static dyn Receiver
     Ok(protocol.cast_exact::<TlsProtocol>().map(|_| &Tls as &dyn Receiver))
 }
 
-/// It takes what it needs out of the loop's buffer.
+/// TLS copies the bytes it needs out of the loop's buffer.
 struct Tls;
 
 impl Receiver for Tls {

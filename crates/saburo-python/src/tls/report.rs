@@ -1,16 +1,16 @@
-//! What goes wrong with a connection, and who is told.
+//! Errors of a connection, and where they are reported.
 
 use crate::ffi::{Instance, Object, Raised, Res, builtin, none, string};
 use crate::names::{names, tls_names};
 
 use super::protocol::{Phase, TlsProtocol};
 
-/// Is it meant for whoever runs the loop, and for nobody before?
+/// True for an exception that must reach the caller that runs the loop, and no handler before.
 pub(super) fn ends_the_run(raised: &Raised) -> bool {
     raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
 }
 
-/// Passes on what is no `Exception`; anything else ends the connection.
+/// Passes on an exception that is no `Exception`; any other ends the connection.
 pub(super) fn settle(this: &Instance<TlsProtocol>, done: Res<()>) -> Res<()> {
     match done {
         Err(raised) if raised.matches(builtin::exception()) => {
@@ -20,8 +20,8 @@ pub(super) fn settle(this: &Instance<TlsProtocol>, done: Res<()>) -> Res<()> {
     }
 }
 
-/// Ends the connection at once, because of `exception`, and reports it: to the log in debug mode if it is an
-/// OSError, as nearly all errors of TLS are, else to the loop's exception handler.
+/// Ends the connection at once because of `exception`, and reports it: to the log in debug mode if it is an
+/// OSError, as nearly all TLS errors are, else to the loop's exception handler.
 #[cold]
 pub(super) fn fatal(this: &Instance<TlsProtocol>, exception: &Object, message: &str) -> Res<()> {
     let lower = this.lower.get();
@@ -37,7 +37,7 @@ pub(super) fn fatal(this: &Instance<TlsProtocol>, exception: &Object, message: &
         .map(drop)
 }
 
-/// The application's protocol has failed to pause or go on: reported, and no more than that.
+/// Reports that the application's protocol failed to pause or resume writing. This has no other effect.
 #[cold]
 pub(super) fn throttling(this: &Instance<TlsProtocol>, raised: Raised, method: &str) -> Res<()> {
     if ends_the_run(&raised) {
@@ -57,7 +57,7 @@ pub(super) fn throttling(this: &Instance<TlsProtocol>, raised: Raised, method: &
     event_loop.as_object().method(&names.call_exception_handler, &[&*context]).map(drop)
 }
 
-/// Ends the connection without a word to the peer.
+/// Ends the connection without telling the peer.
 pub(super) fn abort(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
     this.phase.set(Phase::Unwrapped);
     match this.lower.get() {

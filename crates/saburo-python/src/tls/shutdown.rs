@@ -1,4 +1,4 @@
-//! The end: what was written is sent, `close_notify` goes out, the peer's comes in, the transport below
+//! The shutdown: written data is sent, `close_notify` goes out, the peer's comes in, the transport below
 //! closes.
 
 use crate::ffi::{Instance, Obj, Res, builtin, none, string};
@@ -8,7 +8,7 @@ use super::engine::Progress;
 use super::protocol::{Phase, TlsProtocol, call_soon, start_timer};
 use super::{read, report, write};
 
-/// Begins it, from either side, and the time that it may take.
+/// Begins the shutdown, from either side, and starts its time limit.
 pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.is_closing() {
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.phase.get() == Phase::Handshaking {
         return report::abort(this, &none());
     }
-    // Before anything is read: it was written before, too.
+    // Flushed before anything is read, because it was also written before.
     let written = write::flush_all(this);
     report::settle(this, written)?;
     if this.phase.get() != Phase::Wrapped {
@@ -30,7 +30,7 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     flush(this)
 }
 
-/// Reads what has arrived and writes what is left, then says that there is no more.
+/// Reads data that has arrived and writes data that is left, then tells the peer that no more comes.
 pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
     read::pump(this, &[])?;
     if this.phase.get() != Phase::Flushing {
@@ -41,7 +41,7 @@ pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
     begin_closing(this)
 }
 
-/// Everything is written: the peer is told.
+/// All data is written: tells the peer.
 pub(super) fn begin_closing(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.phase.get() != Phase::Flushing {
         return Ok(());
@@ -50,9 +50,9 @@ pub(super) fn begin_closing(this: &Instance<TlsProtocol>) -> Res<()> {
     go_on(this)
 }
 
-/// Goes on with what the peer has sent.
+/// Continues with the data that the peer has sent.
 pub(super) fn go_on(this: &Instance<TlsProtocol>) -> Res<()> {
-    // Who has closed the connection below without a word is told nothing.
+    // A peer that has closed the connection below without `close_notify` is told nothing.
     let progress = if this.eof.get() { Ok(Progress::Done) } else { this.engine()?.shutdown() };
     match progress {
         Ok(Progress::Done) => {
@@ -71,8 +71,8 @@ fn finish(this: &Instance<TlsProtocol>, failure: Option<Obj>) -> Res<()> {
         this.cancel_timer()?;
         return report::fatal(this, &failure, "Fatal error on transport");
     }
-    // The transport below sends first what it has, and a peer that does not read can put that off for ever:
-    // the time limit holds until the connection is lost, and begins now if the peer was first.
+    // The transport below sends its waiting data first, and a peer that does not read can delay that for
+    // ever. So the time limit holds until the connection is lost, and begins now if the peer shut down first.
     if !this.has_timer() {
         start_timer(this, &this.shutdown_timeout, &names().check_shutdown_timeout)?;
     }

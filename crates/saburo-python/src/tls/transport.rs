@@ -1,6 +1,6 @@
-//! TlsTransport: what the application has of a connection with TLS.
+//! TlsTransport: the application's view of a connection with TLS.
 //!
-//! It keeps nothing but whether it was closed; all else is the protocol's below it.
+//! It stores only its protocol and whether it was closed; the protocol below has all other state.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -18,12 +18,12 @@ use super::{read, report, shutdown, write};
 
 /// The application's transport.
 pub(crate) struct TlsTransport {
-    /// The protocol whose connection it is …
+    /// The protocol of the connection …
     protocol: Slot<Own<TlsProtocol>>,
-    /// … and once close() was called for the second time, what it keeps of that: then a program that holds on
-    /// to its transports holds on to nothing else. So it is on asyncio, too.
+    /// … and, after the second close(), a weak reference to the protocol: then a program that keeps its
+    /// transports keeps nothing else alive. asyncio behaves the same.
     weak_protocol: Slot<Weak>,
-    /// It was closed, or the connection is lost: nobody need be warned of it.
+    /// The transport was closed, or the connection is lost: no warning is needed.
     closed: Cell<bool>,
     finalized: Cell<bool>,
 }
@@ -50,7 +50,7 @@ impl TlsTransport {
         }
     }
 
-    /// What there was, or if it is gone one that never began, which answers as one does that is over.
+    /// The previous protocol, or if that is gone, one that never began, which answers like one that is over.
     #[cold]
     fn protocol_left(&self) -> Res<Own<TlsProtocol>> {
         let there = self.weak_protocol.get().and_then(|weak| weak.get());
@@ -108,7 +108,7 @@ fn abort(this: &Instance<TlsTransport>) -> Res<()> {
 fn force_close(this: &Instance<TlsTransport>, cause: &Object) -> Res<()> {
     this.closed.set(true);
     let protocol = this.protocol()?;
-    // What was written before has left, on asyncio.
+    // As in asyncio, data that was written before has been sent.
     let written = write::flush(&protocol);
     report::settle(&protocol, written)?;
     report::abort(&protocol, cause)
@@ -133,7 +133,7 @@ fn limits(marks: &Marks<f64>) -> Res<Obj> {
     tuple([&*number(marks.low())?, &*number(marks.high())?].into_iter())
 }
 
-/// An int, where that says the same.
+/// An int if the value is whole, else a float.
 fn number(value: f64) -> Res<Obj> {
     if value.fract() == 0.0 && value.abs() < 1e15 { int(value as i64) } else { float(value) }
 }

@@ -1,7 +1,8 @@
-//! Outgoing: plaintext becomes ciphertext, which the transport below gets.
+//! Outgoing: plaintext becomes ciphertext, which goes to the transport below.
 //!
-//! What is written from inside of data_received waits until that is over, and leaves together. While the
-//! transport below has no room, plaintext waits as such: the engine keeps the memory that it once had.
+//! Data that is written from inside `data_received` waits until that call ends, and is sent together. While
+//! the transport below has no room, the data waits as plaintext: the engine never gives back memory that it
+//! has allocated.
 
 use saburo_core::Signal;
 
@@ -15,7 +16,7 @@ use super::protocol::{Gathering, Phase, TlsProtocol};
 use super::transport::TlsTransport;
 use super::{lower, report};
 
-/// `write(data)`, for what is bytes-like.
+/// `write(data)`, for bytes-like data.
 pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     if this.is_closing() {
         return count_lost_write(this);
@@ -32,7 +33,7 @@ pub(super) fn write(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     }
 }
 
-/// Writes all of an iterable.
+/// Writes all items of an iterable.
 pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<()> {
     if this.is_closing() {
         return count_lost_write(this);
@@ -52,7 +53,7 @@ pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<(
     written(this)
 }
 
-/// What was pushed to the backlog is encrypted now, or will be when the turn is over.
+/// Data was pushed to the backlog: encrypts it now, or at the end of the turn.
 #[inline]
 fn written(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.phase.get() != Phase::Wrapped {
@@ -76,14 +77,14 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
     report::settle(this, done)
 }
 
-/// So much does not wait for the end of the turn.
+/// From this many bytes on, data does not wait for the end of the turn.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Listed to send when the turn is over.
+/// Marks a protocol that sends when the turn is over.
 struct Unsent;
 
 impl Entry for In<Unsent, TlsProtocol> {
-    /// What is encrypted goes to a transport, which has its turn after this.
+    /// The ciphertext goes to a transport, which is run later than this entry.
     fn run(&self, event_loop: &Instance<Loop>) -> Res<()> {
         turn_is_over(self).or_else(|raised| {
             let context = aside(Context::copy_current)?;
@@ -93,12 +94,12 @@ impl Entry for In<Unsent, TlsProtocol> {
     }
 }
 
-/// The turn is over. Nobody's call sends it, so what it brings about belongs to the connection. What is
-/// no `Exception` is passed on.
+/// The turn is over. No program's call causes this send, so its effects belong to the connection. An
+/// exception that is no `Exception` is passed on.
 fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
     this.gathering.set(Gathering::No);
     if this.backlog.size() == 0 {
-        // Some call has sent it since.
+        // An earlier call has sent it already.
         return Ok(());
     }
     let Some(context) = this.lower.get().and_then(|lower| transport::context_of(&lower)) else {
@@ -111,7 +112,7 @@ fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
     })
 }
 
-/// A stream drains: the rule is that of [`stream::drain`](crate::transport::stream::drain).
+/// `drain()` of a stream. The rule is that of [`stream::drain`](crate::transport::stream::drain).
 pub(crate) fn drain(transport: &Instance<TlsTransport>, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
     let this = transport.protocol()?;
     let Some(below) = this.lower.get() else { return Ok(()) };
@@ -123,13 +124,13 @@ pub(super) fn send_drained(this: &Instance<TlsProtocol>) -> Res<()> {
     this.lower.get().map_or(Ok(()), |below| lower::send_drained(&below))
 }
 
-/// Sends what was written in this turn, here and below.
+/// Sends data written in this turn, here and below.
 pub(super) fn send_gathered(this: &Instance<TlsProtocol>) -> Res<()> {
     send_backlog(this)?;
     this.lower.get().map_or(Ok(()), |below| lower::send_gathered(&below))
 }
 
-/// Sends what has gathered above the transport below, by TLS in TLS first.
+/// Sends data that has gathered above this connection, starting with a TLS connection above it.
 pub(super) fn send_above(this: &Instance<TlsProtocol>) -> Res<()> {
     if let Some(app) = this.app.get() {
         this.app_receiver.get().send_gathered(&app)?;
@@ -145,8 +146,8 @@ fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
     report::settle(this, done)
 }
 
-/// Writes what may change as soon as we return: a copy of it, or if it is large, at once as much of it as can
-/// be encrypted now.
+/// Writes data that may change as soon as we return. Small data is copied. Of large data, as much as possible
+/// is encrypted at once, and the rest is copied.
 fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     let large = data.len()? >= 16 * 1024;
     if large && this.phase.get() == Phase::Wrapped && !this.lower_full.get() {
@@ -169,7 +170,7 @@ fn copied(data: &Object) -> Res<Bytes> {
     View::of(data)?.stretch().to_bytes()
 }
 
-/// Encrypts records of what `view` shows, for as long as there is room below; how many bytes.
+/// Encrypts records from `view`, while there is room below. Returns the number of bytes.
 fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
     let engine = this.engine()?;
     let window = Window::new()?;
@@ -202,16 +203,16 @@ fn count_lost_write(this: &Instance<TlsProtocol>) -> Res<()> {
     Ok(())
 }
 
-/// Writes into nowhere that are not worth a warning; asyncio's number.
+/// The number of writes to a lost connection without a warning; asyncio's number.
 const UNNOTICED: u32 = 5;
 
-/// Puts something into the backlog and leaves it there, for tests.
+/// Puts data into the backlog and leaves it there, for tests.
 pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     this.backlog.push(copied(data)?)?;
     Ok(())
 }
 
-/// Encrypts what waits, as far as there is room below, and sends it.
+/// Encrypts waiting data while there is room below, and sends it.
 pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.phase.get() == Phase::Unwrapped {
         return Ok(());
@@ -222,7 +223,7 @@ pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
     finish_flush(this)
 }
 
-/// Encrypts all that waits, room or not: the last thing before the end is announced to the peer.
+/// Encrypts all waiting data, even without room: this is the last step before the peer is told the end.
 pub(super) fn flush_all(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.backlog.size() > 0 {
         encrypt(this, Room::Anywhere)?;
@@ -266,7 +267,7 @@ fn encrypt(this: &Instance<TlsProtocol>, room: Room) -> Res<()> {
     Ok(())
 }
 
-/// Sends the ciphertext that there is, unless the transport below has no room.
+/// Sends the ciphertext, unless the transport below has no room.
 pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.lower_full.get() {
         return Ok(());
@@ -279,7 +280,7 @@ pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
     lower::write(&below, &*engine.take_ciphertext()?)
 }
 
-/// `get_write_buffer_size()`, which sends first what was written in this turn.
+/// `get_write_buffer_size()`, which first sends data written in this turn.
 pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
     let done = flush(this);
     report::settle(this, done)?;
@@ -294,7 +295,7 @@ fn buffer_size(this: &TlsProtocol) -> Res<usize> {
     }
 }
 
-/// Asks the application to pause or to go on, for what waits to be sent.
+/// Tells the application to pause or resume writing, according to the bytes that wait to be sent.
 pub(super) fn control_writing(this: &Instance<TlsProtocol>) -> Res<()> {
     let Some(signal) = this.outbound.update(buffer_size(this)? as f64) else { return Ok(()) };
     let Some(app) = this.app.get() else { return Ok(()) };
