@@ -1,8 +1,9 @@
-//! What is said where a function was expected and something else was given.
+//! The error for an object that is not a function where a function was expected.
 //!
-//! Most often the call was made already: `call_soon(heavy(x))`. asyncio takes whatever it gets, and fails
-//! later to call it, inside the loop or a thread, where nothing tells who gave it. So it is refused where it
-//! is given, in the words that asyncio has for it in debug mode, followed by what to write instead.
+//! The usual cause is that the call was made already: `call_soon(heavy(x))`. asyncio accepts any object, and
+//! fails later to call it, inside the loop or a thread, where nothing shows which code gave it. So it is
+//! refused where it is given, with the words that asyncio has for it in debug mode, followed by what to write
+//! instead.
 
 use crate::ffi::{Args, Object, Params, Res, builtin, raise};
 use crate::names::names;
@@ -13,8 +14,8 @@ pub(crate) fn check(method: &str, given: &Object) -> Res<()> {
     if given.is_callable() { Ok(()) } else { refuse(method, given) }
 }
 
-/// The same for a job of a thread. `asyncio.to_thread` hands over a `functools.partial` of a context's `run`,
-/// whose first argument is what it was given itself.
+/// The same for a job of a thread. `asyncio.to_thread` passes a `functools.partial` of a context's `run`; its
+/// first argument is the function that `to_thread` was given.
 #[inline]
 pub(crate) fn check_job(job: &Object) -> Res<()> {
     let names = names();
@@ -28,7 +29,7 @@ pub(crate) fn check_job(job: &Object) -> Res<()> {
     check("run_in_executor", job)
 }
 
-/// `check_callable(method, function)`, for what is written in Python.
+/// `check_callable(method, function)`, for code written in Python.
 pub(crate) fn check_callable(args: Args<'_>) -> Res<()> {
     const PARAMS: Params<2> =
         Params { function: "check_callable", names: ["method", "function"], required: 2, positional: 2 };
@@ -47,7 +48,7 @@ fn is_run_of_context(function: &Object) -> Res<bool> {
     Ok(owner.is_some_and(|owner| owner.is_context()))
 }
 
-/// How much is shown of what was given: it may be all that a program has read.
+/// How much of the given object is shown: it may be all the data that a program has read.
 const SHOWN: usize = 200;
 
 #[cold]

@@ -15,8 +15,8 @@
 //! | `sock`, `pool` | a program's own sockets; the threads of blocking calls | |
 //! | `task` | steps of coroutines | |
 //! | `coroutine` | coroutines whose body is Rust | `Body`, what is in one |
-//! | `future` | results to come, and who is told | |
-//! | `handle` | scheduled calls | `Sleeper`, a task to whoever wakes it |
+//! | `future` | results to come, and their callbacks | |
+//! | `handle` | scheduled calls | `Sleeper`, the task that a handle wakes |
 //! | `event_loop` | the queue, turns, descriptors | `Entry`, what to do; `Transport`; `Unfinished`, a task |
 //! | `callable`, `running`, `thrown` | one rule each | |
 //! | `names` | what is looked up in Python by name | |

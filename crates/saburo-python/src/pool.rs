@@ -1,10 +1,10 @@
-//! Pool: the threads that a loop's blocking calls run in.
+//! Pool: the threads that run a loop's blocking calls.
 //!
-//! The rule that makes it right: the interpreter lock is the queue's lock. Jobs are put in and taken out
-//! by attached threads only, so nobody waits for the interpreter while holding a lock, nor the other
-//! way round, and the collector can look at the queue at any time. What idle workers wait at, detached,
-//! is a [`Gate`], which has never heard of Python. A result never changes a future on the worker's
-//! thread: it is laid into the future, and the loop makes it known in its next turn, as asyncio does.
+//! The rule that makes it right: the interpreter lock is the queue's lock. Only attached threads put jobs in
+//! and take them out. So no thread waits for the interpreter while it holds a lock, or the other way round,
+//! and the collector can look at the queue at any time. Idle workers wait, detached, at a [`Gate`], which
+//! does not know about Python. A result never changes a future on the worker's thread: it is stored in the
+//! future, and the loop announces it in its next turn, as asyncio does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,30 +24,31 @@ use crate::names::names;
 
 /// Threads that run jobs of one loop.
 pub(crate) struct Pool {
-    /// Not begun yet, oldest first.
+    /// Jobs that have not begun, oldest first.
     jobs: RefCell<VecDeque<Job>>,
-    /// How many threads there may be.
+    /// The most threads that may be made.
     limit: Cell<usize>,
-    /// How many have been made.
+    /// The number of threads that have been made.
     threads: Cell<usize>,
-    /// Workers that wait at the gate and have not been called; one that was called is not idle any more,
-    /// though it may still be on its way.
+    /// Workers that wait at the gate and have not been called. A worker that was called is not idle any more,
+    /// even if it has not started to run yet.
     idle: Cell<usize>,
     phase: Cell<Phase>,
     gate: Gate,
 }
 
-/// Where a pool stands.
+/// The state of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Open,
-    /// No new jobs. Those that were taken are done, then the threads end.
+    /// Takes no new jobs. Jobs that were taken are done, then the threads end.
     Ending,
-    /// A copy, in a forked child, of the parent's: its threads are not here, its jobs not ours.
+    /// In a forked child, a copy of the parent's pool: its threads do not exist here, and its jobs are not
+    /// ours.
     Abandoned,
 }
 
-/// A call to make, and the future of what it returns.
+/// A call to make, and the future for its result.
 struct Job {
     future: Own<Future>,
     event_loop: Outstanding,
@@ -56,7 +57,7 @@ struct Job {
     context: Context,
 }
 
-/// `loop.run_in_executor(None, function, *args)`; everything but the usual case is left to Python.
+/// `loop.run_in_executor(None, function, *args)`; Python handles everything but the usual case.
 fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     if let &[executor, function, ref rest @ ..] = args.positional()
         && executor.is_none()
@@ -73,7 +74,7 @@ fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     this.as_object().method_with_names(&names().run_in_any_executor, args.all(), args.names())
 }
 
-/// `_submit(loop, function, *args)`, for the unusual cases once they have been looked at.
+/// `_submit(loop, function, *args)`, for the unusual cases after Python has checked them.
 fn submit_any(this: &Instance<Pool>, args: Args<'_>) -> Res<Obj> {
     if let &[event_loop, function, ref rest @ ..] = args.positional()
         && let Some(event_loop) = event_loop.cast::<Loop>()
@@ -83,7 +84,7 @@ fn submit_any(this: &Instance<Pool>, args: Args<'_>) -> Res<Obj> {
     raise(builtin::type_error(), "_submit() needs a loop and a function")
 }
 
-/// Queues a call and sees to it that a thread will make it.
+/// Queues a call and ensures that a thread will make it.
 fn submit(
     this: &Instance<Pool>,
     event_loop: &Instance<Loop>,
@@ -98,7 +99,7 @@ fn submit(
         args: Arguments::from_slice(args)?,
         context: Context::copy_current()?,
     };
-    // Looked at only now: making objects may collect garbage, and that may run anything.
+    // Checked only now: making objects may collect garbage, and that may run any code.
     if this.phase.get() != Phase::Open {
         return raise(builtin::runtime_error(), "cannot schedule new futures after shutdown");
     }
@@ -113,7 +114,7 @@ fn submit(
     Ok(future)
 }
 
-/// Starts a thread for the job just queued. On an error the job is taken back.
+/// Starts a thread for the job just queued. On an error the job is removed again.
 fn start_thread(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
     let number = this.threads.get();
     this.threads.set(number + 1);
@@ -126,8 +127,8 @@ fn start_thread(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
         let place = jobs.iter().rposition(|job| job.future.as_object().is(future.as_object()));
         place.and_then(|place| jobs.remove(place))
     };
-    // Where another worker has begun the job meanwhile, the thread was not needed. That it could not be
-    // made is then nobody's concern, but Ctrl-C is.
+    // If another worker has begun the job meanwhile, the thread was not needed. Then a failure to make it
+    // does not matter, but Ctrl-C does.
     if withdrawn.is_none() && raised.matches(builtin::runtime_error()) {
         raised.swallow();
         return Ok(());
@@ -136,28 +137,29 @@ fn start_thread(this: &Instance<Pool>, future: &Own<Future>) -> Res<()> {
     Err(raised)
 }
 
-/// How long a worker keeps the interpreter while jobs are waiting and the loop has results to see.
+/// How long a worker keeps the interpreter while jobs wait and the loop has results to process.
 ///
-/// The interpreter's own switch interval, which calls that run no Python never meet: without this they
-/// would keep the loop out until the queue is empty. Not less, because every hand-over leaves the
-/// interpreter idle until a thread has been woken (1 ms: up to twice the time for jobs of 3 ms, on a busy
-/// machine, November 2026).
+/// This is the interpreter's own switch interval. Calls that run no Python code never check that interval:
+/// without this limit they would block the loop until the queue is empty. A shorter time is worse, because
+/// each hand-over leaves the interpreter idle until a thread has woken (1 ms: up to twice the time for jobs
+/// of 3 ms, on a busy machine, November 2026).
 const SLICE: Duration = Duration::from_millis(5);
 
 /// `_work()`: the life of a worker thread.
 fn work(this: &Instance<Pool>) -> Res<()> {
     let mut attached = Instant::now();
     loop {
-        // The alarm of a loop that sleeps and has got a result.
+        // The alarm of a loop that sleeps and has received a result.
         let mut alarm = None;
         while let Some(job) = this.next() {
             let event_loop = job.run();
             alarm = event_loop.alarm_if_sleeping();
             let overdue = if attached.elapsed() >= SLICE { event_loop.alarm() } else { None };
             drop(event_loop);
-            // From here to the gate nothing runs that could queue a job unseen.
+            // From here to the gate, no code runs that could queue a job unseen.
             if this.jobs.borrow().is_empty() {
-                // Woken only after the release: woken now, it would find the interpreter taken.
+                // The loop is woken only after the release: if woken now, it would find the interpreter
+                // taken.
                 break;
             }
             if let Some(alarm) = alarm.take() {
@@ -205,13 +207,13 @@ impl Pool {
 }
 
 impl Job {
-    /// Makes the call, unless its future was cancelled before, and posts what came of it. Afterwards
-    /// nothing is left of the job but the reference to its loop.
+    /// Makes the call, unless its future was cancelled before, and posts the result. Afterwards the job holds
+    /// only the reference to its loop.
     fn run(self) -> Own<Loop> {
         let Job { future, event_loop, function, args, context } = self;
         let done = (!future.is_done()).then(|| inside(context.as_object(), || args.call(&function)));
         let done = done.map(|done| done.map_err(|raised| raised.take()));
-        // Before anybody can know of the result: whoever gets it may rely on the arguments being gone.
+        // Before any thread can see the result: the code that gets it may rely on the arguments being gone.
         drop((function, args, context));
         let event_loop = event_loop.end();
         match done {
@@ -230,7 +232,7 @@ impl Owns for Job {
     }
 }
 
-/// What idle workers wait at. It is opened for a number of them, who then pass, one each.
+/// The gate at which idle workers wait. It is opened for a number of workers, who then pass, one each.
 struct Gate {
     passes: Mutex<usize>,
     opened: Condvar,

@@ -1,9 +1,9 @@
-//! Running: whether a handle that other threads know is being called right now, and by whom.
+//! Running: whether a handle that other threads know is being called right now, and by which thread.
 //!
-//! The rule is that of asyncio since 3.14, kept on every version: after `cancel()` of what
-//! `call_soon_threadsafe` returned, the callback does not run. So a thread that cancels, or asks
-//! whether the handle is cancelled, waits while another thread is inside the callback. The interpreter
-//! lock orders the field; only those who wait, and who ends while somebody does, take a lock.
+//! The rule is that of asyncio since 3.14, kept on every version: after `cancel()` of a handle that
+//! `call_soon_threadsafe` returned, the callback does not run. So a thread that cancels, or asks whether the
+//! handle is cancelled, waits while another thread is inside the callback. The interpreter lock orders the
+//! field; only waiting threads, and a call that ends while one waits, take a lock.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,24 +12,24 @@ use std::time::Duration;
 
 use crate::ffi::{Res, attached_thread, check_signals, detach};
 
-/// Who calls a handle's callback: a thread, or one of the two below.
+/// The thread that calls a handle's callback, or one of the two values below.
 pub(crate) struct Running(Cell<u64>);
 
-/// The handle is its loop's thread's alone: nobody can ask at the wrong moment.
+/// Only the loop's thread knows the handle: no other thread can ask.
 const PRIVATE: u64 = 0;
-/// Other threads know it; it is not being called. No thread's number, which is an address.
+/// Other threads know the handle; it is not being called. No thread has this number, since it is an address.
 const IDLE: u64 = 1;
 
-/// How many threads wait for any handle.
+/// How many threads wait, for any handle.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
-/// Counts calls that ended while somebody was waiting.
+/// Counts calls that ended while a thread was waiting.
 static ENDED: Mutex<u64> = Mutex::new(0);
 static BELL: Condvar = Condvar::new();
 
-/// How often a thread that waits looks for signals: Ctrl-C ends the wait.
+/// How often a waiting thread checks for signals: Ctrl-C ends the wait.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
-/// In a forked child, where none of those who were waiting is.
+/// In a forked child, which has none of the waiting threads.
 pub(crate) fn after_fork() {
     WAITING.store(0, Ordering::Relaxed);
 }
@@ -49,7 +49,7 @@ impl Running {
         self.0.get() != PRIVATE
     }
 
-    /// Marks a shared handle as being called by this thread, until the answer is dropped.
+    /// Marks a shared handle as being called by this thread, until the returned guard is dropped.
     pub(crate) fn begin(&self) -> Res<impl Drop> {
         struct End<'a>(&'a Running, u64);
         impl Drop for End<'_> {
@@ -82,7 +82,7 @@ impl Running {
         WAITING.fetch_add(1, Ordering::Relaxed);
         let mut signals = Ok(());
         while signals.is_ok() && self.is_elsewhere() {
-            // Read while the interpreter is ours: a call that ends from here on changes it.
+            // Read while this thread has the interpreter: a call that ends from here on changes the counter.
             let seen = *ended();
             detach(|| {
                 let waited = BELL.wait_timeout_while(ended(), SIGNALS_EVERY, |now| *now == seen);
@@ -96,6 +96,6 @@ impl Running {
 }
 
 fn ended() -> std::sync::MutexGuard<'static, u64> {
-    // A counter is whole whatever happened to who held the lock.
+    // The counter is valid even if a thread panicked while holding the lock.
     ENDED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What `throw()` of an awaitable is called with.
+//! The arguments of an awaitable's `throw()`.
 
 use crate::ffi::{Args, Obj, Res, builtin, raise, warn_deprecated};
 use crate::names::names;

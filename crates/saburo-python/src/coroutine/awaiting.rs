@@ -1,7 +1,7 @@
-//! What a coroutine of ours waits for between two of its steps: `await` in Rust.
+//! The object that a coroutine of ours waits for between two of its steps: `await` in Rust.
 //!
-//! A future of ours is yielded as it is, without an iterator. Anything else is driven through its own, as
-//! the interpreter would: steps, exceptions and the end are passed on to it.
+//! A future of ours is yielded directly, without an iterator. Any other object is driven through its own
+//! iterator, as the interpreter does: steps, exceptions and the end are passed on to it.
 
 use crate::ffi::{Holds, Obj, Object, Raised, Res, Sent, Slot, builtin, deeper, fields, none, send, throw};
 use crate::future::{self, Future};
@@ -9,15 +9,15 @@ use crate::names::names;
 
 use super::Coroutine;
 
-/// What is being awaited. Nothing during a bare `yield`.
+/// The object being awaited. Empty during a bare `yield`.
 #[derive(Default)]
 pub(super) struct Awaiting {
-    /// A future of ours, or the iterator of something else.
+    /// A future of ours, or the iterator of another object.
     inner: Slot,
 }
 
 impl Awaiting {
-    /// `await awaitable`: it returns at once, or yields what the whole coroutine is to yield.
+    /// `await awaitable`: returns at once, or yields the object that the whole coroutine is to yield.
     #[inline]
     pub(super) fn begin(&self, awaitable: Obj) -> Res<Sent> {
         if awaitable.cast_exact::<Future>().is_some() {
@@ -28,7 +28,7 @@ impl Awaiting {
         self.step()
     }
 
-    /// Goes on waiting, or returns what was awaited.
+    /// Continues the wait, or returns the result.
     #[inline]
     pub(super) fn step(&self) -> Res<Sent> {
         let Some(inner) = self.inner.get() else { return Ok(Sent::Returned(none())) };
@@ -39,7 +39,7 @@ impl Awaiting {
         self.kept_if_yielded(sent)
     }
 
-    /// Raises an exception where it waits.
+    /// Raises an exception inside the awaited object.
     #[cold]
     pub(super) fn throw(&self, exception: Obj) -> Res<Sent> {
         let Some(inner) = self.inner.get() else { return Err(Raised::with(exception)) };
@@ -66,8 +66,8 @@ impl Holds for Awaiting {
     }
 }
 
-/// One step of what is awaited. It may be one of ours, which waits for another, and so on, without a frame of
-/// Python's that would be counted.
+/// One step of the awaited object. It may be a coroutine of ours, which waits for another, and so on, without
+/// a Python frame that would be counted.
 #[cold]
 fn step(inner: &Object) -> Res<Sent> {
     if inner.is_exact_coroutine() {
@@ -84,12 +84,12 @@ fn step(inner: &Object) -> Res<Sent> {
     sent
 }
 
-/// What the interpreter resumes for `await awaitable`.
+/// The object that the interpreter resumes for `await awaitable`.
 #[cold]
 fn iterator_of(awaitable: &Object) -> Res<Obj> {
     if let Some(coroutine) = awaitable.cast_exact::<Coroutine>() {
-        // Not by calling __await__: where calls are too deep for one more, that would leave a coroutine that
-        // nobody has begun, and Python would complain of it.
+        // `__await__` is not called: if the calls are too deep for one more, that would leave a coroutine
+        // that was never started, and Python would warn.
         coroutine.check_not_awaited()?;
         return Ok(awaitable.to_obj());
     }
@@ -99,7 +99,7 @@ fn iterator_of(awaitable: &Object) -> Res<Obj> {
     awaitable.method(&names().dunder_await, &[])
 }
 
-/// The end of a coroutine is the end of what it waits for; other exceptions it may answer.
+/// GeneratorExit closes the awaited object; other exceptions are thrown into it, and it may handle them.
 #[cold]
 fn throw_into(inner: &Object, exception: Obj) -> Res<Sent> {
     let names = names();

@@ -1,4 +1,4 @@
-//! The class: what makes an object a coroutine to Python.
+//! The class: the methods that make an object a coroutine to Python.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -9,7 +9,7 @@ use crate::names::names;
 use super::drive::{self, State};
 use super::{Body, Coroutine, Next, Resumed, emptied, inline, iterator};
 
-/// What `await coroutine` drives: the coroutine itself.
+/// `await coroutine` drives the coroutine itself.
 #[inline]
 fn await_(this: &Instance<Coroutine>) -> Res<Obj> {
     this.check_not_awaited()?;
@@ -53,7 +53,7 @@ impl Class for Coroutine {
         self.was_finalized.get()
     }
 
-    /// Is there a complaint to make, or something to leave in order?
+    /// True if there is a warning to give, or something to close.
     #[inline]
     fn wants_finalizer(&self) -> bool {
         matches!(self.state.get(), State::Created | State::Suspended)
@@ -65,7 +65,7 @@ impl Class for Coroutine {
 
     fn describe(builder: Builder<Coroutine>) -> Builder<Coroutine> {
         builder
-            // The interpreter awaits the coroutine itself; whoever calls __await__() gets an iterator.
+            // The interpreter awaits the coroutine itself; a program that calls __await__() gets an iterator.
             .awaits(await_)
             .noargs_beside_slot(
                 c"__await__",
@@ -77,7 +77,7 @@ impl Class for Coroutine {
                 await_(this)
             })
             .step(drive::step)
-            // For the interpreter only: a coroutine is no iterator.
+            // Only for the interpreter: a coroutine is no iterator.
             .unlisted(c"__iter__")
             .unlisted(c"__next__")
             .one(c"send", drive::send, c"send(value): runs to the next suspension.")
@@ -113,8 +113,8 @@ impl Class for Coroutine {
                 },
                 c"What inspect.getcoroutinestate() says of it.",
             )
-            // There is no Python in it. Nor is there cr_await: who finds that (asyncio's call graphs do) takes
-            // the frame for one.
+            // The coroutine has no Python frame. There is no cr_await either: code that finds it (asyncio's
+            // call graphs do) expects a frame.
             .getter(c"cr_frame", |_| none(), c"None.")
             .getter(c"cr_code", |_| none(), c"None.")
             .getter(c"cr_origin", |this| this.origin.get(), c"Where it was made, in debug mode.")

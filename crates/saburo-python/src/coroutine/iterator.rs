@@ -1,11 +1,12 @@
-//! What `coro.__await__()` returns: an iterator, as of every awaitable. `await coro` itself does without.
+//! The result of `coro.__await__()`: an iterator, as for every awaitable. `await coro` itself does not use
+//! it.
 
 use std::ffi::CStr;
 
 use crate::ffi::{Args, Builder, Class, Instance, Obj, Object, Own, Res, Slot, builtin, fields, raise, send};
 use crate::names::names;
 
-/// The iterator. It drives its coroutine and keeps nothing else.
+/// The iterator. It drives its coroutine and has no other state.
 pub(crate) struct CoroutineIter {
     coroutine: Slot,
 }
@@ -15,8 +16,8 @@ pub(super) fn over(coroutine: &Object) -> Res<Obj> {
     Instance::alloc(CoroutineIter { coroutine: Slot::new(Some(coroutine.to_obj())) }).map(Own::into_obj)
 }
 
-/// `yield from coro` asks for this. Like a coroutine of Python's, one of ours can be iterated over by nobody
-/// but a generator that `types.coroutine` has marked.
+/// `yield from coro` calls this. As with a coroutine of Python's, only a generator that `types.coroutine` has
+/// marked can iterate over one of ours.
 pub(super) fn check_iterable() -> Res<()> {
     const GENERATOR: i64 = 0x20;
     const ITERABLE_COROUTINE: i64 = 0x100;
@@ -39,7 +40,7 @@ impl CoroutineIter {
     fn coroutine(&self) -> Res<Obj> {
         match self.coroutine.get() {
             Some(coroutine) => Ok(coroutine),
-            // The collector has emptied it.
+            // The collector has emptied the iterator.
             None => raise(builtin::runtime_error(), "cannot reuse already awaited coroutine"),
         }
     }

@@ -1,8 +1,8 @@
 //! Coroutines whose body is Rust: what `reader.readline()` and `loop.sock_recv()` return.
 //!
 //! To Python each is a `collections.abc.Coroutine`: it can be awaited, made a task of, timed out and closed.
-//! There is one class of them. What differs from one coroutine to the next is its [`Body`], which says what to
-//! await and what to return; when it runs is decided in `drive`.
+//! There is one class of them. Coroutines differ only in their [`Body`], which decides what to await and what
+//! to return; `drive` decides when the body runs.
 
 mod awaiting;
 mod class;
@@ -19,19 +19,19 @@ use drive::State;
 
 pub(crate) use iterator::CoroutineIter;
 
-/// What a coroutine does, and what a coroutine of Python's has in its frame.
+/// The work of a coroutine, and the state that a coroutine of Python's has in its frame.
 pub(crate) trait Body: Holds + 'static {
-    /// What the coroutine is called, such as `StreamReader.read`.
+    /// The name of the coroutine, such as `StreamReader.read`.
     fn qualname(&self) -> &'static str;
-    /// Runs up to the next `await`, or to the end. Then it is emptied, and never runs again.
+    /// Runs up to the next `await`, or to the end. After the end the body is emptied, and never runs again.
     fn go_on(&self, resumed: Resumed) -> Res<Next>;
 }
 
 /// Why a body runs.
 pub(crate) enum Resumed {
-    /// For the first time.
+    /// The body runs for the first time.
     Started,
-    /// What it awaited has come to this. An exception may also have been thrown into the coroutine.
+    /// The result of what the body awaited. An exception may also have been thrown into the coroutine.
     Awaited(Res<Obj>),
 }
 
@@ -49,16 +49,16 @@ pub(crate) enum Next {
 pub(crate) struct Coroutine {
     state: Cell<State>,
     was_finalized: Cell<bool>,
-    /// Where it was made, in debug mode.
+    /// Where the coroutine was made, in debug mode.
     origin: Slot,
     awaiting: Awaiting,
     body: Inline<dyn Body, BODY_WORDS>,
 }
 
-/// Room for every body there is. With it an instance is of 128 bytes, the collector's head included.
+/// Enough room for every body. With it an instance has 128 bytes, including the collector's head.
 const BODY_WORDS: usize = 7;
 
-/// The coroutine of one call; in debug mode it remembers by whom it was made.
+/// The coroutine of one call; in debug mode it remembers the code that made it.
 #[inline]
 pub(crate) fn start<B: Body>(body: B, debug: bool) -> Res<Obj> {
     let coroutine = Coroutine {
@@ -90,13 +90,13 @@ impl Holds for Inline<dyn Body, BODY_WORDS> {
     }
 }
 
-/// Is it a coroutine whose body is Rust?
+/// True for a coroutine whose body is Rust.
 #[inline]
 pub(crate) fn is_native(object: &Object) -> bool {
     object.cast_exact::<Coroutine>().is_some()
 }
 
-/// A coroutine that the collector has emptied answers this, to a finalizer that resumes it.
+/// The error of a coroutine that the collector has emptied, for a finalizer that resumes it.
 #[cold]
 pub(crate) fn emptied<T>() -> Res<T> {
     raise(builtin::runtime_error(), "cannot reuse already awaited coroutine")

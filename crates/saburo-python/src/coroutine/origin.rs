@@ -1,10 +1,10 @@
-//! Where a coroutine is made, which `cr_origin` tells in debug mode.
+//! Where a coroutine is made; `cr_origin` shows it in debug mode.
 
 use crate::ffi::{Obj, Res, tuple};
 use crate::names::names;
 
-/// Who makes a coroutine now, as (file, line, function), the innermost first, as far as the interpreter
-/// is told to track.
+/// The calls that make a coroutine now, as (file, line, function), innermost first, as deep as the
+/// interpreter is set to track.
 #[cold]
 pub(super) fn here() -> Res<Option<Obj>> {
     let names = names();

@@ -1,7 +1,7 @@
-//! Every name of Python's that this crate looks up: interned strings, and objects imported from modules.
+//! Every Python name that this crate looks up: interned strings, and objects imported from modules.
 //!
 //! Rust code says `names().call_exception_handler`; no other file spells an import or an attribute. Only
-//! `ffi`, which is below, looks up what it needs itself.
+//! `ffi`, in the layer below, does its own lookups.
 
 mod ours;
 mod table;
@@ -16,7 +16,7 @@ use table::table;
 
 static NAMES: Global<Names> = Global::new();
 
-/// The table; only once the module has been imported.
+/// The table; only valid once the module has been imported.
 #[inline]
 pub(crate) fn names() -> &'static Names {
     NAMES.get().expect("the module fills the table of names when it is imported")
@@ -200,7 +200,7 @@ table! {
         class_transport = c"asyncio.transports", c"Transport";
         class_transport_socket = c"asyncio.trsock", c"TransportSocket";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
-        /// From loop to running task.
+        /// A map from loop to running task.
         #[cfg(not(Py_3_14))]
         current_tasks = c"asyncio.tasks", c"_current_tasks";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
@@ -241,9 +241,9 @@ table! {
         warn_unawaited_coroutine = c"warnings", c"_warn_unawaited_coroutine";
     }
     optional {
-        /// asyncio's own record of who waits for whom (3.14 and later).
+        /// asyncio's own record of which task awaits which future (3.14 and later).
         add_to_awaited_by = c"asyncio.futures", c"future_add_to_awaited_by";
-        /// The class of handles that other threads have.
+        /// The class of handles that other threads use.
         class_shared_handle = c"asyncio.events", c"_ThreadSafeHandle";
         discard_from_awaited_by = c"asyncio.futures", c"future_discard_from_awaited_by";
         eager_factory = c"asyncio", c"eager_task_factory";
@@ -262,7 +262,7 @@ table! {
 }
 
 impl Names {
-    /// Is it `asyncio.eager_task_factory`, which asks for eager tasks and nothing else?
+    /// True for `asyncio.eager_task_factory`, which asks for eager tasks and nothing else.
     pub(crate) fn is_eager_factory(&self, factory: &Object) -> bool {
         self.eager_factory.as_ref().is_some_and(|known| known.is(factory))
     }
@@ -276,7 +276,7 @@ fn keyword_of_callback_source() -> Res<Option<Obj>> {
     tuple([&*intern(c"debug")?].into_iter()).map(Some)
 }
 
-/// `socket.socket`, looked up each time: others put a class of their own there.
+/// `socket.socket`, looked up each time: other code replaces it by its own class.
 pub(crate) fn socket_class_now() -> Res<Obj> {
     import(c"socket", c"socket")
 }

@@ -1,11 +1,12 @@
-//! What is in modules of saburo's own. They are not there yet when the table is filled, so it is imported
-//! when first needed.
+//! Objects from saburo's own Python modules. These modules do not exist yet when the table is filled, so each
+//! object is imported when first needed.
 
 use std::ffi::CStr;
 
 use crate::ffi::{Global, Obj, Res, import};
 
-/// `saburo._transport_socket.TransportSocket`; imported when the first connection is asked for its socket.
+/// `saburo._transport_socket.TransportSocket`; imported when a program first asks a connection for its
+/// socket.
 pub(crate) fn transport_socket() -> Res<&'static Obj> {
     static FOUND: Global<Obj> = Global::new();
     found_once(&FOUND, c"saburo._transport_socket", c"TransportSocket")
@@ -17,7 +18,7 @@ pub(crate) fn start_tls() -> Res<&'static Obj> {
     found_once(&FOUND, c"saburo._streams", c"start_tls")
 }
 
-/// `saburo._tls.flow_marks`; imported when somebody sets marks that are no plain numbers.
+/// `saburo._tls.flow_marks`; imported when a program sets marks that are not plain numbers.
 pub(crate) fn flow_marks() -> Res<&'static Obj> {
     static FOUND: Global<Obj> = Global::new();
     found_once(&FOUND, c"saburo._tls", c"flow_marks")

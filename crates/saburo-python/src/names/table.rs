@@ -1,11 +1,11 @@
 //! The macro that makes a table of names from its lists.
 //!
-//! Each list says of a field how it is found:
-//! - `strings`: an interned string, spelled as the field or as said;
-//! - `imports`: what a module has under a name, or the module itself if that is empty;
+//! Each list says how its fields are found:
+//! - `strings`: an interned string, spelled like the field or as given;
+//! - `imports`: a module's attribute, or the module itself if the name is empty;
 //! - `optional`: the same, or `None` where this version of the module has no such name;
 //! - `keywords`: the tuple of names for a call with keyword arguments;
-//! - `found`: by an expression of its own.
+//! - `found`: by an expression.
 
 macro_rules! table {
     (
@@ -41,7 +41,7 @@ macro_rules! table {
     };
     (@spell $string:ident $spelled:literal) => { $spelled };
     (@spell $string:ident) => {
-        // The name of the field with a null byte behind it.
+        // The name of the field followed by a null byte.
         match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($string), "\0").as_bytes()) {
             Ok(text) => text,
             Err(_) => unreachable!("an identifier holds no null byte"),

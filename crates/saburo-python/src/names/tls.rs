@@ -8,8 +8,8 @@ use super::table::table;
 static TLS_NAMES: Global<TlsNames> = Global::new();
 
 table! {
-    /// What TLS needs beyond the table of names. Imported for the first connection that has it, as there are
-    /// interpreters without `ssl`.
+    /// The names of TLS that are not in the table of names. They are imported for the first connection with
+    /// TLS, because some interpreters have no `ssl`.
     TlsNames
     imports {
         certificate_error = c"ssl", c"CertificateError";
@@ -37,7 +37,7 @@ table! {
     }
 }
 
-/// The names for TLS; ImportError where there is none.
+/// The names for TLS; ImportError if the interpreter has no `ssl`.
 #[inline]
 pub(crate) fn tls_names() -> Res<&'static TlsNames> {
     match TLS_NAMES.get() {

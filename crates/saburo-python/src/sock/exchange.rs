@@ -5,14 +5,14 @@ use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Holds, Instance, Obj, Object, Own, Res, Slot, aside, fields};
 use crate::future::{self, Future};
 
-/// What is tried.
+/// The operation that is tried.
 pub(super) trait Operation: Holds + 'static {
-    /// What the coroutine is called.
+    /// The name of the coroutine.
     const QUALNAME: &'static str;
-    /// What to wait for before it is tried again.
+    /// The event to wait for before the next try.
     const DIRECTION: Direction;
 
-    /// What it has come to; None where the kernel says "not yet".
+    /// Tries once and returns the result; None if the kernel says "not yet".
     fn attempt(&self, event_loop: &Instance<Loop>, sock: &Object) -> Res<Option<Obj>>;
 }
 
@@ -20,7 +20,7 @@ struct Exchange<O> {
     event_loop: Slot<Own<Loop>>,
     sock: Slot,
     operation: O,
-    /// What it awaits until the descriptor is ready.
+    /// The future that the coroutine awaits until the descriptor is ready.
     waiter: Slot<Own<Future>>,
 }
 
@@ -47,7 +47,8 @@ impl<O: Operation> Body for Exchange<O> {
         if let Resumed::Awaited(outcome) = resumed {
             let waiter = self.waiter.take();
             if let Some(waiter) = waiter.filter(|waiter| !waiter.is_done()) {
-                // Thrown out of the wait: nobody watches the descriptor for it any more.
+                // An exception was thrown into the wait: the descriptor is not watched for this coroutine any
+                // more.
                 aside(|| future::cancel(&waiter, None))?;
             }
             outcome?;

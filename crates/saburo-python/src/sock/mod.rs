@@ -1,8 +1,8 @@
 //! `sock_recv`, `sock_recv_into` and `sock_sendall`: a program's own sockets, awaited.
 //!
 //! The rule: try the operation; if the kernel says "not yet", wait until the descriptor is ready and try
-//! again. The wait itself reads nothing, so a call that is cancelled has lost no byte and leaves no
-//! registration. Here for plain sockets and `bytes`; everything else is Python's, in `_sock.py`.
+//! again. The wait itself reads nothing, so a cancelled call has lost no byte and leaves no registration.
+//! This file handles plain sockets and `bytes`; `_sock.py` handles everything else in Python.
 
 mod exchange;
 mod operations;
@@ -57,7 +57,7 @@ pub(crate) fn sendall(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         positional: 2,
     };
     let [Some(sock), Some(data)] = args.bind(&PARAMS)? else { unreachable!("both are required") };
-    // What can change while it is being sent has to be held on to, as a memoryview does.
+    // Data that can change while it is sent must be held, as a memoryview holds it.
     if !is_plain(this, sock) || Bytes::exact(data).is_none() {
         return this.as_object().method(&names().any_sock_sendall, &[sock, data]);
     }
@@ -65,13 +65,13 @@ pub(crate) fn sendall(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     exchange::start(this, sock, SendAll { data, sent: Cell::new(0) })
 }
 
-/// Is it exactly a `socket.socket`, and nobody wants it looked at? A class derived from it may have methods
-/// of its own, and TLS has bytes that its descriptor does not tell of.
+/// True for exactly a `socket.socket`, outside of debug mode, which checks the socket. A derived class may
+/// have its own methods, and TLS may have bytes that its descriptor does not report.
 fn is_plain(this: &Loop, sock: &Object) -> bool {
     !this.debug() && sock.is_exactly(&names().class_socket)
 }
 
-/// The descriptor that a socket has now, to be asked for right before each use; -1 if it has been closed.
+/// The socket's current descriptor. Ask for it right before each use; -1 if the socket has been closed.
 #[inline]
 fn descriptor(sock: &Object) -> Res<RawFd> {
     match socket_number(sock) {
@@ -81,7 +81,7 @@ fn descriptor(sock: &Object) -> Res<RawFd> {
 }
 
 /// `_sendfile(call, sock, file, offset, count)`: `call(out, in, offset, count)`, which is `os.sendfile`. Both
-/// numbers are asked for right before, that of the socket last; one that cannot be had is -1, which the
+/// descriptors are asked for right before the call, the socket's last. A missing descriptor is -1, which the
 /// kernel refuses.
 pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     const PARAMS: Params<5> = Params {
@@ -93,7 +93,7 @@ pub(crate) fn sendfile(_this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     let [Some(call), Some(sock), Some(file), Some(offset), Some(count)] = args.bind(&PARAMS)? else {
         unreachable!("all are required")
     };
-    // Exactly ints: one of a class of somebody's own would run Python in the call.
+    // Exactly ints: an int of a derived class would run Python code in the call.
     let (offset, count) = (int(offset.as_i64()?)?, int(count.as_i64()?)?);
     let source = match file.method(&names().fileno, &[]).and_then(|number| number.as_i64()) {
         Err(raised) if raised.matches(builtin::value_error()) => {

@@ -1,4 +1,4 @@
-//! What is tried on a socket: to receive, to receive into a buffer, and to send all.
+//! The operations on a socket: receive, receive into a buffer, and send all.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -84,7 +84,7 @@ impl Holds for ReceiveInto {
 pub(super) struct SendAll {
     /// Exactly `bytes`.
     pub(super) data: Slot,
-    /// How much of it the kernel has taken.
+    /// How many bytes the kernel has taken.
     pub(super) sent: Cell<usize>,
 }
 

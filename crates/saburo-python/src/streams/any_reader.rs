@@ -1,5 +1,6 @@
-//! What a protocol tells its reader, and a writer asks of it, whoever's that is: one of ours is called
-//! directly, unless somebody has given it attributes, which may be methods of its own.
+//! The calls that a protocol and a writer make to their reader. A reader of our own class is called directly,
+//! unless a program has given it attributes, which may be other methods. Any other reader is called by its
+//! methods.
 
 use crate::ffi::{Instance, Obj, Object, Res};
 use crate::names::names;
@@ -21,7 +22,7 @@ pub(super) fn replace_transport(any: &Object, transport: &Object) -> Res<()> {
     }
 }
 
-/// These bytes have come, from the kernel.
+/// Feeds bytes from the kernel.
 #[inline]
 pub(super) fn feed(any: &Object, data: &[u8]) -> Res<()> {
     match ours(any) {
@@ -30,7 +31,7 @@ pub(super) fn feed(any: &Object, data: &[u8]) -> Res<()> {
     }
 }
 
-/// The same of any object with bytes.
+/// Feeds any object with bytes.
 #[inline]
 pub(super) fn feed_data(any: &Object, data: &Object) -> Res<()> {
     match ours(any) {
@@ -58,7 +59,7 @@ pub(super) fn set_exception(any: &Object, exception: &Object) -> Res<()> {
     }
 }
 
-/// What reading raises.
+/// The exception that reading raises.
 #[inline]
 pub(super) fn exception(any: &Object) -> Res<Option<Obj>> {
     match ours(any) {
@@ -67,7 +68,7 @@ pub(super) fn exception(any: &Object) -> Res<Option<Obj>> {
     }
 }
 
-/// Where it was made, in debug mode.
+/// Where the reader was made, in debug mode.
 pub(super) fn source_traceback(any: &Object) -> Res<Option<Obj>> {
     match ours(any) {
         Some(reader) => Ok(reader.source_traceback()),
@@ -75,7 +76,7 @@ pub(super) fn source_traceback(any: &Object) -> Res<Option<Obj>> {
     }
 }
 
-/// Has more arrived than has been read? No, of None.
+/// True if more has arrived than has been read. False for None.
 #[inline]
 pub(super) fn has_unread(any: &Object) -> Res<bool> {
     match ours(any) {

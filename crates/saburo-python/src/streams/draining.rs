@@ -29,7 +29,7 @@ pub(super) fn drain_helper(this: &Instance<StreamReaderProtocol>, debug: bool) -
     coroutine::start(DrainHelper { protocol, place: Place::default() }, debug)
 }
 
-/// Was the connection made in debug mode?
+/// True if the connection was made in debug mode.
 #[inline]
 fn is_debugged(writer: &Instance<StreamWriter>) -> bool {
     let reader = writer.reader.get();
@@ -40,7 +40,7 @@ fn is_debugged(writer: &Instance<StreamWriter>) -> bool {
 struct Drain {
     writer: Slot<Own<StreamWriter>>,
     place: Place,
-    /// It has let the loop turn once, so that a connection that is closing can say how it ended.
+    /// The coroutine has let the loop turn once, so that a closing connection can report how it ended.
     yielded: Cell<bool>,
 }
 
@@ -55,8 +55,8 @@ impl Body for Drain {
         match resumed {
             Resumed::Started => {
                 if send_what_waits(&writer)? {
-                    // Without this, who writes and drains in a circle would never hear that the connection is
-                    // gone.
+                    // Without this, a program that writes and drains in a loop would never hear that the
+                    // connection is gone.
                     self.yielded.set(true);
                     return Ok(Next::Yield);
                 }
@@ -80,7 +80,8 @@ impl Holds for Drain {
     }
 }
 
-/// Lets the kernel have what was written, and raises what reading would raise. Is the connection closing?
+/// Gives waiting bytes to the kernel, and raises the exception that reading would raise. Returns true if the
+/// connection is closing.
 #[inline]
 fn send_what_waits(writer: &Instance<StreamWriter>) -> Res<bool> {
     let (transport, reader) = (writer.transport(), writer.reader.get());
@@ -93,7 +94,7 @@ fn send_what_waits(writer: &Instance<StreamWriter>) -> Res<bool> {
     link::is_closing(&transport)
 }
 
-/// The same for somebody else's writer, which has asked its transport itself.
+/// The same for a foreign writer, which has checked its transport itself.
 struct DrainHelper {
     protocol: Slot<Own<StreamReaderProtocol>>,
     place: Place,
@@ -120,7 +121,7 @@ impl Holds for DrainHelper {
     }
 }
 
-/// A place among those who drain.
+/// A place among the coroutines that drain.
 #[derive(Default)]
 struct Place {
     protocol: Slot<Own<StreamReaderProtocol>>,
@@ -128,7 +129,7 @@ struct Place {
 }
 
 impl Place {
-    /// Waits there, unless the other side has caught up.
+    /// Waits in that place, unless the other side has caught up.
     #[inline]
     fn take(&self, protocol: &Instance<StreamReaderProtocol>) -> Res<Next> {
         let Some(waiter) = protocol::waiter_to_drain(protocol)? else { return Ok(Next::Return(none())) };
@@ -137,7 +138,7 @@ impl Place {
         Ok(Next::Await(waiter))
     }
 
-    /// However the wait has ended, it does not stand there any more. What was awaited gives nothing.
+    /// Gives up the place, however the wait has ended. The result of the wait is dropped.
     fn leave(&self, outcome: Res<Obj>) -> Res<Next> {
         if let (Some(protocol), Some(waiter)) = (self.protocol.take(), self.waiter.take()) {
             protocol::forget_drainer(&protocol, &waiter);
@@ -154,7 +155,7 @@ impl Holds for Place {
     }
 }
 
-/// Waits until the connection is lost; raises what it was lost by.
+/// Waits until the connection is lost, and raises the exception it was lost with.
 struct WaitClosed {
     writer: Slot<Own<StreamWriter>>,
 }

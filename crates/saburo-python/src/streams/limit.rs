@@ -1,6 +1,6 @@
 //! How much a reader keeps: below the limit its transport goes on, beyond twice the limit it pauses.
 //!
-//! It is any object, and where it is no int it is asked for its opinion by comparing, as asyncio does.
+//! The limit may be any object. If it is not an int, Rust compares with it through Python, as asyncio does.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use crate::ffi::{Holds, Obj, Object, Res, Slot, fields, int, none};
 #[derive(Default)]
 pub(super) struct Limit {
     given: Slot,
-    /// The same as a number, if it is an int.
+    /// The limit as a number, if it is an int.
     number: Cell<Option<isize>>,
 }
 
@@ -19,12 +19,12 @@ impl Limit {
         self.given.set(Some(given.to_obj()));
     }
 
-    /// The limit, whatever it is; None before there is one.
+    /// The limit, of any type; None before it is set.
     pub(super) fn get(&self) -> Option<Obj> {
         self.given.get()
     }
 
-    /// The same to compare with.
+    /// The limit as an object to compare with.
     pub(super) fn given(&self) -> Obj {
         self.get().unwrap_or_else(none)
     }
@@ -35,7 +35,7 @@ impl Limit {
         self.number.get()
     }
 
-    /// Are so many bytes within the limit?
+    /// True if `length` is within the limit.
     pub(super) fn covers(&self, length: usize) -> Res<bool> {
         match self.number() {
             Some(limit) => Ok(length as isize <= limit),
@@ -43,7 +43,7 @@ impl Limit {
         }
     }
 
-    /// Are so many bytes more than twice the limit?
+    /// True if `length` is more than twice the limit.
     #[inline]
     pub(super) fn is_doubled_by(&self, length: usize) -> Res<bool> {
         match self.number() {

@@ -1,7 +1,7 @@
-//! What streams ask of their transport and their loop, whoever's these are.
+//! The calls that streams make to their transport and their loop, of whatever class these are.
 //!
-//! A transport of ours is called directly, unless somebody has given it attributes, which may be methods of
-//! its own; any other by its methods.
+//! A transport of our own is called directly, unless a program has given it attributes, which may be other
+//! methods. Any other transport is called by its methods.
 
 use crate::event_loop::Loop;
 use crate::ffi::{Context, Obj, Object, Raised, Res, builtin, none};
@@ -33,7 +33,7 @@ pub(super) fn is_closing(transport: &Object) -> Res<bool> {
     }
 }
 
-/// Whoever drains wants the kernel to have what was written, if that may not wait (see `stream::drain`).
+/// `drain()` gives written bytes to the kernel, unless they may wait (see `stream::drain`).
 #[inline]
 pub(super) fn drain(transport: &Object, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
     if let Some(ours) = transport.cast_exact::<StreamTransport>() {
@@ -66,25 +66,25 @@ pub(super) fn close(transport: &Object) -> Res<Obj> {
     transport.method(&names().close, &[])
 }
 
-/// What a transport of ours calls its protocol in.
+/// The context in which a transport of our own calls its protocol.
 pub(super) fn context(transport: &Object) -> Option<Context> {
     transport.cast_exact::<StreamTransport>().and_then(|ours| ours.context())
 }
 
-/// Is the connection encrypted?
+/// True if the connection is encrypted.
 #[inline]
 pub(super) fn is_encrypted(transport: &Object) -> Res<bool> {
     let names = names();
     Ok(!transport.method(&names.get_extra_info, &[&names.sslcontext])?.is_none())
 }
 
-/// A bare `assert` of asyncio's that does not hold.
+/// Fails as a bare `assert` of asyncio's fails.
 #[cold]
 pub(super) fn refuse<T>() -> Res<T> {
     Err(Raised::raising(&*builtin::assertion_error().call0()?))
 }
 
-/// The loop that was given, or else the thread's current one.
+/// The given loop, or else the thread's current one.
 pub(super) fn event_loop_or_current(given: Option<&Object>) -> Res<Obj> {
     match given {
         Some(event_loop) if !event_loop.is_none() => Ok(event_loop.to_obj()),
@@ -100,12 +100,12 @@ pub(super) fn is_in_debug_mode(event_loop: &Object) -> Res<bool> {
     }
 }
 
-/// What is put into a field: None empties it.
+/// The value to put into a field: None empties the field.
 pub(super) fn some(value: &Object) -> Option<Obj> {
     (!value.is_none()).then(|| value.to_obj())
 }
 
-/// What is read from a field: None if it is empty.
+/// The value to read from a field: None if the field is empty.
 pub(super) fn or_none(value: Option<Obj>) -> Obj {
     value.unwrap_or_else(none)
 }

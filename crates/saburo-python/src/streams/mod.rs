@@ -1,8 +1,8 @@
 //! Streams: StreamReader, StreamWriter and the protocol between them and a transport.
 //!
-//! A transport tells the protocol what comes, the protocol feeds the reader, and a coroutine that reads looks
-//! at what is there: nothing of Python stands between. How a connection comes about is Python's affair
-//! (`_streams.py`). Semantics, names and messages are those of asyncio's streams.
+//! A transport feeds the protocol, the protocol feeds the reader, and a coroutine that reads looks at the
+//! reader's bytes: no Python code runs in between. Opening a connection is done in Python (`_streams.py`).
+//! Semantics, names and messages are those of asyncio's streams.
 
 mod any_reader;
 mod draining;

@@ -1,8 +1,8 @@
-//! StreamReader: what has been received, and who waits for more.
+//! StreamReader: the bytes that were received, and the coroutine that waits for more.
 //!
-//! A transport's protocol, or anybody by hand, feeds it; one coroutine at a time waits for more. What feeds
-//! it wakes that coroutine through the ready queue, as any future does. Beyond twice the limit it asks
-//! its transport to pause, and below the limit, or when somebody waits, to go on.
+//! A transport's protocol, or any code by hand, feeds the reader; one coroutine at a time waits for more.
+//! Feeding wakes that coroutine through the ready queue, as any future does. Beyond twice the limit the
+//! reader asks its transport to pause, and below the limit, or when a coroutine waits, to resume.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -23,7 +23,7 @@ pub(crate) struct StreamReader {
     event_loop: Slot,
     pub(super) received: Received,
     pub(super) waiting: Waiting,
-    /// What reading raises from now on.
+    /// The exception that reading raises from now on.
     pub(super) exception: Slot,
     transport: Slot,
     source_traceback: Slot,
@@ -36,7 +36,7 @@ pub(crate) struct StreamReader {
 const DEFAULT_LIMIT: i64 = 1 << 16;
 
 impl StreamReader {
-    /// Was the transport asked to pause?
+    /// True if the transport was asked to pause.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.get()
     }
@@ -46,7 +46,7 @@ impl StreamReader {
         self.event_loop.get().unwrap_or_else(none)
     }
 
-    /// Was it made in debug mode?
+    /// True if the reader was made in debug mode.
     #[inline]
     pub(super) fn debug(&self) -> bool {
         self.source_traceback.is_set()
@@ -62,7 +62,7 @@ impl StreamReader {
     }
 }
 
-/// Somebody has received `data`.
+/// Adds received `data`.
 #[inline]
 pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
     check_not_at_eof(this)?;
@@ -73,7 +73,7 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
         0 => this.received.extend(data)?,
         _ if !this.received.is_vacant()? => this.received.extend(data)?,
         most => {
-            // Whoever waits gets this very object, unless more comes first.
+            // The coroutine that waits gets this very object, unless more bytes come first.
             let (taken, rest) = data.split_at(data.len().min(most));
             this.received.keep(bytes(taken)?);
             if !rest.is_empty() {
@@ -85,14 +85,14 @@ pub(crate) fn feed(this: &Instance<StreamReader>, data: &[u8]) -> Res<()> {
     pause_if_too_much(this)
 }
 
-/// Nothing more comes.
+/// The stream has ended: no more bytes come.
 #[inline]
 pub(crate) fn feed_eof(this: &Instance<StreamReader>) -> Res<()> {
     this.eof.set(true);
     wake(this)
 }
 
-/// Reading raises this from now on.
+/// Makes reading raise `exception` from now on.
 pub(crate) fn set_exception(this: &Instance<StreamReader>, exception: &Object) -> Res<()> {
     this.exception.set(link::some(exception));
     match this.waiting.take() {
@@ -101,7 +101,7 @@ pub(crate) fn set_exception(this: &Instance<StreamReader>, exception: &Object) -
     }
 }
 
-/// The transport that is paused and resumed.
+/// Sets the transport that the reader pauses and resumes.
 pub(super) fn set_transport(this: &Instance<StreamReader>, transport: &Object) -> Res<()> {
     if this.transport.is_set() {
         return raise(builtin::assertion_error(), "Transport already set");
@@ -118,14 +118,14 @@ pub(super) fn replace_transport(this: &Instance<StreamReader>, transport: &Objec
     Ok(())
 }
 
-/// The transport goes on if it was paused and little enough is left to read.
+/// Resumes the transport, if it was paused and few enough bytes are left to read.
 #[inline]
 pub(super) fn resume_if_little(this: &Instance<StreamReader>) -> Res<()> {
     if this.paused.get() && this.limit.covers(this.received.len()?)? { resume(this) } else { Ok(()) }
 }
 
-/// A coroutine is going to wait for more, on behalf of this function: what it is to await. RuntimeError if
-/// another one waits already.
+/// A coroutine is going to wait for more, on behalf of `function`. Returns the future to await. RuntimeError
+/// if another coroutine waits already.
 #[inline]
 pub(super) fn begin_to_wait(this: &Instance<StreamReader>, takes: usize, function: &str) -> Res<Obj> {
     if this.waiting.is_set() {
@@ -138,7 +138,7 @@ pub(super) fn begin_to_wait(this: &Instance<StreamReader>, takes: usize, functio
         return raise(builtin::assertion_error(), "_wait_for_data after EOF");
     }
     if this.paused.get() {
-        // Nothing would ever come.
+        // While the transport is paused, no bytes would ever come.
         resume(this)?;
     }
     let future = waiter::make(&this.event_loop())?;
@@ -176,7 +176,7 @@ fn pause(this: &Instance<StreamReader>) -> Res<()> {
     match link::pause_reading(&transport) {
         Ok(()) => this.paused.set(true),
         Err(raised) if raised.matches(builtin::not_implemented_error()) => {
-            // One that cannot pause is not asked again: everything is buffered.
+            // A transport that cannot pause is not asked again: everything is buffered.
             raised.swallow();
             this.transport.set(None);
         }
@@ -206,7 +206,7 @@ pub(super) fn feed_data(this: &Instance<StreamReader>, data: &Object) -> Res<()>
     feed_other(this, data)
 }
 
-/// Whatever a bytearray can be extended by.
+/// Feeds any other object that can extend a bytearray.
 #[cold]
 fn feed_other(this: &Instance<StreamReader>, data: &Object) -> Res<()> {
     check_not_at_eof(this)?;
@@ -338,7 +338,7 @@ Raises IncompleteReadError where the stream ends before, LimitOverrunError where
     }
 }
 
-/// What libraries and asyncio's own modules look at.
+/// Attributes that libraries and asyncio's own modules read.
 fn describe_internals(builder: Builder<StreamReader>) -> Builder<StreamReader> {
     builder
         .reported_class(

@@ -1,9 +1,10 @@
-//! The bytes a reader has received and nobody has read yet, with two ways around copying them.
+//! The bytes that a reader has received and that were not read yet, with two ways to avoid copies.
 //!
-//! They lie in a [`ReadBuffer`]. But what comes in for somebody who waits is kept as the `bytes` object that
-//! he is going to get, in front of the buffer; and who asks for asyncio's `_buffer` gets a bytearray that
-//! holds them from then on, so that changing it changes what is read. Either is brought back into the buffer
-//! where something else is asked. Nothing of Python is called while the buffer is borrowed.
+//! The bytes are in a [`ReadBuffer`], with two exceptions. Bytes that arrive while a coroutine waits are kept
+//! in front of the buffer, as the `bytes` object that the coroutine will get. A program that reads asyncio's
+//! `_buffer` gets a bytearray that holds all bytes from then on, so that changing it changes what is read. In
+//! both cases the bytes are moved back into the buffer when another operation needs them. No Python code is
+//! called while the buffer is borrowed.
 
 use std::cell::RefCell;
 use std::collections::TryReserveError;
@@ -14,7 +15,8 @@ use crate::ffi::{Holds, Obj, Object, Res, Slot, bytearray, bytes, fields, lend};
 
 pub(super) struct Received {
     buffer: RefCell<ReadBuffer>,
-    /// The first of the bytes, as one `bytes`; or all of them, in a bytearray that others may have as well.
+    /// The first of the bytes, as one `bytes`; or all of them, in a bytearray that other code may have as
+    /// well.
     object: Slot,
 }
 
@@ -43,20 +45,20 @@ impl Received {
         Ok(self.len()? == 0)
     }
 
-    /// Is nothing there, and nobody else's bytearray to be filled?
+    /// True if there are no bytes, and no bytearray that other code may fill.
     #[inline]
     pub(super) fn is_vacant(&self) -> Res<bool> {
         Ok(self.is_empty()? && !self.object.is_set())
     }
 
-    /// Lends them to `look`, which calls nothing of Python.
+    /// Lends the bytes to `look`, which calls no Python code.
     #[inline]
     pub(super) fn look<R>(&self, look: impl FnOnce(&[u8]) -> R) -> Res<R> {
         self.settle()?;
         Ok(look(self.buffer.borrow().unread()))
     }
 
-    /// Puts more behind them.
+    /// Adds `data` at the end.
     #[inline]
     pub(super) fn extend(&self, data: &[u8]) -> Res<()> {
         if self.object.is_set() {
@@ -74,14 +76,14 @@ impl Received {
         self.publish()
     }
 
-    /// Keeps `data`, a `bytes`, as it is, where everything is vacant.
+    /// Keeps `data`, a `bytes`, as it is. The caller knows that this is vacant.
     #[inline]
     pub(super) fn keep(&self, data: Obj) {
         debug_assert!(data.as_bytes().is_some() && !self.object.is_set() && self.buffer.borrow().is_empty());
         self.object.set(Some(data));
     }
 
-    /// Takes at most `count` bytes off the start, as `bytes`.
+    /// Takes at most `count` bytes from the start, as `bytes`.
     #[inline]
     pub(super) fn take(&self, count: usize) -> Res<Obj> {
         if let Some(kept) = self.take_kept(count) {
@@ -99,7 +101,7 @@ impl Received {
         Ok(taken)
     }
 
-    /// Takes at most `count` bytes off the start, to the end of `into`.
+    /// Takes at most `count` bytes from the start, and adds them to the end of `into`.
     pub(super) fn pour(&self, count: usize, into: &mut Vec<u8>) -> Res<()> {
         self.settle()?;
         {
@@ -112,7 +114,7 @@ impl Received {
         self.publish()
     }
 
-    /// Forgets the first `count` bytes.
+    /// Drops the first `count` bytes.
     pub(super) fn skip(&self, count: usize) -> Res<()> {
         self.settle()?;
         {
@@ -123,7 +125,7 @@ impl Received {
         self.publish()
     }
 
-    /// Them as a bytearray, which is where they are from now on.
+    /// Returns the bytes as a bytearray, which holds them from now on.
     pub(super) fn lend(&self) -> Res<Obj> {
         self.settle()?;
         if let Some(lent) = self.object.get() {
@@ -134,12 +136,12 @@ impl Received {
         Ok(lent)
     }
 
-    /// Makes a bytearray of somebody's what has been received.
+    /// Replaces the received bytes by a bytearray of the program.
     pub(super) fn replace(&self, given: &Object) {
         self.object.set(Some(given.to_obj()));
     }
 
-    /// The `bytes` that were kept, if it is just what `count` asks for.
+    /// The `bytes` that were kept, if `count` asks for exactly these.
     #[inline]
     fn take_kept(&self, count: usize) -> Option<Obj> {
         if !self.object.is_set() {
@@ -152,7 +154,7 @@ impl Received {
         None
     }
 
-    /// Brings the bytes into the buffer, wherever they are.
+    /// Moves the bytes into the buffer, wherever they are.
     #[inline]
     fn settle(&self) -> Res<()> {
         if self.object.is_set() { self.bring_back() } else { Ok(()) }
@@ -178,13 +180,13 @@ impl Received {
             Ok::<(), TryReserveError>(())
         })??;
         if object.references() == 2 {
-            // Ours and the slot's: nobody else has it any more.
+            // Only this code and the slot have the bytearray; no other code has it any more.
             self.object.set(None);
         }
         Ok(())
     }
 
-    /// What was changed is changed in the bytearray that others have, too.
+    /// Copies a change to the bytearray that other code has, too.
     #[inline]
     fn publish(&self) -> Res<()> {
         if self.object.is_set() { self.write_back() } else { Ok(()) }
@@ -207,7 +209,7 @@ impl Holds for Received {
     }
 }
 
-/// As many bytes as somebody else likes.
+/// Copies bytes. Other code decides how many, so a failed allocation is an error that the caller handles.
 pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len())?;

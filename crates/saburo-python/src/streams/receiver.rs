@@ -1,4 +1,4 @@
-//! How the protocols of streams take what a transport reads: ours, and asyncio's own.
+//! How the protocols of streams receive bytes from a transport: our class, and asyncio's own.
 
 use crate::ffi::{Object, Res};
 use crate::names::names;
@@ -16,7 +16,7 @@ pub(crate) fn receiver_of(protocol: &Object) -> Res<Option<&'static dyn Receiver
     Ok(is_asyncios.then_some(&AsyncioStream))
 }
 
-/// That of exactly our class: from the kernel into the reader, without a `bytes` in between.
+/// The receiver of exactly our class: from the kernel into the reader, without a `bytes` in between.
 struct Stream;
 
 impl Receiver for Stream {
@@ -25,13 +25,14 @@ impl Receiver for Stream {
             Some(stream) => {
                 incoming.into_slice(protocol, "data_received", |data| protocol::feed(stream, data))
             }
-            // The program has given it attributes, which may be a data_received of its own.
+            // The program has given the protocol attributes, which may be its own data_received.
             None => incoming.into_bytes(protocol),
         }
     }
 }
 
-/// One of asyncio's, whose writer says by nothing but `is_closing()` that it drains.
+/// The receiver of asyncio's own class. Its writer drains by calling `is_closing()`, and nothing else tells
+/// us.
 struct AsyncioStream;
 
 impl Receiver for AsyncioStream {

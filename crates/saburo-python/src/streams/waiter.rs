@@ -14,7 +14,7 @@ pub(super) fn make(event_loop: &Object) -> Res<Obj> {
     }
 }
 
-/// Whether it is done, cancelled included.
+/// True if the future is done, including cancelled.
 #[inline]
 pub(super) fn is_done(waiter: &Object) -> Res<bool> {
     match waiter.cast_exact::<Future>() {
@@ -48,7 +48,7 @@ pub(super) fn fail(waiter: &Object, exception: &Object) -> Res<()> {
     }
 }
 
-/// Nobody need be told of its exception, if it has one.
+/// Marks the future's exception as retrieved, if it has one, so that it is not logged.
 pub(super) fn notice(waiter: &Object) -> Res<()> {
     match waiter.cast_exact::<Future>() {
         Some(future) => {

@@ -6,9 +6,9 @@ use crate::ffi::{Holds, Obj, Object, Slot, fields};
 
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// What it awaits. None if no coroutine waits.
+    /// The future that the coroutine awaits. None if no coroutine waits.
     future: Slot,
-    /// It takes what comes first as it is, at most so many bytes; 0 if it needs to look at it.
+    /// The coroutine takes the first bytes as they are, at most this many; 0 if it needs to look at them.
     takes: Cell<usize>,
 }
 
@@ -19,13 +19,13 @@ impl Waiting {
         self.future.set(Some(future));
     }
 
-    /// It has been woken, or it waits no more.
+    /// The coroutine has been woken, or waits no more.
     #[inline]
     pub(super) fn end(&self) {
         drop(self.take());
     }
 
-    /// Ends the wait: what is to be woken.
+    /// Ends the wait, and returns the future to wake.
     #[inline]
     pub(super) fn take(&self) -> Option<Obj> {
         self.takes.set(0);
@@ -46,7 +46,7 @@ impl Waiting {
         self.future.get()
     }
 
-    /// A program has put another future in its place.
+    /// A program has set another future instead.
     pub(super) fn replace(&self, future: Option<&Object>) {
         self.takes.set(0);
         self.future.set(future.map(Object::to_obj));

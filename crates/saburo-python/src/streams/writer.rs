@@ -1,4 +1,4 @@
-//! StreamWriter: the sending end of a stream, a thin face of its transport.
+//! StreamWriter: the sending end of a stream, a thin layer over its transport.
 
 use std::ffi::CStr;
 
@@ -11,12 +11,12 @@ use crate::names::{self, names};
 use super::protocol::StreamReaderProtocol;
 use super::{draining, link};
 
-/// Where bytes are written.
+/// The sending end of a stream.
 pub(crate) struct StreamWriter {
     pub(super) transport: Slot,
-    /// Whoever knows whether writing is paused: a StreamReaderProtocol, of ours or somebody's.
+    /// The object that knows whether writing is paused: a StreamReaderProtocol, ours or a foreign one.
     pub(super) protocol: Slot,
-    /// Its exceptions are raised to those who drain. None if there is no reader.
+    /// `drain()` raises the reader's exception. None if there is no reader.
     pub(super) reader: Slot,
     pub(super) event_loop: Slot,
 }
@@ -97,7 +97,7 @@ fn repr(this: &Instance<StreamWriter>) -> Res<Obj> {
     string(&(text + ">"))
 }
 
-/// One that was let go of without being closed is closed, and complained of.
+/// Closes a writer that was dropped without being closed, and warns.
 #[cold]
 fn complain(this: &Instance<StreamWriter>) -> Res<()> {
     let transport = this.transport();
@@ -219,7 +219,7 @@ b'hello'";
     }
 }
 
-/// What libraries look at.
+/// Attributes that libraries read.
 fn describe_internals(builder: Builder<StreamWriter>) -> Builder<StreamWriter> {
     builder
         .reported_class(
