@@ -232,7 +232,7 @@ impl Owns for Job {
     }
 }
 
-/// The gate at which idle workers wait. It is opened for a number of workers, who then pass, one each.
+/// The gate at which idle workers wait. It is opened for a number of workers, which then pass, one each.
 struct Gate {
     passes: Mutex<usize>,
     opened: Condvar,

@@ -96,7 +96,7 @@ b'hello'";
     }
 }
 
-/// What libraries and asyncio's own modules look at.
+/// Attributes that libraries and asyncio's own modules read.
 fn describe_internals(builder: Builder<StreamReaderProtocol>) -> Builder<StreamReaderProtocol> {
     builder
         .reported_class(

@@ -1,4 +1,4 @@
-//! Those who drain: they wait while the transport has too much to send.
+//! The coroutines that drain: they wait while the transport has too much to send.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use crate::streams::{link, waiter};
 
 #[derive(Default)]
 pub(super) struct Drainers {
-    /// What each of them awaits.
+    /// The futures that these coroutines await.
     #[expect(clippy::box_collection, reason = "two words less in every connection; few drain at once")]
     waiters: Cell<Option<Box<Vec<Obj>>>>,
     /// The transport has too much to send.
@@ -26,12 +26,12 @@ impl Drainers {
         if self.paused.replace(true) { link::refuse() } else { Ok(()) }
     }
 
-    /// It has sent enough.
+    /// The transport has sent enough.
     pub(super) fn resume(&self) -> Res<()> {
         if self.paused.replace(false) { Ok(()) } else { link::refuse() }
     }
 
-    /// Wakes each, or raises an exception in each.
+    /// Wakes each coroutine, or raises an exception in each.
     pub(super) fn wake(&self, error: Option<&Object>) -> Res<()> {
         for waiter in self.all() {
             if !waiter::is_done(&waiter)? {
@@ -61,7 +61,7 @@ impl Drainers {
     }
 
     fn borrowed<R>(&self, body: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
-        // The box is out of its field meanwhile; `body` must not call Python, and drops nothing.
+        // The box is not in its field meanwhile; `body` must not call Python, and drops nothing.
         let mut waiters = self.waiters.take().unwrap_or_default();
         let result = body(&mut waiters);
         if !waiters.is_empty() {

@@ -9,9 +9,9 @@ use crate::streams::waiter;
 #[derive(Default)]
 pub(super) struct End {
     is_lost: Cell<bool>,
-    /// What the connection was lost by.
+    /// The exception that ended the connection.
     error: Slot,
-    /// Done when the connection is lost. Made when somebody asks for it.
+    /// Done when the connection is lost. Made on first use.
     closed: Slot,
 }
 
@@ -21,7 +21,7 @@ impl End {
         self.is_lost.get()
     }
 
-    /// The connection is no more.
+    /// The connection is lost.
     pub(super) fn lose(&self, error: Option<&Object>) -> Res<()> {
         if self.is_lost.get() {
             return Ok(());
@@ -30,7 +30,8 @@ impl End {
             && !error.is_exception()
             && !error.is_exception_class()
         {
-            // As the future says that asyncio makes in advance, and we only for whoever waits.
+            // asyncio makes the future in advance, and it raises this. We make the future only when a caller
+            // waits.
             return raise(builtin::type_error(), "invalid exception object");
         }
         self.is_lost.set(true);
@@ -41,7 +42,7 @@ impl End {
         }
     }
 
-    /// The future that is done when the connection is lost, on this loop.
+    /// The future that is done when the connection is lost, on `event_loop`.
     pub(super) fn closed(&self, event_loop: &Object) -> Res<Obj> {
         if let Some(closed) = self.closed.get() {
             return Ok(closed);
@@ -68,7 +69,7 @@ fn settle(closed: &Object, error: Option<&Object>) -> Res<()> {
         None => waiter::wake(closed),
         Some(error) => {
             waiter::fail(closed, error)?;
-            // Many never ask for it.
+            // Many programs never ask for the exception.
             waiter::notice(closed)
         }
     }

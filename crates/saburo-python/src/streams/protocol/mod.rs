@@ -1,8 +1,8 @@
-//! StreamReaderProtocol: what a transport tells, passed on to the reader and to those who drain.
+//! StreamReaderProtocol: passes a transport's calls on to the reader and to the coroutines that drain.
 //!
-//! The functions of a protocol stand here for a native transport to call; the methods of the same names call
-//! them. The reader is held weakly, as by asyncio: who has let go of reader and writer has let go of the
-//! connection. A reader that is not of ours, or of a class derived from ours, is fed by its methods.
+//! A native transport calls the functions in this file; the methods of the same names call them too. The
+//! reader is held weakly, as in asyncio: a program that has dropped reader and writer has dropped the
+//! connection. A reader that is not of our class, or of a class derived from ours, is fed by its methods.
 
 mod class;
 mod drainers;
@@ -23,14 +23,14 @@ use end::End;
 pub(crate) struct StreamReaderProtocol {
     event_loop: Slot,
     reader: Slot<Weak>,
-    /// The reader of a connection that a server has accepted, until it is made.
+    /// The reader of a connection that a server has accepted, until the connection is made.
     strong_reader: Slot,
     /// Called with reader and writer once the connection is made. None on the client's side.
     connected_callback: Slot,
     /// The task of that callback, if it is a coroutine.
     task: Slot,
     transport: Slot,
-    /// The transport that is closed should that task fail, even where another has taken over.
+    /// The transport to close if that task fails, even if another transport has taken over.
     accepted: Slot,
     source_traceback: Slot,
     drainers: Drainers,
@@ -49,7 +49,7 @@ impl StreamReaderProtocol {
     }
 }
 
-/// The connection is there: the reader learns of its transport, and a server's callback of both ends.
+/// The connection is made: the reader gets its transport, and a server's callback gets reader and writer.
 pub(crate) fn connection_made(this: &Instance<StreamReaderProtocol>, transport: &Object) -> Res<()> {
     this.transport.set(Some(transport.to_obj()));
     let reader = this.reader();
@@ -70,7 +70,7 @@ pub(crate) fn connection_made(this: &Instance<StreamReaderProtocol>, transport: 
     Ok(())
 }
 
-/// These bytes have come.
+/// Passes received bytes on to the reader.
 #[inline]
 pub(crate) fn feed(this: &Instance<StreamReaderProtocol>, data: &[u8]) -> Res<()> {
     this.reader().map_or(Ok(()), |reader| any_reader::feed(&reader, data))
@@ -82,16 +82,16 @@ fn data_received(this: &Instance<StreamReaderProtocol>, data: &Object) -> Res<()
     this.reader().map_or(Ok(()), |reader| any_reader::feed_data(&reader, data))
 }
 
-/// The other side sends no more. Does the transport stay open for what we send?
+/// The other side sends no more data. Returns true if the transport stays open for our data.
 pub(crate) fn eof_received(this: &Instance<StreamReaderProtocol>) -> Res<bool> {
     if let Some(reader) = this.reader() {
         any_reader::feed_eof(&reader)?;
     }
-    // TLS knows no half of a connection, and a transport that is told to stay open would warn.
+    // TLS has no half-closed connections, and a transport that is told to stay open would warn.
     Ok(!this.is_encrypted.get())
 }
 
-/// The connection is no more; those who read, drain or wait for its end are told.
+/// The connection is lost; coroutines that read, drain or wait for its end are told.
 pub(crate) fn connection_lost(this: &Instance<StreamReaderProtocol>, error: Option<&Object>) -> Res<()> {
     if let Some(reader) = this.reader() {
         match error {
@@ -120,14 +120,14 @@ pub(crate) fn pause_writing(this: &Instance<StreamReaderProtocol>) -> Res<()> {
     log(this, "%r pauses writing")
 }
 
-/// The transport has sent enough: those who drain go on.
+/// The transport has sent enough: the coroutines that drain continue.
 pub(crate) fn resume_writing(this: &Instance<StreamReaderProtocol>) -> Res<()> {
     this.drainers.resume()?;
     log(this, "%r resumes writing")?;
     this.drainers.wake(None)
 }
 
-/// In debug mode.
+/// Logs `message` in debug mode.
 fn log(this: &Instance<StreamReaderProtocol>, message: &str) -> Res<()> {
     if !link::is_in_debug_mode(&this.event_loop())? {
         return Ok(());
@@ -136,8 +136,8 @@ fn log(this: &Instance<StreamReaderProtocol>, message: &str) -> Res<()> {
     names.logger.method(&names.debug, &[&*string(message)?, this.as_object()]).map(drop)
 }
 
-/// What to wait for until the other side has caught up; None if it has. The caller says by
-/// [`forget_drainer`] that it has waited.
+/// The future to wait for until the other side has caught up; None if it has. After the wait the caller calls
+/// [`forget_drainer`].
 #[inline]
 pub(super) fn waiter_to_drain(this: &Instance<StreamReaderProtocol>) -> Res<Option<Obj>> {
     if this.end.is_lost() {
@@ -155,7 +155,7 @@ pub(super) fn forget_drainer(this: &Instance<StreamReaderProtocol>, waiter: &Obj
     this.drainers.remove(waiter);
 }
 
-/// Another transport takes over the connection: it is encrypted from now on.
+/// Another transport takes over the connection, which is encrypted from now on.
 fn replace_transport(this: &Instance<StreamReaderProtocol>, transport: &Object) -> Res<()> {
     this.transport.set(Some(transport.to_obj()));
     this.is_encrypted.set(link::is_encrypted(transport)?);

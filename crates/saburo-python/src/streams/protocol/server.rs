@@ -1,4 +1,4 @@
-//! The server's side of a stream: the callback of a connection that was accepted, and its task.
+//! The server's side of a stream: the callback of an accepted connection, and its task.
 
 use crate::coroutine;
 use crate::ffi::{Instance, Obj, Object, Res, mapping, string};
@@ -30,7 +30,8 @@ pub(super) fn serve(
     let task = event_loop.method(&names.create_task, &[&answer])?;
     this.task.set(Some(task.clone()));
     this.accepted.set(Some(transport.to_obj()));
-    // The context that this runs in, which asyncio copies: every connection would have one more.
+    // The done callback gets the context that this code runs in. asyncio copies it: that would be one more
+    // context for every connection.
     let context = link::context(transport);
     if let (Some(ours), Some(context)) = (task.cast_exact::<Task>(), &context) {
         return future::add_handler_done(ours.upcast(), this.as_object().to_obj(), context.clone());

@@ -1,4 +1,4 @@
-//! How many bytes a caller asks for.
+//! The number of bytes that a caller asks for.
 
 use crate::ffi::{Object, Res, int};
 
@@ -20,7 +20,7 @@ impl Count {
         match given.as_i64() {
             Ok(count) => Ok(usize::try_from(count).map_or(Count::All, Count::Exactly)),
             Err(raised) => {
-                // More than there can be, or less than nothing.
+                // A number too large for any size, or a negative one.
                 raised.swallow();
                 let is_negative = given.is_less_than(&*int(0)?)?;
                 Ok(if is_negative { Count::All } else { Count::Exactly(usize::MAX) })

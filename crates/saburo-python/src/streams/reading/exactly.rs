@@ -13,7 +13,7 @@ use crate::streams::reader::StreamReader;
 
 struct Exactly {
     given: Slot,
-    /// The same as a number, which is asked for when the reading begins.
+    /// The count as a number, which is read when the reading begins.
     count: Cell<usize>,
 }
 

@@ -12,7 +12,7 @@ use super::overrun::{NEWLINE, overrun, within_limit};
 use super::{Look, Way, check_exception, reader, start};
 use crate::streams::reader::StreamReader;
 
-/// A line; where it iterates, the end of the stream is the end of the iteration.
+/// A line; with `ITERATES`, the end of the stream ends the iteration.
 struct Line<const ITERATES: bool> {
     search: Cell<Search>,
 }
@@ -78,11 +78,11 @@ impl<const ITERATES: bool> Holds for Line<ITERATES> {
     }
 }
 
-/// The line is taken away, as far as it is there: the next one may fit.
+/// Drops the part of the line that has arrived: the next line may fit.
 #[cold]
 fn line_too_long(reader: &Instance<StreamReader>, too_far: &Sought) -> Res<Look> {
     let (error, consumed) = overrun(too_far)?;
-    // As if raised: it has a context of its own.
+    // As if raised, so that the error gets a context.
     let error = Raised::raising(&error).take();
     let ends_there = reader.received.look(|unread| unread.get(consumed) == Some(&b'\n'))?;
     reader.received.skip(if ends_there { consumed + 1 } else { usize::MAX })?;

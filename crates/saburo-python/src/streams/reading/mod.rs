@@ -1,7 +1,7 @@
 //! Reading: the bodies of the coroutines of a StreamReader.
 //!
-//! All of them look at what is there, take what they came for, or else wait for more and look again. One
-//! that need not wait runs to its end in its first step. What each comes for is a [`Way`] of reading.
+//! Each coroutine looks at the received bytes, and takes its result or waits for more and looks again. A
+//! coroutine that need not wait runs to its end in its first step. What each reads is a [`Way`] of reading.
 
 mod count;
 mod exactly;
@@ -25,24 +25,25 @@ pub(super) use read::read;
 pub(super) use until::readuntil;
 pub(super) use wait_for_data::wait_for_data;
 
-/// One way of reading: what a coroutine has come for, and how far it is.
+/// One way of reading: what a coroutine reads, and how far it is.
 trait Way: Holds + 'static {
-    /// What the coroutine is called.
+    /// The name of the coroutine.
     const QUALNAME: &'static str;
 
-    /// Which function an error about waiting names.
+    /// The function that an error about waiting names.
     fn waiting_function(&self) -> Res<Cow<'static, str>>;
-    /// Checks the arguments, and that nothing is read after an exception. What it returns ends the reading.
+    /// Checks the arguments, and that nothing is read after an exception. A returned value ends the reading.
     fn begin(&self, reader: &Instance<StreamReader>) -> Res<Option<Obj>>;
-    /// Takes what the coroutine came for, if it is there. Has it waited since it last looked?
+    /// Takes the coroutine's result, if it is there. `waited` is true if the coroutine has waited since the
+    /// last look.
     fn look(&self, reader: &Instance<StreamReader>, waited: bool) -> Res<Look>;
 }
 
-/// What looking at the buffer has come to.
+/// The result of looking at the buffer.
 enum Look {
     Took(Obj),
-    /// More must come; the reader hands over what comes first, at most so many bytes as they are. 0 where
-    /// the coroutine needs to look at it.
+    /// More must come. The reader hands over the first bytes as they are, at most this many; 0 if the
+    /// coroutine needs to look at them.
     Wait(usize),
 }
 
@@ -75,7 +76,7 @@ impl<W: Way> Body for Reading<W> {
                 false
             }
             Resumed::Awaited(outcome) => {
-                // However the wait ended, nobody waits any more.
+                // However the wait ended, no coroutine waits any more.
                 reader.waiting.end();
                 outcome?;
                 true
@@ -105,7 +106,7 @@ fn check_exception(reader: &Instance<StreamReader>) -> Res<()> {
     }
 }
 
-/// The stream has ended before all that was expected: IncompleteReadError, which has what was there.
+/// The stream has ended too early: IncompleteReadError, with the bytes that were there.
 #[cold]
 fn incomplete(partial: &Object, expected: &Object) -> Res<Look> {
     Err(Raised::raising(&*names().incomplete_read_error.call(&[partial, expected])?))

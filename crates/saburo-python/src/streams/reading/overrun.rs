@@ -9,7 +9,7 @@ use crate::streams::reader::StreamReader;
 
 pub(super) const NEWLINE: &[&[u8]] = &[b"\n"];
 
-/// What a search without a limit has come to, by a limit that is no int; it had begun at this place.
+/// Applies a limit that is not an int to the result of a search without a limit, which had begun at `begun`.
 #[cold]
 pub(super) fn within_limit(
     reader: &Instance<StreamReader>,
@@ -27,7 +27,7 @@ pub(super) fn within_limit(
     })
 }
 
-/// The LimitOverrunError, and how many bytes it says are no separator.
+/// The LimitOverrunError, and the number of bytes that it reports as no separator.
 #[cold]
 pub(super) fn overrun(too_far: &Sought) -> Res<(Obj, usize)> {
     let (message, consumed) = match *too_far {

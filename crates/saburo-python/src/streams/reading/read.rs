@@ -1,4 +1,4 @@
-//! `read(n=-1)`: what there is, at most so many bytes; or all up to the end of the stream.
+//! `read(n=-1)`: the bytes that are there, at most `n`; or all up to the end of the stream.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,12 +14,12 @@ use crate::streams::reader::StreamReader;
 
 struct Read {
     given: Slot,
-    /// The same as a number, which is asked for when the reading begins. None for all.
+    /// The count as a number, which is read when the reading begins. None for all.
     count: Cell<Option<NonZeroUsize>>,
     collected: Collected,
 }
 
-/// What was read so far, up to the end of the stream.
+/// The bytes read so far, up to the end of the stream.
 #[derive(Default)]
 struct Collected(Cell<Vec<u8>>);
 
@@ -70,7 +70,7 @@ impl Holds for Read {
     }
 }
 
-/// After a wait it is content with nothing, as asyncio is: somebody else may have been faster.
+/// After a wait an empty result is allowed, as in asyncio: other code may have read the bytes first.
 #[inline]
 fn read_some(reader: &Instance<StreamReader>, count: usize, waited: bool) -> Res<Look> {
     let taken = reader.received.take(count)?;
@@ -82,7 +82,7 @@ fn read_some(reader: &Instance<StreamReader>, count: usize, waited: bool) -> Res
 }
 
 impl Collected {
-    /// Up to the end of the stream, as if in reads of as many bytes as the limit allows.
+    /// Reads up to the end of the stream, as if in reads of as many bytes as the limit allows.
     fn read_all(&self, reader: &Instance<StreamReader>, mut waited: bool) -> Res<Look> {
         loop {
             if !waited {
@@ -96,7 +96,7 @@ impl Collected {
                 return Ok(Look::Wait(0));
             }
             if reader.limit.number().is_none() {
-                // What cannot be a place in the buffer is an error here.
+                // A limit that cannot be a place in the buffer is an error here.
                 reader.limit.given().check_slice_end()?;
             }
             if unread == 0 {
@@ -105,16 +105,16 @@ impl Collected {
             }
             waited = false;
             let count = match reader.limit.number() {
-                // The rest stays where it is when an exception ends the reading,
+                // When an exception ends the reading, the rest of the bytes stays in the buffer.
                 Some(limit) if limit > 0 && reader.exception.is_set() => limit as usize,
-                // as one may that resuming the transport brings.
+                // Resuming the transport may bring such an exception.
                 Some(limit) if limit > 0 && reader.is_paused() => {
                     let limit = limit as usize;
                     unread.saturating_sub(limit).div_ceil(limit).max(1).saturating_mul(limit)
                 }
                 _ => unread,
             };
-            // Out of its cell meanwhile: resuming the transport runs any code.
+            // Taken out of its cell meanwhile: resuming the transport runs any code.
             let mut collected = self.0.take();
             let poured = reader.received.pour(count, &mut collected);
             self.0.set(collected);
@@ -130,7 +130,7 @@ impl Collected {
 
 impl Holds for Collected {
     fn visit(&self, _: &mut Visit<'_>) {
-        // Nothing of Python's, but it goes with what is when the coroutine ends.
+        // No Python objects, but the bytes are dropped like these when the coroutine ends.
     }
 
     fn clear(&self) {
@@ -138,7 +138,8 @@ impl Holds for Collected {
     }
 }
 
-/// Is it a limit by which each read is empty? One below zero reads up to the end of the stream, and so on.
+/// True for a limit by which each read is empty. A limit below zero reads up to the end of the stream, and so
+/// on.
 #[cold]
 fn reads_nothing(reader: &Instance<StreamReader>) -> Res<bool> {
     let (limit, zero) = (reader.limit.given(), int(0)?);

@@ -18,7 +18,7 @@ use crate::streams::received;
 struct Until {
     /// The separator or the separators. None for a newline.
     given: Slot,
-    /// Copies of them, where it is not a single `bytes`: the shortest first.
+    /// Copies of the separators, the shortest first, unless there is a single `bytes`.
     several: OnceCell<Box<[Vec<u8>]>>,
     search: Cell<Search>,
 }
@@ -42,7 +42,7 @@ impl Way for Until {
         if let Some(given) = self.given.get()
             && let Some(several) = separators(&given)?
         {
-            // The first call: a body begins once.
+            // Unset until now: a body begins only once.
             let _ = self.several.set(several);
         }
         check_exception(reader)?;
@@ -55,7 +55,7 @@ impl Way for Until {
         let number = reader.limit.number();
         let limit = number.unwrap_or(isize::MAX);
         let begun = search.searched();
-        // A single `bytes` cannot change, and is looked for where it is.
+        // A single `bytes` cannot change, so the search uses it without a copy.
         let one = given.as_deref().and_then(Object::as_bytes);
         let sought = reader.received.look(|unread| match (self.several.get(), one) {
             (Some(several), _) => search.go_on(unread, several, limit),
@@ -90,7 +90,7 @@ impl Holds for Until {
     }
 }
 
-/// Copies of the separators, the shortest first; None for a single one that is `bytes`.
+/// Copies of the separators, the shortest first; None for a single `bytes`.
 fn separators(given: &Object) -> Res<Option<Box<[Vec<u8>]>>> {
     if let Some(one) = given.as_bytes() {
         return if one.is_empty() { no_separator() } else { Ok(None) };

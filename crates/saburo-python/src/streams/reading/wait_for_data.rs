@@ -1,4 +1,4 @@
-//! `_wait_for_data(func_name)`: reads nothing, and waits until something is there.
+//! `_wait_for_data(func_name)`: reads nothing, and waits until there are bytes.
 
 use std::borrow::Cow;
 

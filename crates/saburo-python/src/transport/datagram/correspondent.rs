@@ -1,7 +1,7 @@
-//! Who sent the last datagram, in the kernel's words and in Python's.
+//! The sender of the last datagram, as the kernel and as Python write its address.
 //!
-//! Most programs answer whoever has just written, with the very tuple that they were given, and most clients
-//! write more than once: then nothing is put into words again, in either direction.
+//! Most programs answer the last sender, with the same tuple that they were given, and most clients write
+//! more than once: then no address is converted again, in either direction.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use super::super::address;
 
 pub(super) struct Correspondent {
     address: RefCell<Option<Address>>,
-    /// The same as Python writes it. Tuples, names and numbers do not change.
+    /// The address as Python writes it. Tuples, names and numbers do not change.
     words: Slot,
 }
 
@@ -22,7 +22,7 @@ impl Correspondent {
         Correspondent { address: RefCell::new(None), words: Slot::empty() }
     }
 
-    /// Python's words for a sender, who is the last one from now on.
+    /// The address of a sender as Python writes it. This sender is the last one from now on.
     #[inline]
     pub(super) fn describe(&self, sender: Address) -> Res<Obj> {
         if self.address.borrow().as_ref() == Some(&sender)
@@ -31,13 +31,13 @@ impl Correspondent {
             return Ok(words);
         }
         let words = address::to_python(&sender)?;
-        // Let go of only once both are new.
+        // Dropped only after both fields are new.
         let before = (self.address.replace(Some(sender)), self.words.replace(Some(words.clone())));
         drop(before);
         Ok(words)
     }
 
-    /// The last sender's address, if these are the words it was described with.
+    /// The last sender's address, if `words` is the object that described it.
     #[inline]
     pub(super) fn meant_by(&self, words: &Object) -> Option<Address> {
         if self.words.holds(words) { self.address.borrow().clone() } else { None }

@@ -1,4 +1,4 @@
-//! The end of a datagram transport, which the protocol is told exactly once.
+//! The end of a datagram transport; the protocol is told exactly once.
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Raised, Res};
@@ -16,15 +16,15 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
     this.phase.set(Phase::Closing);
     this.watches.end(&event_loop, Direction::Read);
     if !this.queue.borrow().is_empty() {
-        // Writable events send the rest, and end it.
+        // Writable events send the rest, and then end the transport.
         return Ok(());
     }
     send::stop_writing(&event_loop, this);
     this.schedule_lost(&event_loop, this, None)
 }
 
-/// A datagram cannot be sent, or an earlier one has found nobody there. The protocol is told, where it
-/// stands, and the transport goes on.
+/// A datagram cannot be sent, or an earlier one has found no receiver. The protocol is told, in the current
+/// context, and the transport continues.
 #[cold]
 pub(super) fn tell_error(this: &Instance<DatagramTransport>, raised: Raised) -> Res<()> {
     let exception = raised.take();

@@ -1,8 +1,9 @@
-//! DatagramTransport: messages over UDP, a Unix socket, or whatever else keeps their borders.
+//! DatagramTransport: messages over UDP, a Unix socket, or another socket that keeps message borders.
 //!
-//! A datagram is sent when `sendto()` is called, since the kernel takes each by itself; those it has no room
-//! for wait in a queue. Where an address is one that we can read ourselves no Python runs on the way; any
-//! other is for Python's `socket`, and so are sockets of other families and of classes of somebody's own.
+//! A datagram is sent when `sendto()` is called, since each needs its own system call; datagrams that the
+//! kernel has no room for wait in a queue. If we can read the address ourselves, no Python code runs on the
+//! way. Python's `socket` handles all other addresses, sockets of other families, and sockets of derived
+//! classes.
 
 mod correspondent;
 mod end;
@@ -35,31 +36,31 @@ pub(crate) use open::endpoint;
 use correspondent::Correspondent;
 use send::Datagram;
 
-/// One end of a conversation in datagrams.
+/// One end of an exchange of datagrams.
 pub(crate) struct DatagramTransport {
     life: Life,
     endpoint: Endpoint,
-    /// How we write its addresses; None if only Python's `socket` can.
+    /// The family of the socket's addresses; None if only Python's `socket` can write them.
     family: Cell<Option<Family>>,
-    /// Where every datagram goes, as `sendto()` is allowed to name it.
+    /// The destination of every datagram, which `sendto()` may also name.
     address: Slot,
-    /// Where the kernel sends a datagram without an address.
+    /// The destination of a datagram without an address, as the kernel knows it.
     peer: Cell<Peer>,
-    /// Who sent the last one.
+    /// The sender of the last datagram.
     sender: Correspondent,
-    /// What the kernel had no room for yet, in order.
+    /// The datagrams that the kernel had no room for yet, in order.
     queue: RefCell<VecDeque<Datagram>>,
     /// The bytes of the queue, each datagram's header included.
     queued: Cell<usize>,
     flow: Flow,
     outgoing: Outgoing,
-    /// How often in a row the kernel has told of room that there was not; see `send::wait_longer`.
+    /// How often in a row the kernel has reported room when there was none; see `send::wait_longer`.
     vain: Cell<u8>,
-    /// For how many events more not to ask for a second datagram.
+    /// For how many more events not to ask for a second datagram.
     lone: Cell<u8>,
 }
 
-/// What each datagram counts in the queue beside its bytes; asyncio's number.
+/// How many bytes each datagram counts in the queue in addition to its own; asyncio's number.
 const HEADER: usize = 8;
 
 impl Deref for DatagramTransport {
@@ -129,7 +130,7 @@ impl Writing for DatagramTransport {
 }
 
 impl Instance<DatagramTransport> {
-    /// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+    /// The descriptor. Ask for it right before each use; -1 once the number may belong to another file.
     #[inline]
     pub(in crate::transport) fn descriptor(&self, event_loop: &Loop) -> RawFd {
         self.endpoint.descriptor(self, event_loop, self.as_object())
@@ -214,7 +215,7 @@ True";
     }
 }
 
-/// What asyncio's own parts and some libraries use of its transports.
+/// Attributes that asyncio's own modules and some libraries use.
 fn describe_private(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport> {
     builder
         .one(

@@ -23,7 +23,7 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
     transport.endpoint.add_extra(extra)?;
     let fd = transport.endpoint.take_over(event_loop, sock)?;
     transport.peer.set(transport.endpoint.peer(&transport)?);
-    // A class of somebody's own may send and receive in ways of its own.
+    // A derived class may have its own ways to send and receive.
     let is_plain = sock.type_of().is(&names().class_socket);
     transport.family.set(transport.endpoint.family().filter(|_| is_plain));
     if let Some(address) = address
@@ -32,7 +32,7 @@ pub(crate) fn endpoint(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> 
         transport.address.set(Some(address.to_obj()));
     }
     transport.begin(event_loop, target, waiter)?;
-    // From here on the socket is its own.
+    // From here on the transport owns the socket.
     transport.number.set(fd);
     transport.endpoint.enter(&transport, event_loop, &transport);
     watcher::tell_later::<Opened, _>(event_loop, &*transport)?;

@@ -1,7 +1,7 @@
-//! Receiving: one datagram for each event, as in asyncio; more only where nobody can tell.
+//! Receiving: one datagram for each event, as in asyncio; more only if no program can notice.
 //!
-//! As long as the protocol queues nothing, and nothing else is ready, the next turn would do nothing but come
-//! back here. So it is skipped, and a server whose clients are many polls once for many datagrams.
+//! If the protocol queues nothing, and nothing else is ready, the next turn would only come back here. So
+//! that turn is skipped, and a server with many clients polls once for many datagrams.
 
 use std::io::{self, ErrorKind};
 
@@ -15,18 +15,18 @@ use super::super::ending;
 use super::super::failure;
 use super::{DatagramTransport, end};
 
-/// Datagrams for one event. Timers and other descriptors wait meanwhile.
+/// The most datagrams for one event. Timers and other descriptors wait meanwhile.
 const AT_ONCE: usize = 16;
-/// asyncio's room for a datagram; Python's `socket` is asked for so many bytes.
+/// asyncio's room for a datagram; Python's `socket` is asked for this many bytes.
 const ROOM: i64 = 256 * 1024;
 
-/// After an event that has brought only one, so many are taken to bring only one as well: a client that waits
-/// for each answer costs no call in vain.
+/// After an event with only one datagram, this many further events are expected to have only one as well:
+/// with a client that waits for each answer, no system call is wasted.
 const LONE: u8 = 3;
 
 pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     for count in 0..AT_ONCE {
-        // Paused or closed since the event came, or by what the last one has brought about.
+        // Paused or closed since the event came, or by code that the last datagram has run.
         if !this.is_reading() {
             return Ok(());
         }
@@ -34,7 +34,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
             this.lone.set(if count == 1 { LONE } else { 0 });
             return Ok(());
         }
-        // In debug mode each is a callback of its own, whose time is taken.
+        // In debug mode each datagram is a separate callback, whose time is measured.
         if !event_loop.is_otherwise_idle() || event_loop.debug() {
             return Ok(());
         }
@@ -47,7 +47,7 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
     Ok(())
 }
 
-/// Takes one, and gives it to the protocol; false if there is none, or an error instead.
+/// Receives a datagram and gives it to the protocol. False if there is none, or an error instead.
 #[inline]
 fn receive(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<bool> {
     if this.family.get().is_none() {
@@ -91,7 +91,7 @@ fn failed(this: &Instance<DatagramTransport>, error: &io::Error) -> Res<bool> {
     end::tell_error(this, raised).map(|()| false)
 }
 
-/// For families, and classes of sockets, that only Python knows.
+/// For families, and classes of sockets, that only Python's `socket` can handle.
 #[cold]
 fn receive_by_python(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<bool> {
     let names = names();

@@ -1,4 +1,4 @@
-//! Sending: at once if the kernel has room, in order after those it had no room for.
+//! Sending: at once if the kernel has room, and in order after datagrams that wait.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
@@ -19,32 +19,32 @@ use super::super::watcher;
 use super::super::{address, retry_later};
 use super::{DatagramTransport, HEADER, end};
 
-/// One that waits.
+/// A datagram that waits.
 pub(super) struct Datagram {
     data: Bytes,
     to: To,
 }
 
-/// Where a datagram goes.
+/// The destination of a datagram.
 enum To {
-    /// Where the kernel knows that all go.
+    /// The destination that the kernel knows for all datagrams.
     Peer,
     Address(Address),
-    /// What only Python's `socket` understands.
+    /// An address that only Python's `socket` understands.
     Python(Obj),
 }
 
-/// Seconds until a receiver without room is asked again, the first time.
+/// Seconds until a receiver without room is tried again, the first time.
 const RETRY_DELAY: f64 = 0.001;
-/// And how often that is doubled.
+/// How often this delay is doubled.
 const MOST_DOUBLINGS: u8 = 6;
 
-/// What has come of a datagram.
+/// The result of trying to send a datagram.
 enum Outcome {
     Sent,
     /// The kernel has no room.
     Full,
-    /// It will not be sent: an OSError, which the protocol is told, or a mistake of the program's.
+    /// The datagram will not be sent: an OSError, which the protocol is told, or an error of the program.
     Failed(Raised),
 }
 
@@ -116,7 +116,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
             Outcome::Failed(raised) => {
                 return ending::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
             }
-            // It is about to be closed: nobody would send it.
+            // The transport is about to be closed, so a queued datagram would never be sent.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full if !this.outgoing.is_blocked() => {
                 this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
@@ -127,7 +127,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
     }
     let data = match exact {
         Some(bytes) => bytes,
-        // What waits must not change.
+        // Data that waits must not change.
         None => copied(data)?,
     };
     let datagram = Datagram { data, to };
@@ -137,11 +137,11 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
     pause_if_full(&event_loop, this)
 }
 
-/// `bytes(data)`, which is exactly one, whatever a class of somebody's own says.
+/// `bytes(data)`, as exactly `bytes`, whatever a derived class returns.
 fn copied(data: &Object) -> Res<Bytes> {
     let copy = match lend(data, bytes) {
         Ok(copy) => copy?,
-        // A memoryview whose bytes do not stand in a row.
+        // A memoryview whose bytes are not contiguous.
         Err(raised) => {
             raised.swallow();
             names().bytes_class.call(&[data])?
@@ -157,7 +157,7 @@ fn copied(data: &Object) -> Res<Bytes> {
 fn destination(this: &DatagramTransport, addr: Option<&Object>) -> To {
     match this.peer.get() {
         Peer::Named => return To::Peer,
-        // One without a name gets what has no address; asyncio knows no peer then.
+        // A peer without a name gets datagrams without an address; asyncio knows no peer then.
         Peer::Unnamed if addr.is_none() => return To::Peer,
         _ => {}
     }
@@ -185,7 +185,7 @@ fn attempt(
     }
 }
 
-/// None if it is for Python to send. Runs no Python.
+/// None if Python must send. Runs no Python code.
 #[inline]
 fn attempt_native(this: &DatagramTransport, fd: RawFd, bytes: &[u8], to: &To) -> Option<io::Result<()>> {
     this.family.get()?;
@@ -238,7 +238,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
         this.queued.set(this.queued.get() - datagram.counts());
         match attempt(event_loop, this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
             Outcome::Sent => {}
-            // A socket of somebody's own may have ended it.
+            // A socket of a derived class may have ended the transport.
             Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
             Outcome::Full => {
                 this.queued.set(this.queued.get() + datagram.counts());
@@ -249,7 +249,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
                 this.vain.set(0);
                 return resume_if_drained(event_loop, this);
             }
-            // The rest has another event.
+            // The remaining datagrams wait for another event.
             Outcome::Failed(raised) if raised.matches(builtin::os_error()) => {
                 return end::tell_error(this, raised);
             }
@@ -261,9 +261,9 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
     Ok(())
 }
 
-/// The kernel tells of room where there is none: it means its own, and a Unix socket without a fixed peer is
-/// not told when that of a receiver is full. It would tell the same again and again, so the next look waits:
-/// a millisecond, and each time twice as long, up to 64.
+/// The kernel reports room when there is none: it means its own room, and does not check whether the receiver
+/// of a Unix socket without a fixed peer is full. It would report the same again and again, so the next try
+/// waits: a millisecond, and each time twice as long, up to 64.
 #[cold]
 fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let vain = this.vain.get();
@@ -273,7 +273,7 @@ fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) 
     retry_later(event_loop, this.as_object(), delay)
 }
 
-/// The time is over, unless the transport has ended meanwhile.
+/// Tries again after the delay, unless the transport has ended meanwhile.
 pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
     match this.open_loop() {
         Some(event_loop) if this.outgoing.is_blocked() && this.phase.get() < Phase::Ending => {
@@ -287,7 +287,7 @@ pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
 /// Nothing is left to send.
 fn drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     resume_if_drained(event_loop, this)?;
-    // The protocol may have gone on to send, or have closed it.
+    // The protocol may have sent more, or have closed the transport.
     if !this.queue.borrow().is_empty() || this.phase.get() >= Phase::Ending {
         return Ok(());
     }

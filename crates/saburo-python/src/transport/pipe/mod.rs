@@ -1,8 +1,8 @@
-//! One end of a pipe: a FIFO, a terminal or another device of characters, or a socket that is used as one.
+//! One end of a pipe: a FIFO, a terminal or another character device, or a socket that is used as one.
 //!
-//! A pipe belongs to the Python object it came in, which is closed with the transport. Bytes are written when
-//! `write()` is called and not when the turn is over, as those of a connection are: others may write to the
-//! same pipe, and a line that leaves in one call arrives in one piece.
+//! A pipe belongs to its Python object, which is closed with the transport. Bytes are written when `write()`
+//! is called and not at the end of the turn, as on a connection: other programs may write to the same pipe,
+//! and a line that is written in one call arrives in one piece.
 
 mod read;
 mod write;
@@ -20,7 +20,7 @@ use crate::names::names;
 
 use super::life::{Life, Phase, watched_word};
 
-/// What a maker was given: `(pipe, protocol, waiter=None, extra=None)`.
+/// The arguments of a maker: `(pipe, protocol, waiter=None, extra=None)`.
 struct Given<'a> {
     pipe: &'a Object,
     protocol: &'a Object,
@@ -38,8 +38,8 @@ impl<'a> Given<'a> {
         Ok(Given { pipe, protocol, waiter, extra })
     }
 
-    /// Who owns the descriptor, its number and what it is; ValueError with these words if no pipe can be
-    /// that.
+    /// The owner of the descriptor, its number and its kind; ValueError with the message `refusal` if it
+    /// cannot be a pipe.
     fn open(&self, refusal: &str) -> Res<(Owner, RawFd, Kind)> {
         let (owner, fd) = Owner::of(self.pipe)?;
         let fd = RawFd::try_from(fd).unwrap_or(-1);
@@ -51,7 +51,7 @@ impl<'a> Given<'a> {
         Ok((owner, fd, kind))
     }
 
-    /// What `get_extra_info()` knows, for the field that asyncio's class has for it.
+    /// The answers of `get_extra_info()`, for the field that asyncio's class has for them.
     fn extra(&self) -> Res<Obj> {
         let extra = mapping(&[])?;
         if let Some(given) = self.extra.filter(|given| !given.is_none()) {
@@ -62,7 +62,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+/// The descriptor. Ask for it right before each use; -1 once the number may belong to another file.
 #[inline]
 fn descriptor(life: &Life, pipe: &Slot<Owner>, event_loop: &Loop, transport: &Object) -> RawFd {
     let fd = life.descriptor_of(pipe).unwrap_or(-1);
@@ -80,7 +80,7 @@ fn close(pipe: &Slot<Owner>) -> Res<()> {
     }
 }
 
-/// `<_UnixReadPipeTransport fd=7 polling>`, and more words about one that is open.
+/// `<_UnixReadPipeTransport fd=7 polling>`, and more words for an open transport.
 fn repr(
     life: &Life,
     transport: &Object,

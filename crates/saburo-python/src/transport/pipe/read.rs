@@ -1,4 +1,4 @@
-//! ReadPipeTransport: the end of a pipe that is read. One system call for each event.
+//! ReadPipeTransport: the reading end of a pipe. One system call for each event.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -25,9 +25,9 @@ use super::Given;
 /// The reading end of a pipe.
 pub(crate) struct ReadPipeTransport {
     life: Life,
-    /// What the pipe came in.
+    /// The Python object of the pipe.
     pipe: Slot<Owner>,
-    /// How many bytes have come through it.
+    /// How many bytes have arrived through the pipe.
     received: Cell<usize>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
     transport.begin(event_loop, given.protocol, given.waiter)?;
     transport.pipe.set(Some(owner));
-    // From here on the pipe is its own.
+    // From here on the transport owns the pipe.
     transport.number.set(fd);
     watcher::tell_later::<Opened, _>(event_loop, &*transport)?;
     Ok(transport.into_obj())
@@ -107,20 +107,21 @@ fn readable(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> 
     }
 }
 
-/// Nobody writes to it any more: the protocol is told that in the next turn, and then that it is closed.
+/// The pipe has no writer any more: the protocol is told that in the next turn, and then that the pipe is
+/// closed.
 #[cold]
 fn ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     failure::closed_by_peer(event_loop, this.as_object())?;
     this.watches.end(event_loop, Direction::Read);
     event_loop.expect_as_much(this.received.get());
-    // First, so that both find the same context.
+    // Queued first, so that both calls find the same context.
     watcher::tell_later::<Ended, _>(event_loop, this)?;
     this.schedule_lost(event_loop, this, None)
 }
 
 fn tell_ended(event_loop: &Instance<Loop>, this: &Instance<ReadPipeTransport>) -> Res<()> {
     let (Some(target), Some(context)) = (this.protocol.get(), this.context.get()) else { return Ok(()) };
-    // What is set there stays there, as in a callback of its own.
+    // Context variables set there stay there, as in a callback with its own context.
     let own = context.copied()?;
     let name = &names().eof_received;
     match protocol::call(own.as_object(), &target, name, &[]) {

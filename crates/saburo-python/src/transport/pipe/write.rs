@@ -1,7 +1,7 @@
-//! WritePipeTransport: the end of a pipe that is written to.
+//! WritePipeTransport: the writing end of a pipe.
 //!
-//! Pipes and sockets say that their reader has gone by becoming readable; that is why a writing end is
-//! watched for reading.
+//! A pipe or socket becomes readable when its reader has closed it; that is why the writing end is watched
+//! for reading.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -31,10 +31,10 @@ use super::Given;
 /// The writing end of a pipe.
 pub(crate) struct WritePipeTransport {
     life: Life,
-    /// What the pipe came in.
+    /// The Python object of the pipe.
     pipe: Slot<Owner>,
     kind: Cell<Kind>,
-    /// What there was no room for yet.
+    /// The data that the pipe had no room for yet.
     queue: RefCell<WriteQueue<Piece>>,
     flow: Flow,
     outgoing: Outgoing,
@@ -61,7 +61,7 @@ pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
     transport.begin(event_loop, given.protocol, given.waiter)?;
     transport.kind.set(kind);
     transport.pipe.set(Some(owner));
-    // From here on the pipe is its own.
+    // From here on the transport owns the pipe.
     transport.number.set(fd);
     watcher::tell_later::<Opened, _>(event_loop, &*transport)?;
     Ok(transport.into_obj())
@@ -103,7 +103,7 @@ fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>
     watcher::watch(event_loop, this.descriptor(event_loop), Direction::Read, this)
 }
 
-/// What has not been written will not be. A socket may also have received something: asyncio ends it as well.
+/// Data that is not written yet is lost. A socket may also have received data: asyncio ends it as well.
 fn reader_has_gone(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending {
         return Ok(());
@@ -147,7 +147,7 @@ fn write(this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
     this.flow.pause_if_full(&event_loop, this.as_object(), &this.protocol, waiting)
 }
 
-/// Writes what there is room for, unless something waits already; the rest is queued.
+/// Writes as much as the pipe has room for, unless other data waits already; the rest is queued.
 #[inline]
 fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: Bytes) -> Res<()> {
     let fd = this.descriptor(event_loop);
@@ -158,13 +158,13 @@ fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: By
         drop(queue);
         return Ok(queued?);
     }
-    // Bytes are let go of in there, which runs no code.
+    // This drops `bytes`, which runs no code.
     let flushed = queue.flush_pipe(fd, drop);
     drop(queue);
     Ok(flushed?)
 }
 
-/// The same for what the program may change later: only the rest is copied.
+/// The same for data that the program may change later: only the rest is copied.
 fn write_copy(event_loop: &Loop, this: &Instance<WritePipeTransport>, data: &Object) -> Res<()> {
     let ready = || this.descriptor(event_loop);
     let written = lend_ready(data, ready, |fd, bytes| {
@@ -193,7 +193,7 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, rais
     })
 }
 
-/// There is room again.
+/// The pipe has room again.
 fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
     if !this.outgoing.is_blocked() || this.phase.get() >= Phase::Ending {
         return Ok(());
@@ -207,7 +207,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
         return Ok(());
     }
     stop_writing(event_loop, this);
-    // Not before all is written, as in asyncio. The protocol may go on to write, or close it.
+    // Not before all data is written, as in asyncio. The protocol may write more, or close the transport.
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
     if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
         this.watches.end(event_loop, Direction::Read);
@@ -217,7 +217,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     Ok(())
 }
 
-/// Closes it after what was written; what close() does as well.
+/// Closes the pipe after the written data; close() does the same.
 fn write_eof(this: &Instance<WritePipeTransport>) -> Res<()> {
     let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else { return Ok(()) };
     this.phase.set(Phase::Closing);
@@ -263,7 +263,7 @@ impl Class for WritePipeTransport {
     fields! {
         class, dict Dict, inherits OneSlot;
         objects { life: Life::new(), pipe }
-        // Its bytes hold nothing.
+        // The queue's `bytes` hold no references.
         unseen { queue: RefCell::new(WriteQueue::new()) }
         plain { kind: Cell::new(Kind::Other), flow: Flow::new(), outgoing: Outgoing::at_once(), broken }
     }

@@ -1,4 +1,4 @@
-//! The end of a connection, which the protocol is told exactly once.
+//! The end of a connection; the protocol is told exactly once.
 
 use crate::event_loop::{Direction, Loop};
 use crate::ffi::{Instance, Object, Res, builtin, string};
@@ -18,14 +18,14 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     this.phase.set(Phase::Closing);
     this.watches.end(&event_loop, Direction::Read);
     if this.outgoing.is_blocked() {
-        // Writable events send the rest, and end it.
+        // Writable events send the rest, and then end the transport.
         return Ok(());
     }
     write::flush(&event_loop, this)
 }
 
-/// Ends the connection without waiting. What was written in this turn before is tried once: on asyncio it
-/// would have left with the call that wrote it.
+/// Ends the connection without waiting. Data written earlier in this turn is tried once: on asyncio it would
+/// have been sent by the call that wrote it.
 pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
     if let Some(event_loop) = this.open_loop() {
         write::send_gathered(&event_loop, this)?;
@@ -33,7 +33,7 @@ pub(super) fn abort(this: &Instance<StreamTransport>) -> Res<()> {
     ending::abort(this)
 }
 
-/// `_force_close(exception)`: abort() because of something.
+/// `_force_close(exception)`: `abort()` because of an exception.
 pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Object) -> Res<()> {
     if let Some(event_loop) = this.open_loop() {
         write::send_gathered(&event_loop, this)?;
@@ -41,7 +41,7 @@ pub(super) fn force_close_with(this: &Instance<StreamTransport>, exception: &Obj
     ending::force_close_with(this, exception)
 }
 
-/// In a forked child: what waits to be sent is the parent's to send.
+/// In a forked child: waiting data belongs to the parent, which sends it.
 pub(super) fn leave_to_parent(this: &Instance<StreamTransport>) -> Res<()> {
     Life::leave_to_parent(this);
     let unsent = this.queue.borrow_mut().take();

@@ -1,10 +1,11 @@
 //! StreamTransport: one connection over TCP or a Unix socket.
 //!
-//! What is written in a turn of the loop leaves in one system call when the turn is over, or at once when it
-//! is much: one write of more than the high-water mark, or several of more than that together; of more than
-//! four times that, if nobody has set it and the kernel has room. Every call that could tell the difference
-//! sends it first: `drain()` of a stream, `close()`, `abort()`, `write_eof()`, `get_write_buffer_size()`, the
-//! methods of the socket that `get_extra_info()` gives. Reading is one call for each event.
+//! Data written in a turn of the loop is sent in one system call at the end of the turn. It is sent at once
+//! if there is much of it: one write of more than the high-water mark, or several writes of more than that
+//! together; of more than four times that, if the program has not set the mark and the kernel has room. Every
+//! call that could notice the difference sends the data first: `drain()` of a stream, `close()`, `abort()`,
+//! `write_eof()`, `get_write_buffer_size()`, the methods of the socket that `get_extra_info()` gives. Reading
+//! is one system call for each event.
 
 mod end;
 mod open;
@@ -43,11 +44,11 @@ pub(crate) use write::{drain, may_wait, send_drained, send_gathered, sends_at_on
 pub(crate) struct StreamTransport {
     life: Life,
     endpoint: Endpoint,
-    /// How the protocol takes bytes.
+    /// How the protocol receives bytes.
     receiver: Cell<&'static dyn Receiver>,
-    /// So much came the last time that the next is received where it is to stay.
+    /// The last receive brought so much that the next one goes directly into its final place.
     in_flood: Cell<bool>,
-    /// The server it came in by; told when it is gone.
+    /// The server that accepted the connection; told when the connection is gone.
     server: Slot,
 
     queue: RefCell<WriteQueue<Piece>>,
@@ -55,9 +56,9 @@ pub(crate) struct StreamTransport {
     outgoing: Outgoing,
     /// write_eof() was called.
     eof: Cell<Eof>,
-    /// A future done when all has been sent; while there is one, nothing may be written.
+    /// A future done when all data has been sent; while it exists, nothing may be written.
     empty_waiter: Slot,
-    /// What sendfile() waits for: room in the kernel.
+    /// The future that sendfile() waits for: room in the kernel.
     room_waiter: Slot<Own<Future>>,
 }
 
@@ -70,7 +71,7 @@ impl Deref for StreamTransport {
     }
 }
 
-/// What the peer knows about the end of what we send.
+/// What the peer knows about the end of our data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Eof {
     None,
@@ -136,7 +137,7 @@ impl Writing for StreamTransport {
     }
 
     fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-        // On asyncio it would have left with the call that wrote it, and be no reason to pause.
+        // On asyncio this data would have been sent by the call that wrote it, and would not cause a pause.
         write::send_gathered(event_loop, this)?;
         write::pause_if_full(event_loop, this)
     }
@@ -151,14 +152,14 @@ pub(crate) fn resume_reading(this: &Instance<StreamTransport>) -> Res<()> {
 }
 
 impl Instance<StreamTransport> {
-    /// The descriptor, to be asked for right before each use; -1 once somebody else may have the number.
+    /// The descriptor. Ask for it right before each use; -1 once the number may belong to another file.
     #[inline]
     pub(in crate::transport) fn descriptor(&self, event_loop: &Loop) -> RawFd {
         self.endpoint.descriptor(self, event_loop, self.as_object())
     }
 }
 
-/// The open connections that came in by `server`.
+/// The open connections that `server` accepted.
 pub(super) fn of_server(event_loop: &Loop, server: &Object) -> Vec<Obj> {
     event_loop.transports().such(|transport| {
         transport.cast_exact::<StreamTransport>().is_some_and(|stream| stream.server.holds(server))
@@ -168,7 +169,7 @@ pub(super) fn of_server(event_loop: &Loop, server: &Object) -> Vec<Obj> {
 fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> {
     let receiver = receiver::of(protocol)?;
     if let Some(event_loop) = this.open_loop() {
-        // What comes of it concerns the protocol that it was written for.
+        // Effects of this send belong to the protocol that wrote the data.
         write::send_gathered(&event_loop, this)?;
     }
     this.receiver.set(receiver);
@@ -176,7 +177,7 @@ fn set_protocol(this: &Instance<StreamTransport>, protocol: &Object) -> Res<()> 
     Ok(())
 }
 
-/// `is_closing()`: asyncio's StreamWriter asks as it drains.
+/// `is_closing()`: asyncio's StreamWriter calls it when it drains.
 fn is_closing(this: &Instance<StreamTransport>) -> Res<bool> {
     let receiver = this.receiver.get();
     if receiver.drains_by_is_closing() {
@@ -200,7 +201,7 @@ impl Class for StreamTransport {
     fields! {
         class, dict Dict, inherits OneSlot;
         objects { life: Life::new(), endpoint: Endpoint::new(), server, empty_waiter, room_waiter }
-        // Its bytes hold nothing.
+        // The queue's `bytes` hold no references.
         unseen { queue: RefCell::new(WriteQueue::new()) }
         plain {
             receiver: Cell::new(PLAIN), in_flood, flow: Flow::new(),
@@ -274,7 +275,7 @@ True";
     }
 }
 
-/// What asyncio's own parts and some libraries use of its transports.
+/// Attributes that asyncio's own modules and some libraries use.
 fn describe_private(builder: Builder<StreamTransport>) -> Builder<StreamTransport> {
     builder
         .noargs(c"_make_empty_waiter", write::make_empty_waiter, c"A future done when all has been sent.")

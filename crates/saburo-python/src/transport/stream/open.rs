@@ -39,7 +39,7 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     };
     transport.number.set(fd);
     if is_inet {
-        // Refused by what is no TCP, which has nothing to delay.
+        // A socket that is not TCP refuses this; it has nothing to delay.
         let _ = net::set_nodelay(fd);
     }
     match given(context) {
@@ -54,7 +54,7 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
     Ok(transport.into_obj())
 }
 
-/// A transport for a connection that a listener has taken. Its protocol is made in the next turn, as in
+/// A transport for a connection that a listener has accepted. Its protocol is made in the next turn, as in
 /// asyncio, where a task begins then.
 pub(in crate::transport) fn accepted(
     event_loop: &Instance<Loop>,
@@ -70,7 +70,7 @@ pub(in crate::transport) fn accepted(
     event_loop.push(Ready::role::<Accepted, _>(transport))
 }
 
-/// Queued to get its protocol.
+/// Marks a transport that is queued to get its protocol.
 struct Accepted;
 
 impl Entry for In<Accepted, StreamTransport> {
@@ -80,7 +80,7 @@ impl Entry for In<Accepted, StreamTransport> {
     }
 }
 
-/// The turn after: makes the protocol, and lets it be told in the next.
+/// Runs in the next turn: makes the protocol, which is told in the turn after.
 fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     let Some(waiter) = this.waiter.take() else { return Ok(()) };
     let listener = waiter.cast_exact::<Listener>().expect("a listener waits for its own connections");
@@ -89,7 +89,7 @@ fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> 
         Err(raised) if failure::ends_the_run(&raised) => Err(raised),
         Err(raised) => Ok(raised.take()),
     };
-    // Nobody has seen the connection but the factory; it is closed without a word.
+    // Only the factory has seen the connection; it is closed without telling any protocol.
     let target = this.protocol.take();
     let surroundings = this.context();
     aside(|| StreamTransport::release(event_loop, this))?;
@@ -109,21 +109,21 @@ fn begin(
 ) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
     let app = listener.make_protocol(&context)?;
-    // If something fails from here on, it is reported as of this protocol.
+    // An error from here on is reported as an error of this protocol.
     this.protocol.set(Some(app.clone()));
     attach(this, listener.server())?;
     set_protocol(this, &*listener.add_tls(&context, app)?)?;
     enter(event_loop, this)
 }
 
-/// A transport that the loop knows nothing of yet.
+/// A transport that the loop does not know yet.
 fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
     let transport = Instance::alloc(StreamTransport::blank())?;
     transport.event_loop.set(Some(event_loop.to_own()));
     Ok(transport)
 }
 
-/// Makes it known to its server.
+/// Adds the connection to its server.
 fn attach(this: &StreamTransport, server: Option<Obj>) -> Res<()> {
     if let Some(server) = server {
         clients::attach(&server)?;
@@ -132,7 +132,7 @@ fn attach(this: &StreamTransport, server: Option<Obj>) -> Res<()> {
     Ok(())
 }
 
-/// Makes it known to its loop; the protocol is told in the next turn.
+/// Adds the transport to its loop; the protocol is told in the next turn.
 fn enter(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     keep_memory();
     this.endpoint.enter(this, event_loop, this);

@@ -1,4 +1,4 @@
-//! Reading: one system call for each event, and the protocol gets what it brought.
+//! Reading: one system call for each event, and the protocol gets its bytes.
 
 use std::io::{self, ErrorKind};
 
@@ -22,7 +22,8 @@ pub(super) fn readable(event_loop: &Instance<Loop>, transport: &Instance<StreamT
     transport.receiver.get().read(Incoming { event_loop, transport }, &protocol)
 }
 
-/// What has come on a connection and is still the kernel's. A receiver reads it in one of three ways.
+/// Data that has arrived on a connection and is still in the kernel. A receiver reads it in one of three
+/// ways.
 #[derive(Clone, Copy)]
 pub(crate) struct Incoming<'a> {
     event_loop: &'a Instance<Loop>,
@@ -34,8 +35,8 @@ impl Incoming<'_> {
         self.event_loop
     }
 
-    /// Into the loop's buffer, which is nobody else's meanwhile: `take` gets the bytes, in the place of the
-    /// protocol's method `method`.
+    /// Reads into the loop's buffer, which no other code uses meanwhile. `take` gets the bytes, in the place
+    /// of the protocol's method `method`.
     #[inline]
     pub(crate) fn into_slice(
         self,
@@ -61,7 +62,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// Into a `bytes`, for `data_received()`.
+    /// Reads into a `bytes`, for `data_received()`.
     #[inline]
     pub(crate) fn into_bytes(self, protocol: &Object) -> Res<()> {
         let received = match receive(self.event_loop, self.transport) {
@@ -77,7 +78,7 @@ impl Incoming<'_> {
         received.or_else(|raised| self.refused(raised, "data_received"))
     }
 
-    /// Into the buffer that `get_buffer()` gives, for `buffer_updated()`.
+    /// Reads into the buffer that `get_buffer()` returns, for `buffer_updated()`.
     pub(crate) fn into_buffer(self, protocol: &Object) -> Res<()> {
         let Incoming { event_loop, transport } = self;
         let names = names();
@@ -90,7 +91,8 @@ impl Incoming<'_> {
             Ok(buffer) => buffer,
             Err(raised) => return self.refused(raised, "get_buffer"),
         };
-        // It may have been closed in there, and is asked for its bytes now, which may do the same.
+        // `get_buffer()` may have closed the connection. The buffer is asked for its memory now, which may do
+        // the same.
         let received = lend_mut(&buffer, RECV_INTO, || transport.descriptor(event_loop), net::recv);
         let received = match received {
             Ok(received) => received,
@@ -105,7 +107,7 @@ impl Incoming<'_> {
         updated.or_else(|raised| self.refused(raised, "buffer_updated"))
     }
 
-    /// The peer sends nothing more.
+    /// The peer sends no more data.
     #[cold]
     fn ended(self, protocol: &Object) -> Res<()> {
         let Incoming { event_loop, transport } = self;
@@ -113,7 +115,7 @@ impl Incoming<'_> {
         let answer = protocol.method(&names().eof_received, &[]);
         match answer.and_then(|keep_open| keep_open.truth()) {
             Ok(true) => {
-                // There is nothing more to read, but the protocol may write.
+                // There is no more data to read, but the protocol may write.
                 transport.watches.end(event_loop, Direction::Read);
                 Ok(())
             }
@@ -122,14 +124,14 @@ impl Incoming<'_> {
         }
     }
 
-    /// The protocol's method `method` has raised something.
+    /// The protocol's method `method` has raised an exception.
     #[cold]
     fn refused(self, raised: Raised, method: &str) -> Res<()> {
         let message = format!("Fatal error: protocol.{method}() call failed.");
         ending::fatal(self.event_loop, self.transport, raised, &message)
     }
 
-    /// There is no memory for what has come, or no place.
+    /// There is no memory for the data, or no buffer.
     #[cold]
     fn no_room(self, raised: Raised) -> Res<()> {
         ending::fatal(self.event_loop, self.transport, raised, "Fatal read error on socket transport")
@@ -144,7 +146,7 @@ impl Incoming<'_> {
     }
 }
 
-/// What has come, as a `bytes`; an empty one at the end.
+/// The data that has arrived, as a `bytes`; empty at the end of the stream.
 #[inline]
 fn receive(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
     if this.in_flood.get() {
@@ -163,8 +165,8 @@ fn receive(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Resul
     }
 }
 
-/// The same without the copy, which for much is up to a quarter of all that a receive costs. Twice or half as
-/// much room was slower (measured 2026-11-28).
+/// The same without the copy, which for large data is up to a quarter of the whole cost of a receive. Twice
+/// or half as much room was slower (measured 2026-11-28).
 fn receive_in_place(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<io::Result<Obj>> {
     let fd = this.descriptor(event_loop);
     bytes_made(BUFFER, |room| {
@@ -174,5 +176,5 @@ fn receive_in_place(event_loop: &Loop, this: &Instance<StreamTransport>) -> Res<
     })
 }
 
-/// From so many bytes on a copy costs more than making room for as many as may come and giving back the rest.
+/// From this many bytes on, a copy costs more than allocating the largest room and giving back the rest.
 const FLOOD: usize = 32 * 1024;

@@ -1,42 +1,42 @@
-//! Receiver: how a protocol takes what a connection brings.
+//! Receiver: how a protocol receives the bytes of a connection.
 //!
-//! The methods of every protocol are called by name (see `protocol.rs`). What differs from one to the next is
-//! the way of the bytes from the kernel. Protocols written in Python are `Plain` or
-//! `Buffered`. The rooms above have protocols that take bytes without an object in between; they add
-//! receivers of their own when the module is imported.
+//! The methods of every protocol are called by name (see `protocol.rs`). Protocols differ in the way of the
+//! bytes from the kernel. Protocols written in Python are `Plain` or `Buffered`. The rooms above have
+//! protocols that receive bytes without an object in between; they add their own receivers when the module is
+//! imported.
 
 use crate::ffi::{Global, Object, Res};
 use crate::names::names;
 
 use super::read::Incoming;
 
-/// A way of taking bytes. It is chosen once, when a transport gets its protocol, and holds no state: what it
-/// is given is the protocol.
+/// A way to receive bytes. It is chosen once, when a transport gets its protocol, and has no state: the
+/// protocol is passed to each call.
 pub(crate) trait Receiver: Sync {
-    /// There is something to read: reads it, and hands it to the protocol.
+    /// There is data to read: reads it, and passes it to the protocol.
     fn read(&self, incoming: Incoming<'_>, protocol: &Object) -> Res<()>;
 
-    /// Does the protocol lend a buffer for what comes?
+    /// True if the protocol lends a buffer for incoming data.
     fn is_buffered(&self) -> bool {
         false
     }
 
-    /// Does its writer drain by calling `is_closing()`, and nothing else?
+    /// True if the protocol's writer drains by calling `is_closing()`, and tells us in no other way.
     fn drains_by_is_closing(&self) -> bool {
         false
     }
 
-    /// Has more come than has been read from the protocol's reader? Asked as its writer drains.
+    /// True if more has arrived than was read from the protocol's reader. Called when its writer drains.
     fn has_unread(&self, _protocol: &Object) -> Res<bool> {
         Ok(false)
     }
 
-    /// Sends what the protocol has gathered for the transport in this turn.
+    /// Sends data that the protocol has gathered for the transport in this turn.
     fn send_gathered(&self, _protocol: &Object) -> Res<()> {
         Ok(())
     }
 
-    /// In a forked child, whose parent has the connection: the protocol sends nothing more.
+    /// In a forked child the connection belongs to the parent: the protocol sends nothing more.
     fn leave_to_parent(&self, _protocol: &Object) -> Res<()> {
         Ok(())
     }
@@ -52,22 +52,22 @@ pub(crate) fn of(protocol: &Object) -> Res<&'static dyn Receiver> {
     Ok(if is_buffered(protocol)? { &Buffered } else { PLAIN })
 }
 
-/// Is it an `asyncio.BufferedProtocol`?
+/// True for an `asyncio.BufferedProtocol`.
 pub(crate) fn is_buffered(protocol: &Object) -> Res<bool> {
     protocol.is_instance(&names().class_buffered_protocol)
 }
 
-/// Finds the receiver of a protocol that the room above knows.
+/// Finds the receiver of a protocol that a room above knows.
 pub(crate) type Find = fn(&Object) -> Res<Option<&'static dyn Receiver>>;
 
-/// To be called when the module is imported: how the rooms above find theirs, in this order.
+/// Sets the functions by which the rooms above find their receivers, in this order. Called at import.
 pub(crate) fn add_receivers(finders: [Find; 2]) {
     FINDERS.set(finders);
 }
 
 static FINDERS: Global<[Find; 2]> = Global::new();
 
-/// What a transport has before it has a protocol.
+/// The receiver of a transport before it has a protocol.
 pub(crate) const PLAIN: &dyn Receiver = &Plain;
 
 /// `data_received(bytes)`

@@ -1,4 +1,4 @@
-//! Writing: pieces gather in a queue and leave together.
+//! Writing: pieces gather in a queue and are sent together.
 
 use std::io;
 
@@ -37,7 +37,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
         }
         None => match push_copy(&event_loop, this, data) {
             Ok(written) => written,
-            // None of it was queued or sent.
+            // No byte was queued or sent.
             Err(raised) if raised.matches(builtin::memory_error()) => return Err(raised),
             Err(raised) => {
                 return ending::fatal(&event_loop, this, raised, "Fatal write error on socket transport");
@@ -52,7 +52,7 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     if !list.truth()? {
         return Ok(());
     }
-    // Looked at one by one: an iterator may do anything, this connection included.
+    // Checked one by one: an iterator may run any code, and may even end this connection.
     let pieces = list.to_list()?;
     if this.phase.get() >= Phase::Ending {
         return count_lost_write(this);
@@ -74,8 +74,8 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     }
 }
 
-/// The pieces of a list in one, if all are `bytes`, most of them small, and not too many to be kept until the
-/// last has been sent.
+/// The pieces of a list joined into one, if all are `bytes`, most of them small, and all together small
+/// enough to be kept until the last has been sent.
 fn joined(pieces: &Object) -> Res<Option<Vec<u8>>> {
     let (mut count, mut length) = (0, 0);
     while let Some(data) = pieces.list_item(count) {
@@ -96,11 +96,11 @@ fn joined(pieces: &Object) -> Res<Option<Vec<u8>>> {
     Ok(Some(whole))
 }
 
-/// As many bytes become one piece.
+/// Up to this many bytes become one piece.
 const JOINED: usize = 64 * 1024;
 
-/// Appends the pieces of a list, or none if one of them has no bytes. How many bytes they have; None if it is
-/// too late for them.
+/// Appends the pieces of a list, or none if one of them has no bytes. Returns the number of bytes; None if it
+/// is too late to send them.
 fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
     let mut whole = Vec::new();
     for index in 0.. {
@@ -108,14 +108,14 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
         let piece = match Bytes::exact(&data) {
             Some(bytes) => Piece::Bytes(bytes),
             None if data.has_buffer() => lend(&data, piece::copied)??,
-            // asyncio sends what is true.
+            // asyncio sends only objects that are true.
             None if !data.truth()? => continue,
             None => return no_bytes(&data),
         };
         whole.try_reserve(1)?;
         whole.push(piece);
     }
-    // So may an object that is asked for its bytes.
+    // An object that is asked for its bytes may run any code, too.
     if this.phase.get() >= Phase::Ending {
         return count_lost_write(this).map(|()| None);
     }
@@ -149,14 +149,14 @@ fn check_writable(this: &StreamTransport, method: &str, verb: &str) -> Res<()> {
     Ok(())
 }
 
-/// Nobody will get it. The loss of the connection itself counts as one.
+/// Counts a write that cannot be sent. The loss of the connection itself counts as one.
 #[cold]
 fn count_lost_write(this: &StreamTransport) -> Res<()> {
     this.count_lost_write(1, "socket.send() raised exception.")
 }
 
-/// Appends what the program may change later: large ones are sent first as far as the kernel takes them, so
-/// that only the rest is copied. How many bytes it has.
+/// Appends data that the program may change later. Large data is first sent as far as the kernel takes it, so
+/// that only the rest is copied. Returns the number of bytes.
 fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data: &Object) -> Res<usize> {
     let high = this.flow.high();
     let (written, copied) = lend(data, |bytes| {
@@ -196,7 +196,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
         Some(error) => {
             let raised = Raised::os(&error);
             if begun && raised.matches(builtin::memory_error()) {
-                // The rest of what has begun to leave is lost, and with it the connection.
+                // A part of the data has been sent and the rest is lost, so the connection is lost too.
                 let lost = raised.take();
                 let told = Raised::with(lost.clone());
                 ending::fatal(event_loop, this, told, "Fatal write error on socket transport")?;
@@ -208,7 +208,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     }
 }
 
-/// A call has put so many bytes into the queue: they leave when the turn is over, or now.
+/// A call has put `written` bytes into the queue: sends them at the end of the turn, or now.
 #[inline]
 fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written: usize) -> Res<()> {
     if this.outgoing.is_blocked() {
@@ -227,23 +227,23 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
     }
 }
 
-/// A stream drains: by asyncio's rules the kernel has then what it takes of what was written.
+/// `drain()` of a stream: by asyncio's rules, the kernel then has as much of the written data as it takes.
 ///
-/// So the first drain of a turn sends at once, and a handler that says something, drains and computes is
-/// heard. Later ones of the same turn leave it to the end of the turn where the peer has sent more than has
-/// been read: whoever answers that will most likely do so in this turn, and the answers leave together.
+/// So the first drain of a turn sends at once, and a handler that writes, drains and then computes is heard.
+/// A later drain of the same turn leaves the data to the end of the turn if the peer has sent more than has
+/// been read: the handler will most likely answer that in this turn, and the answers are sent together.
 #[inline]
 pub(crate) fn drain(this: &Instance<StreamTransport>, has_unread: impl FnOnce() -> Res<bool>) -> Res<()> {
     if may_wait(this, has_unread)? { Ok(()) } else { send_drained(this) }
 }
 
-/// May what is drained now wait for the end of the turn?
+/// True if data that is drained now may wait for the end of the turn.
 #[inline]
 pub(crate) fn may_wait(this: &StreamTransport, has_unread: impl FnOnce() -> Res<bool>) -> Res<bool> {
     if this.outgoing.has_drained() { has_unread() } else { Ok(false) }
 }
 
-/// A drain sends.
+/// Sends for a `drain()`.
 #[inline]
 pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
     if !this.outgoing.is_listed() || this.queue.borrow().is_empty() {
@@ -254,7 +254,7 @@ pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
     flush(&event_loop, this)
 }
 
-/// Listed to send when the turn is over.
+/// Marks a transport that sends when the turn is over.
 struct Unsent;
 
 impl Entry for In<Unsent, StreamTransport> {
@@ -263,11 +263,11 @@ impl Entry for In<Unsent, StreamTransport> {
     }
 }
 
-/// What was gathered leaves. Nobody's call sends it, so what goes wrong belongs to the connection.
+/// Sends the gathered data. No program's call causes this send, so its errors belong to the connection.
 #[inline]
 fn turn_is_over(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     this.outgoing.end_turn();
-    // Some call may have sent it since it was listed.
+    // Another call may have sent the data since the transport was listed.
     if this.queue.borrow().is_empty() {
         return Ok(());
     }
@@ -293,8 +293,8 @@ fn not_sent(
     })
 }
 
-/// Sends as much as the kernel takes. If it is known to have no room, the event that tells otherwise does it,
-/// and lets a protocol that was paused go on.
+/// Sends as much as the kernel takes. If the kernel is known to have no room, the writable event sends later,
+/// and resumes a protocol that was paused.
 pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.phase.get() >= Phase::Ending || this.outgoing.is_blocked() {
         return Ok(());
@@ -313,7 +313,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     if let Err(error) = take_away(event_loop, this) {
         return failed(event_loop, this, &error);
     }
-    // There is room, so what is written by whoever goes on now need not wait for an event.
+    // The kernel has room, so data that a resumed protocol writes now need not wait for an event.
     let waiting = this.queue.borrow().len();
     if waiting == 0 {
         this.outgoing.unblock();
@@ -324,23 +324,23 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
     }
     this.watches.end(event_loop, Direction::Write);
     if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
-        // Over, or to leave when the turn is over.
+        // The transport has ended, or the data is sent at the end of the turn.
         return resumed;
     }
     resumed?;
     drained(event_loop, this, true)
 }
 
-/// Gives the kernel what it has room for.
+/// Gives the kernel as much data as it has room for.
 #[inline]
 fn take_away(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> io::Result<()> {
     this.outgoing.send();
     let fd = this.descriptor(event_loop);
-    // Bytes are let go of in there, which runs no code.
+    // This drops `bytes`, which runs no code.
     this.queue.borrow_mut().flush(fd, drop)
 }
 
-/// The kernel has taken all, or has no room for the rest.
+/// The kernel has taken all data, or has no room for the rest.
 fn sent(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.queue.borrow().is_empty() {
         return drained(event_loop, this, false);
@@ -391,14 +391,14 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, error: 
     }
 }
 
-/// Tells the protocol to stop writing, if more than the high-water mark waits.
+/// Tells the protocol to stop writing, if more bytes wait than the high-water mark.
 #[inline]
 pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     let waiting = this.queue.borrow().len();
     this.flow.pause_if_full(event_loop, this.as_object(), &this.protocol, waiting)
 }
 
-/// What was written in this turn is sent before anything else happens to the connection.
+/// Sends data written in this turn before any other operation on the connection.
 #[inline]
 pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.outgoing.is_listed() && !this.queue.borrow().is_empty() {
@@ -408,7 +408,7 @@ pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamT
     }
 }
 
-/// The same with what a protocol above it has gathered, as that of TLS does.
+/// The same, including data that a protocol above has gathered, such as that of TLS.
 pub(super) fn send_all(this: &Instance<StreamTransport>) -> Res<()> {
     if let Some(target) = this.protocol.get() {
         this.receiver.get().send_gathered(&target)?;
@@ -419,14 +419,14 @@ pub(super) fn send_all(this: &Instance<StreamTransport>) -> Res<()> {
     }
 }
 
-/// The program has got the descriptor: from now on nothing waits.
+/// The program has got the descriptor: from now on no data waits.
 pub(super) fn stop_gathering(this: &Instance<StreamTransport>) -> Res<()> {
     send_all(this)?;
     this.outgoing.stop_gathering();
     Ok(())
 }
 
-/// Does every write send at once?
+/// True if every write is sent at once.
 pub(crate) fn sends_at_once(this: &StreamTransport) -> bool {
     this.outgoing.sends_at_once()
 }
@@ -448,7 +448,7 @@ pub(super) fn buffer_size(this: &Instance<StreamTransport>) -> Res<Obj> {
     int(waiting as i64)
 }
 
-/// A future done when all has been sent: what sendfile() waits for before it takes the descriptor.
+/// A future done when all data has been sent. sendfile() waits for it before it uses the descriptor.
 pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
     if this.empty_waiter.is_set() {
         return raise(builtin::runtime_error(), "Empty waiter is already set");
@@ -465,7 +465,7 @@ pub(super) fn make_empty_waiter(this: &Instance<StreamTransport>) -> Res<Obj> {
     Ok(waiter)
 }
 
-/// A future done when the kernel has room: what sendfile() waits for, which alone writes meanwhile.
+/// A future done when the kernel has room. sendfile() waits for it; nothing else writes meanwhile.
 pub(super) fn wait_for_room(this: &Instance<StreamTransport>) -> Res<Obj> {
     let Some(event_loop) = this.open_loop() else {
         return raise(builtin::runtime_error(), "Transport is closing");
