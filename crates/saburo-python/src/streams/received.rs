@@ -76,7 +76,7 @@ impl Received {
         self.publish()
     }
 
-    /// Keeps `data`, a `bytes`, as it is. The caller knows that this is vacant.
+    /// Keeps `data`, a `bytes`, as it is. The caller has checked `is_vacant`.
     #[inline]
     pub(super) fn keep(&self, data: Obj) {
         debug_assert!(data.as_bytes().is_some() && !self.object.is_set() && self.buffer.borrow().is_empty());

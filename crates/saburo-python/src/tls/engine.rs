@@ -229,9 +229,9 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Encrypts `plaintext`, and returns how many bytes of it. None if the engine is busy: then the next
-    /// attempt must begin with the same bytes. The call that is decrypting or encrypting now makes that
-    /// attempt.
+    /// Encrypts `plaintext`, and returns how many bytes of it. None if that is impossible now: then the next
+    /// attempt must begin with the same bytes. If another call is decrypting or encrypting, that call makes
+    /// the attempt.
     pub(super) fn encrypt(&self, window: &Window, plaintext: Stretch<'_>) -> Res<Option<usize>> {
         if self.busy.replace(true) {
             return Ok(None);
