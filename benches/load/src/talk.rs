@@ -1,4 +1,4 @@
-//! The conversation with whoever started the program: a line in, a JSON object out.
+//! The conversation with the process that started the program: a line in, a JSON object out.
 
 use std::env;
 use std::io::{self, BufRead, Write};
@@ -17,7 +17,7 @@ pub(crate) fn main() -> ExitCode {
     match Options::parse(env::args().skip(1)).and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {
-            // As an answer and not as a complaint: whoever waits for one reads it.
+            // As an answer and not as a complaint: the process that waits for one reads it.
             let sentence = wrong.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let _ = answer(&format!(r#"{{"wrong": "{sentence}"}}"#));
             ExitCode::FAILURE

@@ -35,7 +35,7 @@ pub struct Admission {
 const FEW: u32 = 16;
 
 impl Admission {
-    /// One that has answered nobody.
+    /// One that has answered no client.
     pub const fn new() -> Admission {
         Admission { answered: Cell::new(0), put_off: Cell::new(None), until: Cell::new(None) }
     }
@@ -54,7 +54,7 @@ impl Admission {
     /// If the other callbacks of a turn take long, a few clients in a turn would be fewer than arrive. So the
     /// clients that were put off may take as much time as everything else has taken since.
     ///
-    /// `now` is called only if somebody was put off or is about to be.
+    /// `now` is called only if a client was put off or is about to be.
     pub fn may_answer(&self, now: impl Fn() -> Time) -> bool {
         let answered = self.answered.get();
         if answered == 0 {

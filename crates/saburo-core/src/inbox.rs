@@ -271,7 +271,7 @@ impl<P> Inbox<P> {
     }
 }
 
-/// One word on which the loop and everybody else agree whether it must be woken.
+/// One word on which the loop and all other threads agree whether it must be woken.
 ///
 /// It is one of three: *awake* (the loop runs and will look), *asleep* (it is, or is about to
 /// be, in the kernel), *rung* (there is something to see). Going from asleep to rung obliges

@@ -1,8 +1,8 @@
-//! Flow control: who fills a buffer pauses at the high mark and goes on at the low one.
+//! Flow control: the writer of a buffer pauses at the high mark and goes on at the low one.
 
 use std::cell::Cell;
 
-/// The marks of a buffer, and whether the one who fills it was told to pause.
+/// The marks of a buffer, and whether its writer was told to pause.
 ///
 /// Marks and sizes are of one type: `usize` for a transport, `f64` where a program may set a mark of
 /// infinity, as asyncio's TLS lets it.
@@ -25,7 +25,7 @@ pub struct Marks<N: Copy> {
     paused: Cell<bool>,
 }
 
-/// Where the one who fills the buffer pauses.
+/// Where the writer of the buffer pauses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pause {
     /// Above the high mark: asyncio's transports.
@@ -34,7 +34,7 @@ pub enum Pause {
     At,
 }
 
-/// What to tell the one who fills the buffer.
+/// What to tell the writer of the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Stop.
@@ -44,7 +44,7 @@ pub enum Signal {
 }
 
 impl<N: Copy + PartialOrd> Marks<N> {
-    /// Marks of a buffer that nobody fills yet.
+    /// Marks of a buffer that has no writer yet.
     pub const fn new(high: N, low: N, pause: Pause) -> Marks<N> {
         Marks { high: Cell::new(high), low: Cell::new(low), pause, paused: Cell::new(false) }
     }
@@ -67,7 +67,7 @@ impl<N: Copy + PartialOrd> Marks<N> {
         self.low.get()
     }
 
-    /// Is the one who fills the buffer paused?
+    /// True if the writer of the buffer is paused.
     #[inline]
     pub fn is_paused(&self) -> bool {
         self.paused.get()

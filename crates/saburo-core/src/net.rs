@@ -190,7 +190,7 @@ pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// The kernel's; `WouldBlock` if nobody waits.
+/// The kernel's; `WouldBlock` if no client waits.
 ///
 /// ```
 /// # use std::os::fd::AsRawFd;

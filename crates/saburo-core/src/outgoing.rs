@@ -95,7 +95,7 @@ impl Outgoing {
         }
     }
 
-    /// Has a drain sent something in this turn?
+    /// True if a drain has sent something in this turn.
     #[inline]
     pub fn has_drained(&self) -> bool {
         self.state.get() == State::Drained
@@ -125,7 +125,7 @@ impl Outgoing {
         blocked
     }
 
-    /// Does it wait for the event of room?
+    /// True if the stream waits for the event of room.
     #[inline]
     pub fn is_blocked(&self) -> bool {
         self.state.get() == State::Blocked
@@ -136,7 +136,7 @@ impl Outgoing {
         self.at_once.set(true);
     }
 
-    /// Does every write send at once?
+    /// True if every write sends at once.
     #[inline]
     pub fn sends_at_once(&self) -> bool {
         self.at_once.get()

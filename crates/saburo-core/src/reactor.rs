@@ -1,4 +1,4 @@
-//! Descriptor table: who waits for which descriptor, in which direction.
+//! Descriptor table: which handle waits for which descriptor, in which direction.
 //!
 //! Two tokens keep events and owners right, each an index and a generation. The kernel's changes
 //! whenever a slot stands for another file: a stale event finds no registration, and a recycled
@@ -143,7 +143,7 @@ impl<H> Reactor<H> {
         Reactor { slot_of: Vec::new(), slots: Vec::new(), vacant: Vec::new(), resting: 0, first_generation }
     }
 
-    /// Descriptors that somebody waits for.
+    /// Descriptors that a handle waits for.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len() - self.resting
     }
@@ -427,7 +427,7 @@ impl<H> Slot<H> {
         Slot { fd: VACANT, generation, once: false, reader, writer }
     }
 
-    /// What the kernel is to watch: the directions that somebody waits for.
+    /// What the kernel is to watch: the directions that a handle waits for.
     fn interest(&self) -> Interest {
         Interest { read: self.reader.handle.is_some(), write: self.writer.handle.is_some(), once: self.once }
     }
@@ -495,7 +495,7 @@ mod tests {
     use super::*;
     use crate::sys::Events;
 
-    /// How many events reach a handle, and how many are for nobody.
+    /// How many events reach a handle, and how many reach none.
     fn turn(reactor: &mut Reactor<()>, selector: &Selector) -> (usize, usize) {
         let (mut events, mut woken, mut stale) = (Events::new(), 0, 0);
         events.wait(selector, Some(Duration::ZERO)).unwrap();

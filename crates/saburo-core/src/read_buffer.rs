@@ -1,4 +1,4 @@
-//! What a stream has received and nobody has read yet.
+//! The bytes a stream has received that are not read yet.
 //!
 //! Reading moves an offset, never the bytes. They are moved only to make room for more, and then at most
 //! as many as were read since the last time. A buffer that is read empty gives its memory back: ten
@@ -37,7 +37,7 @@ impl ReadBuffer {
         self.bytes.len() - self.start
     }
 
-    /// Is nothing unread?
+    /// True if nothing is unread.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

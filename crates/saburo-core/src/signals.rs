@@ -75,7 +75,7 @@ impl Signals {
         Ok(())
     }
 
-    /// Stop listening to a signal. False if nobody did.
+    /// Stop listening to a signal. False if there was no listener.
     ///
     /// ```
     /// # use saburo_core::{Clock, Core, Signals};

@@ -48,7 +48,7 @@ pub enum Timeout {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Wait {
-    /// Kept here too, so that a core may be closed while somebody sleeps. `None` if it was
+    /// Kept here too, so that a core may be closed while a thread sleeps. `None` if it was
     /// closed before.
     pub(crate) kernel: Option<(Selector, Arc<Waker>)>,
     pub(crate) bell: Arc<Bell>,

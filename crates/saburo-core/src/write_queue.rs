@@ -61,7 +61,7 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
         self.len
     }
 
-    /// Does nothing wait?
+    /// True if nothing waits.
     ///
     /// ```
     /// let mut queue = saburo_core::WriteQueue::new();
@@ -133,7 +133,7 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
     }
 
     /// Send until all has left or the kernel takes no more, handing back each piece that is done.
-    /// Does it answer `Ok`, what is left waits for the socket to be writable.
+    /// On `Ok`, unsent bytes stay in the queue until the socket is writable.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ pub struct Core<H, P = H> {
     pace: Pace,
     /// How many handles were ready when the wait was lent.
     ready_before: usize,
-    /// Waits in a row that brought an event for nobody. Reset by one that did not.
+    /// Waits in a row that brought an event for no handle. Reset by one that did not.
     stale_waits: u32,
     /// `None` once closed.
     kernel: Option<Kernel>,

@@ -59,7 +59,7 @@ pub(crate) fn send_vectored(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usi
     Ok(retry_on_intr(|| net::sendmsg(fd, pieces, &mut nothing_else, QUIET))?)
 }
 
-/// Read one datagram into `buffer`: how many bytes of it, and who has sent it.
+/// Read one datagram into `buffer`: the number of bytes, and the sender's address.
 #[inline]
 pub(crate) fn recv_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Address>)> {
     let fd = borrow(&fd)?;

@@ -1,4 +1,4 @@
-//! Contexts that nobody has any more, to be used again.
+//! Contexts with no other reference left, to be used again.
 //!
 //! Every callback and every task runs in a context of its own, a copy of the current one; most end
 //! unchanged and unseen. Those are as good as new copies wherever the variables are still the same: the
@@ -78,7 +78,7 @@ impl Contexts {
         copy()
     }
 
-    /// Takes a context back from whoever is done with it.
+    /// Takes a context back from code that is done with it.
     #[inline]
     pub(crate) fn recycle(&self, context: Context) {
         if !context.is_private() || self.lent.get() == 0 {

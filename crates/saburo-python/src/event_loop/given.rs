@@ -1,6 +1,6 @@
 //! What the program watches by an object, such as a socket: the object it gave for each registration.
 //!
-//! It is held as long as it is watched, as in asyncio, so a socket that nobody else keeps goes on being
+//! It is held as long as it is watched, as in asyncio, so a socket with no other reference goes on being
 //! watched. And it is found again once it has been closed and has no number any more.
 
 use std::cell::RefCell;
@@ -46,7 +46,7 @@ impl Given {
         objects.find(|(given, _)| given.iter().flatten().any(|given| given.is(object))).map(|(_, fd)| fd)
     }
 
-    /// Every object, for whoever takes the loop apart.
+    /// Every object, for the code that takes the loop apart.
     pub(super) fn take(&self) -> Vec<Objects> {
         std::mem::take(&mut *self.by_fd.borrow_mut())
     }

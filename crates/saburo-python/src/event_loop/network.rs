@@ -50,7 +50,7 @@ impl Loop {
         drop(removed);
     }
 
-    /// Does a watch go on? Not if somebody else watches the descriptor by now.
+    /// True if a watch goes on: false once another watch has taken the descriptor.
     #[inline]
     pub(crate) fn is_watched(&self, registration: Registration) -> bool {
         self.core(|core| core.is_registered(registration)).unwrap_or(false)

@@ -99,7 +99,7 @@ fn turn(this: &Instance<Loop>) -> Res<()> {
 fn poll(this: &Instance<Loop>) -> Res<()> {
     let idle = this.core(|core| core.ready_len() == 0).unwrap_or(true);
     if idle {
-        // Nobody is running while the loop sleeps.
+        // No loop is the running one while this loop sleeps.
         this.current.leave(this)?;
     }
     let planned = this.core(|core| {

@@ -18,7 +18,7 @@ impl Loop {
         &self.pool
     }
 
-    /// Is a job of the pool queued or being run?
+    /// True if a job of the pool is queued or being run.
     #[inline]
     pub(super) fn has_jobs(&self) -> bool {
         self.jobs.get() > 0
@@ -78,7 +78,7 @@ impl Loop {
     }
 }
 
-/// Where no loop runs, whoever is about to run it gets the interpreter once in so many calls.
+/// Where no loop runs, the thread about to run it gets the interpreter once in so many calls.
 const CALLS_BETWEEN: usize = 1024;
 
 /// How long a thread waits for the loop to come.

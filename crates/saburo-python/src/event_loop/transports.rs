@@ -75,7 +75,7 @@ impl Transports {
         self.by_fd.borrow().iter().flatten().count()
     }
 
-    /// Every transport, for whoever takes the loop apart.
+    /// Every transport, for the code that takes the loop apart.
     pub(crate) fn take(&self) -> Vec<Option<Behind<dyn Transport>>> {
         std::mem::take(&mut *self.by_fd.borrow_mut())
     }
@@ -115,7 +115,7 @@ impl Listeners {
         self.list.borrow().clone()
     }
 
-    /// Every one, for whoever takes the loop apart.
+    /// Every listener, for the code that takes the loop apart.
     pub(super) fn take(&self) -> Vec<Obj> {
         std::mem::take(&mut *self.list.borrow_mut())
     }

@@ -181,7 +181,7 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Does the str `given` spell `name`?
+/// True if the str `given` spells `name`.
 fn spells(given: &Object, name: &str) -> bool {
     let mut length = 0;
     // SAFETY: keyword names are live str objects; their UTF-8 form is cached inside them. A name that

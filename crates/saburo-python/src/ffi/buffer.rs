@@ -52,19 +52,19 @@ impl Object {
         }
     }
 
-    /// Has it bytes to lend?
+    /// True if the object has bytes to lend.
     pub(crate) fn has_buffer(&self) -> bool {
         // SAFETY: a live object; reads its type.
         unsafe { ffi::PyObject_CheckBuffer(self.as_ptr()) != 0 }
     }
 
-    /// Is it a bytearray?
+    /// True if the object is a bytearray.
     pub(crate) fn is_bytearray(&self) -> bool {
         // SAFETY: a live object.
         unsafe { ffi::PyByteArray_Check(self.as_ptr()) != 0 }
     }
 
-    /// `self[:] = data` of a bytearray; BufferError while somebody holds its bytes.
+    /// `self[:] = data` of a bytearray; BufferError while its bytes are lent.
     pub(crate) fn set_bytearray(&self, data: &[u8]) -> Res<()> {
         debug_assert!(self.is_bytearray());
         // SAFETY: a live bytearray, which after the first call is as long as `data`. That is not in it: the
@@ -77,7 +77,7 @@ impl Object {
         Ok(())
     }
 
-    /// Is it a `bytes`, a `bytearray` or a `memoryview`?
+    /// True if the object is a `bytes`, a `bytearray` or a `memoryview`.
     #[inline]
     pub(crate) fn is_bytes_like(&self) -> bool {
         // SAFETY: a live object; the checks read its type.

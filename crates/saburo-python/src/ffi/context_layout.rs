@@ -69,7 +69,7 @@ impl Context {
         unsafe { ffi::PyObject_GC_Track(self.as_object().as_ptr().cast()) }
     }
 
-    /// Is ours the only reference, a weak one included? Then nobody else can look at it.
+    /// True if ours is the only reference, weak ones included. Then no other code can look at it.
     #[inline]
     pub(crate) fn is_private(&self) -> bool {
         let op = self.as_object().as_ptr();

@@ -35,7 +35,7 @@ impl Raised {
         if code < 0 { Err(Raised) } else { Ok(code > 0) }
     }
 
-    /// Is an exception set? For calls whose error value is also a valid answer.
+    /// True if an exception is set. For calls whose error value is also a valid answer.
     #[inline]
     pub(super) fn if_occurred() -> Res<()> {
         // SAFETY: reads the thread's error indicator.
@@ -81,7 +81,7 @@ impl Raised {
         unsafe { ffi::PyErr_ExceptionMatches(class) != 0 }
     }
 
-    /// Reports the exception as one that nobody can be told about: `sys.unraisablehook`.
+    /// Reports the exception as one that no caller can be told about: `sys.unraisablehook`.
     pub(crate) fn unraisable(self, about: &Object) {
         // SAFETY: an exception is set; `about` is alive.
         unsafe { ffi::PyErr_WriteUnraisable(about.as_ptr()) }

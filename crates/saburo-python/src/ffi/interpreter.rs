@@ -25,7 +25,7 @@ pub(crate) fn detach<R>(blocking: impl FnOnce() -> R + Send) -> R {
     blocking()
 }
 
-/// Is this the interpreter that the process began with?
+/// True if this is the interpreter that the process began with.
 pub(super) fn in_main_interpreter() -> bool {
     // SAFETY: attached thread; the addresses are compared and not followed.
     unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() }

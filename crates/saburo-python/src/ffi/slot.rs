@@ -90,7 +90,7 @@ impl<T: Held> Slot<T> {
         unsafe { (*self.0.get()).is_some() }
     }
 
-    /// Is this very object inside?
+    /// True if this very object is inside.
     #[inline]
     pub(crate) fn holds(&self, object: &Object) -> bool {
         // SAFETY: a plain read; nothing else runs meanwhile.

@@ -65,7 +65,7 @@ fn word(index: usize) -> usize {
     unsafe { ffi::PyThreadState_Get().cast::<usize>().add(index).read() }
 }
 
-/// An object nobody else knows.
+/// An object with no other reference.
 fn sentinel() -> Res<Obj> {
     // SAFETY: makes a plain `object()`; new reference or null.
     unsafe {

@@ -1,4 +1,4 @@
-//! Weak references: whoever has one finds the object as long as somebody else keeps it.
+//! Weak references: one finds the object as long as a strong reference keeps it.
 
 use std::ptr;
 

@@ -85,7 +85,7 @@ impl<'a> Stretch<'a> {
 
 /// A `bytes` in the making.
 pub(crate) struct BytesWriter {
-    /// Nobody else knows it.
+    /// It has no other reference.
     object: Obj,
     room: usize,
     written: usize,
@@ -138,7 +138,7 @@ impl BytesWriter {
     }
 }
 
-/// A `bytes` that nobody else knows, made shorter or longer.
+/// A `bytes` with no other reference, made shorter or longer.
 pub(super) fn resized(object: Obj, size: usize) -> Res<Obj> {
     let mut raw = object.into_raw();
     // SAFETY: the only reference to a bytes that nobody has hashed or seen. It is replaced by a reference
@@ -218,7 +218,7 @@ impl Window {
             Some(class) => class,
             None => make_class()?,
         };
-        // SAFETY: a fresh object of our class, every field of which is written before anybody sees it.
+        // SAFETY: a fresh object of our class, every field of which is written before other code sees it.
         unsafe {
             let op = ffi::_PyObject_New(class.as_ptr().cast());
             let made = Obj::from_new(op)?;

@@ -1,4 +1,4 @@
-//! Who waits for a future, for asyncio's call graphs (3.14 and later).
+//! The waiters of a future, for asyncio's call graphs (3.14 and later).
 //!
 //! A task that awaits a future stands among its callbacks already, and costs nothing more. Those who wait
 //! through a callback of their own (gather, wait, TaskGroup) say so by `future_add_to_awaited_by`; usually
@@ -42,7 +42,7 @@ pub(crate) fn discard_from_awaited_by(args: Args<'_>) -> Res<()> {
     Ok(())
 }
 
-/// Everybody who waits for it, as a set; None if nobody does.
+/// All its waiters, as a set; None if there are none.
 pub(super) fn awaited_by(this: &Instance<Future>) -> Res<Option<Obj>> {
     let mut waiters = waiting_tasks(this)?;
     match this.awaited_by.get() {

@@ -1,4 +1,4 @@
-//! Who is to be told when a future is done.
+//! The callbacks to be told when a future is done.
 //!
 //! Nearly every future has one waiter, so the first stands in the future itself. A Python callback becomes
 //! a handle only when it is scheduled: `asyncio.wait` adds and takes back more than are ever called.
@@ -238,7 +238,7 @@ fn take_out(this: &Instance<Future>, entry: &Callback) -> bool {
     taken.is_some()
 }
 
-/// Tells everybody, through the ready queue.
+/// Tells every callback, through the ready queue.
 #[inline]
 pub(super) fn schedule(this: &Instance<Future>) -> Res<()> {
     let Some(first) = this.callbacks.first.take() else { return Ok(()) };
@@ -275,7 +275,7 @@ fn tell(this: &Instance<Future>, callback: Callback) -> Res<()> {
     }
 }
 
-/// A loop of somebody else: `loop.call_soon(callback, future, context=context)`.
+/// A loop that is not saburo's: `loop.call_soon(callback, future, context=context)`.
 #[cold]
 fn tell_foreign(this: &Instance<Future>, callback: &Callback) -> Res<()> {
     let Some(event_loop) = this.event_loop() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Future: a result that is not there yet, and who is to be told of it.
+//! Future: a result that is not there yet, and the callbacks to be told of it.
 //!
 //! The states are asyncio's: pending, then for good either cancelled or finished. Whoever waits is told
 //! through the loop's ready queue, in the order they asked, never from inside `set_result`.
@@ -31,7 +31,7 @@ pub(crate) use readiness::{wait_for, wait_on};
 pub(crate) struct Future {
     /// The loop, if it is one of ours; most steps end in its ready queue.
     native_loop: Slot<Own<Loop>>,
-    /// The loop, if it is anybody else's.
+    /// The loop, if it is not saburo's.
     foreign_loop: Slot,
     /// The result or the exception, once finished.
     outcome: Slot,
@@ -43,7 +43,7 @@ pub(crate) struct Future {
     state: Cell<State>,
     /// Between `__await__`'s yield and the task that receives it: "this was a yield from".
     blocking: Cell<bool>,
-    /// An exception that nobody has asked for yet.
+    /// An exception that no code has asked for yet.
     log_traceback: Cell<bool>,
     /// The finalizer has run.
     finalized: Cell<bool>,
@@ -62,7 +62,7 @@ pub(crate) enum State {
 #[derive(Default)]
 struct Rare {
     cancel_message: Option<Obj>,
-    /// The very CancelledError that ended a task, to be raised once to whoever awaits it.
+    /// The very CancelledError that ended a task, to be raised once to the code that awaits it.
     cancelled_error: Option<Obj>,
     /// The exception's traceback when it was set; raising it again must not make it grow.
     traceback: Option<Obj>,
@@ -109,7 +109,7 @@ impl Future {
         self.native_loop.get()
     }
 
-    /// The loop, whoever's it is; none before `__init__`.
+    /// The loop, saburo's or another; none before `__init__`.
     #[inline]
     pub(crate) fn event_loop(&self) -> Option<Obj> {
         match self.native_loop.get() {
@@ -118,7 +118,7 @@ impl Future {
         }
     }
 
-    /// Does it belong to this loop of ours?
+    /// True if the future belongs to this loop.
     #[inline]
     pub(crate) fn is_of(&self, event_loop: &Instance<Loop>) -> bool {
         self.native_loop.holds(event_loop.as_object())
@@ -138,7 +138,7 @@ impl Future {
         &self.callbacks
     }
 
-    /// Somebody has taken notice of the exception.
+    /// Records that the exception was retrieved.
     #[inline]
     pub(crate) fn notice(&self) {
         self.log_traceback.set(false);
@@ -255,7 +255,7 @@ impl Future {
     }
 }
 
-/// Finishes with a result and tells everybody.
+/// Finishes with a result and queues the callbacks.
 #[inline]
 pub(crate) fn resolve(this: &Instance<Future>, value: Obj) -> Res<()> {
     if this.is_done() {
@@ -268,7 +268,7 @@ pub(crate) fn resolve(this: &Instance<Future>, value: Obj) -> Res<()> {
     told
 }
 
-/// Finishes with an exception instance and tells everybody.
+/// Finishes with an exception instance and queues the callbacks.
 pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     if this.is_done() {
         return raise(&names().invalid_state_error, "invalid state");
@@ -283,7 +283,7 @@ pub(crate) fn fail(this: &Instance<Future>, exception: Obj) -> Res<()> {
     told
 }
 
-/// Finishes with what a user gives for an exception, and tells everybody.
+/// Finishes with what a user gives for an exception, and queues the callbacks.
 pub(crate) fn set_exception(this: &Instance<Future>, given: &Object) -> Res<()> {
     if this.is_done() {
         return raise(&names().invalid_state_error, "invalid state");
@@ -291,7 +291,7 @@ pub(crate) fn set_exception(this: &Instance<Future>, given: &Object) -> Res<()> 
     fail(this, exception_instance(given)?)
 }
 
-/// Cancels a pending future and tells everybody; False if it was done before.
+/// Cancels a pending future and queues the callbacks; False if it was done before.
 pub(crate) fn cancel(this: &Instance<Future>, message: Option<Obj>) -> Res<bool> {
     this.notice();
     if this.is_done() {
@@ -354,7 +354,7 @@ fn init_args(this: &Instance<Future>, args: Args<'_>) -> Res<()> {
     init(this, event_loop)
 }
 
-/// Reports an exception that nobody asked for, now that nobody can any more.
+/// Reports an exception that no code asked for, now that none can any more.
 pub(crate) fn report_unretrieved(this: &Instance<Future>) {
     this.finalized.set(true);
     if !this.log_traceback.replace(false) {

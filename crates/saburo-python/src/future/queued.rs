@@ -71,7 +71,7 @@ impl Entry for In<Failed, Future> {
     }
 }
 
-/// What was left, unless the future has been finished by somebody else since.
+/// What was left, unless other code has finished the future since.
 fn take_left(this: &Instance<Future>) -> Option<Obj> {
     match this.state.get() {
         State::Pending => this.outcome.take(),

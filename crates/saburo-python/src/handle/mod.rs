@@ -39,7 +39,7 @@ pub(crate) struct Handle {
 /// Fields of a handle that are seldom set.
 #[derive(Default)]
 struct Rare {
-    /// The loop, if it is anybody else's.
+    /// The loop, if it is not saburo's.
     foreign_loop: Slot,
     /// Where the handle was made, in debug mode.
     source_traceback: Slot,
@@ -173,12 +173,12 @@ impl Handle {
         }
     }
 
-    /// The loop, whoever's it is.
+    /// The loop, saburo's or another.
     fn event_loop(&self) -> Option<Obj> {
         self.native_loop.get().map(Own::into_obj).or_else(|| self.rare_opt(|rare| &rare.foreign_loop))
     }
 
-    /// Is the loop in debug mode?
+    /// True if the loop is in debug mode.
     #[inline]
     fn debug(&self) -> Res<bool> {
         if let Some(native) = self.native_loop.get() {
@@ -247,7 +247,7 @@ fn run_queued(event_loop: &Instance<Loop>, this: &Instance<Handle>) -> Res<()> {
 
 /// Runs the callback; what it raises goes to the loop's exception handler.
 ///
-/// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
+/// KeyboardInterrupt and SystemExit are raised instead: they are meant for the code that runs the loop.
 #[inline]
 fn run(this: &Instance<Handle>) -> Res<()> {
     if this.running.is_shared() { run_shared(this) } else { call(this) }
@@ -270,7 +270,7 @@ fn call(this: &Instance<Handle>) -> Res<()> {
     }
 }
 
-/// Runs a handle that nobody else knows: what is in it is moved out and not copied.
+/// Runs a handle with no other reference: what is in it is moved out and not copied.
 #[inline]
 fn run_private(this: &Instance<Handle>) -> Res<()> {
     let (Some(callback), Some(context)) = (this.callback.take(), this.context.take()) else {
@@ -496,7 +496,7 @@ fn repr_info(this: &Instance<Handle>) -> Res<Obj> {
     crate::ffi::list([words].into_iter())
 }
 
-/// `Handle(callback, args, loop, context=None)`, for those who make handles by hand.
+/// `Handle(callback, args, loop, context=None)`, for code that makes handles by hand.
 fn init(this: &Instance<Handle>, bound: [Option<&Object>; 4]) -> Res<()> {
     let [Some(callback), Some(call_args), Some(event_loop), context] = bound else {
         unreachable!("bind() has checked what is required");

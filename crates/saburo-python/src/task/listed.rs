@@ -39,7 +39,7 @@ pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
     };
     if let Some(place) = this.place.take() {
         let kept = event_loop.registry().leave(place, this.is_hidden());
-        // Whoever steps the task holds it as well, so this frees nothing yet.
+        // The stepping code holds the task as well, so this frees nothing yet.
         drop(kept);
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct Task {
     context: Slot<Context>,
     /// What the task is waiting for.
     waits_for: Slot,
-    /// The name, once somebody has given or asked for one.
+    /// The name, once it was given or asked for.
     name: Slot,
     /// To be thrown into the coroutine at its next step: a misuse of `await` found in the last one.
     pending_error: Slot,
@@ -144,7 +144,7 @@ fn soon(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     }
 }
 
-/// On somebody else's loop a step is an ordinary call.
+/// On a loop that is not saburo's a step is an ordinary call.
 #[cold]
 fn soon_elsewhere(this: &Instance<Task>) -> Res<()> {
     let names = names();

@@ -82,7 +82,7 @@ impl Sleeper for Instance<Task> {
     }
 }
 
-/// The task, for whoever wakes it.
+/// The task, for the code that wakes it.
 pub(super) fn as_sleeper(this: &Instance<Task>) -> Behind<dyn Sleeper> {
     Behind::<dyn Sleeper>::new(this.to_own(), |this| this)
 }
@@ -110,7 +110,7 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
 
 /// A step that failed as such, whatever its coroutine did: the loop's exception handler is told.
 ///
-/// KeyboardInterrupt and SystemExit are raised instead: they are meant for whoever runs the loop.
+/// KeyboardInterrupt and SystemExit are raised instead: they are meant for the code that runs the loop.
 #[cold]
 fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
     let in_child = this.native_loop().is_some_and(|event_loop| event_loop.is_inherited());
@@ -169,7 +169,7 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
 }
 
 /// The first step of an eager task, run by whoever creates it. While it runs the task is listed like any
-/// other, and stays so if it goes on. One that cannot begin is in nobody's list.
+/// other, and stays so if it goes on. One that cannot begin is in no list.
 pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };
     let event_loop = match home {
@@ -192,7 +192,7 @@ pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>
         native.current().restore(outer);
     }
     if !begun {
-        // Whoever creates it is told; there is nothing to complain about later.
+        // The creator is told; there is nothing to complain about later.
         this.log_destroy_pending.set(false);
     }
     if this.is_done() {
@@ -219,7 +219,7 @@ fn check_runs_here(home: Option<&Instance<Loop>>, event_loop: &Object) -> Res<()
 #[inline]
 fn step(home: Option<&Instance<Loop>>, this: &Instance<Task>, error: Option<Obj>) -> Res<()> {
     if this.is_done() {
-        // Somebody else has finished it, past the coroutine.
+        // Other code has finished the task, past the coroutine.
         listed::strike(home, this)?;
         return already_done(this, error);
     }

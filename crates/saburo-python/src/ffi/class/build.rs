@@ -125,7 +125,7 @@ impl<T: Class> Builder<T> {
             let class = Obj::from_new(ffi::PyType_FromModuleAndSpec(module, &raw mut spec, base))?;
             let class_pointer: *mut ffi::PyTypeObject = class.as_ptr().cast();
             for name in builder.unlisted {
-                // The dict of a class that nobody has seen yet.
+                // The dict of a class that no other code has seen yet.
                 Raised::check(ffi::PyDict_DelItemString((*class_pointer).tp_dict, name.as_ptr()))?;
                 ffi::PyType_Modified(class_pointer);
             }

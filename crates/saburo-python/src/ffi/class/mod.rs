@@ -53,14 +53,14 @@ pub(crate) trait Class: Sized + 'static {
     const NAME: &'static CStr;
     /// The docstring.
     const DOC: &'static CStr;
-    /// May Python code derive from it?
+    /// True if Python code may derive from the class.
     const SUBCLASSABLE: bool = true;
-    /// May Python code call the class?
+    /// True if Python code may call the class.
     const CONSTRUCTIBLE: bool = true;
     /// Are dead instances kept for reuse? One that is used again is not a new allocation, so it does not
     /// bring the next garbage collection closer.
     const REUSED: bool = false;
-    /// Does [`finalize`](Class::finalize) do anything?
+    /// True if [`finalize`](Class::finalize) does anything.
     const FINALIZES: bool = false;
 
     /// The class of Python's that this one derives from, whose fields are `Inherited`.
@@ -144,7 +144,7 @@ impl<T: Class> Instance<T> {
         Own(self.as_object().to_obj(), PhantomData)
     }
 
-    /// Has anybody given it attributes of its own?
+    /// True if the instance was given attributes of its own.
     #[inline]
     pub(crate) fn has_attributes(&self) -> bool {
         !self.dict.peek().is_null()
@@ -157,7 +157,7 @@ impl<T: Class> Instance<T> {
         unsafe { ffi::Py_REFCNT(self.as_object().as_ptr()) }
     }
 
-    /// Is ours the only reference, a weak one included? Then nobody else can look at it.
+    /// True if ours is the only reference, weak ones included. Then no other code can look at it.
     #[inline]
     pub(crate) fn is_private(&self) -> bool {
         self.weakrefs.is_null() && self.references() == 1

@@ -32,7 +32,7 @@ mod nested {
         /// How many are being freed inside one another. Threads that take turns at the interpreter count
         /// together, which only makes some wait that need not.
         depth: Cell<usize>,
-        /// Those that wait for it to become less deep. Not seen by the collector, nor by anybody else.
+        /// Those that wait for it to become less deep. Not seen by the collector, nor by other code.
         waiting: UnsafeCell<Vec<(*mut PyObject, Free)>>,
         /// Somebody is freeing those.
         emptying: Cell<bool>,

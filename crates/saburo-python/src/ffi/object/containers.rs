@@ -7,7 +7,7 @@ use crate::ffi::error::{Raised, Res};
 use super::{Obj, Object};
 
 impl Object {
-    /// Is it a tuple (or a subclass of it)?
+    /// True if the object is a tuple (or a subclass of it).
     pub(crate) fn is_tuple(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
@@ -45,7 +45,7 @@ impl Object {
         Raised::check_bool(unsafe { ffi::PyDict_Contains(self.as_ptr(), key.as_ptr()) })
     }
 
-    /// Is it exactly a `tuple`?
+    /// True if the object is exactly a `tuple`.
     #[inline]
     pub(crate) fn is_exact_tuple(&self) -> bool {
         // SAFETY: live object.
@@ -87,7 +87,7 @@ impl Object {
         }
     }
 
-    /// Is it exactly a `set`?
+    /// True if the object is exactly a `set`.
     #[inline]
     pub(crate) fn is_exact_set(&self) -> bool {
         // SAFETY: live object.

@@ -13,7 +13,7 @@ impl Object {
         unsafe { ffi::PyExceptionClass_Check(self.as_ptr()) != 0 }
     }
 
-    /// Is it an instance of `BaseException`?
+    /// True if the object is an instance of `BaseException`.
     pub(crate) fn is_exception(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyExceptionInstance_Check(self.as_ptr()) != 0 }

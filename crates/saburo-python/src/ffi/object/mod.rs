@@ -20,7 +20,7 @@ pub(crate) use containers::{list, tuple};
 pub(crate) use numbers::{float, int};
 pub(crate) use text::{fs_decoded, intern, string};
 
-/// A Python object, seen through a reference somebody else keeps alive.
+/// A Python object, seen through a reference kept alive elsewhere.
 ///
 /// Only ever used behind a reference, never by value; `&Object` has the layout of `*mut PyObject`.
 #[repr(transparent)]
@@ -126,7 +126,7 @@ impl Object {
         }
     }
 
-    /// Is `class` its very type?
+    /// True if `class` is the object's very type.
     #[inline]
     pub(crate) fn is_exactly(&self, class: &Object) -> bool {
         std::ptr::eq(self.type_ptr().cast(), class.as_ptr())
@@ -138,7 +138,7 @@ impl Object {
         std::ptr::eq(self, other)
     }
 
-    /// Is it `None`?
+    /// True if the object is `None`.
     #[inline]
     pub(crate) fn is_none(&self) -> bool {
         // SAFETY: Py_None is a static object.
@@ -243,7 +243,7 @@ impl Object {
         unsafe { (*self.type_ptr()).tp_call.is_some() }
     }
 
-    /// Is it exactly a `contextvars.Context`?
+    /// True if the object is exactly a `contextvars.Context`.
     pub(crate) fn is_context(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyContext_CheckExact(self.as_ptr()) != 0 }
@@ -262,7 +262,7 @@ impl Object {
         unsafe { ffi::PyCoro_CheckExact(self.as_ptr()) != 0 }
     }
 
-    /// Is it a generator (and not a coroutine)?
+    /// True if the object is a generator (and not a coroutine).
     pub(crate) fn is_generator(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyGen_CheckExact(self.as_ptr()) != 0 }

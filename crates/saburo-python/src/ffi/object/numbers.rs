@@ -28,7 +28,7 @@ impl Object {
         Ok(value)
     }
 
-    /// Is it exactly a `float`?
+    /// True if the object is exactly a `float`.
     #[inline]
     pub(crate) fn is_exact_float(&self) -> bool {
         // SAFETY: live object.
@@ -72,7 +72,7 @@ impl Object {
         self.index().map(drop)
     }
 
-    /// Is it an `int` (or a subclass of it)?
+    /// True if the object is an `int` (or a subclass of it).
     pub(crate) fn is_int(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 }

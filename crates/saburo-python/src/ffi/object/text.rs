@@ -9,7 +9,7 @@ use crate::ffi::error::Res;
 use super::{Obj, Object};
 
 impl Object {
-    /// Is it exactly a `str`?
+    /// True if the object is exactly a `str`.
     pub(crate) fn is_exact_str(&self) -> bool {
         // SAFETY: live object.
         unsafe { ffi::PyUnicode_CheckExact(self.as_ptr()) != 0 }
