@@ -1,8 +1,8 @@
 //! Posts from other threads, and the bell that wakes the loop for them.
 //!
 //! The rule that makes it right: a post is in the list *before* the bell is rung, and the
-//! loop resets the bell *before* it empties the list. So whoever finds the bell rung already
-//! may leave: someone will look at the list after now. Only a ring that finds the loop asleep
+//! loop resets the bell *before* it empties the list. So a thread that finds the bell rung already
+//! may leave: the loop will look at the list after now. Only a ring that finds the loop asleep
 //! costs a system call, which makes one wake per burst.
 
 use crate::sync::atomic::{AtomicU8, Ordering};
@@ -275,7 +275,7 @@ impl<P> Inbox<P> {
 ///
 /// It is one of three: *awake* (the loop runs and will look), *asleep* (it is, or is about to
 /// be, in the kernel), *rung* (there is something to see). Going from asleep to rung obliges
-/// whoever did it to wake the loop.
+/// the thread that did it to wake the loop.
 ///
 /// ```
 /// use saburo_core::Inbox;

@@ -121,13 +121,13 @@ pub fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     socket::send_now(fd, data)
 }
 
-/// Read one datagram into `buffer`: how many bytes, and who has sent it if he has an address of a
+/// Read one datagram into `buffer`: how many bytes, and the sender's address if it has one of a
 /// known family. What does not fit is lost.
 ///
 /// # Errors
 ///
 /// The kernel's: `WouldBlock` if nothing has arrived, `ConnectionRefused` if an earlier datagram found
-/// nobody there.
+/// no receiver.
 ///
 /// ```
 /// # use saburo_core::{Address, net};

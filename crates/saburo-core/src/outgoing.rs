@@ -81,7 +81,7 @@ impl Outgoing {
         self.state.set(State::Listed);
     }
 
-    /// Is there something that may be waiting for the end of the turn?
+    /// True if something may be waiting for the end of the turn.
     #[inline]
     pub fn is_listed(&self) -> bool {
         matches!(self.state.get(), State::Listed | State::Drained)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::inbox::Shared;
 use crate::sys::{SignalHandler, Waker};
 
-/// The signals a core listens to. Dropping it stops the listening; if nobody else does, the
+/// The signals a core listens to. Dropping it stops the listening; with no other listener, the
 /// signals are then ignored rather than given back their default action, because the registry
 /// keeps its handler installed.
 ///

@@ -110,7 +110,7 @@ impl<H, P> Core<H, P> {
         // The old selector cannot be asked what it still watches: it is the parent's, who may
         // have changed it since, and asking would change it again.
         kernel.renew(&self.reactor, None)?;
-        // Whoever was asleep was another thread, and is not here; nor is one that held a lock.
+        // A sleeping thread was another one, and is not in the child; nor is one that held a lock.
         self.shared = Arc::new(self.shared.after_fork(kernel.waker.clone()));
         Ok(())
     }

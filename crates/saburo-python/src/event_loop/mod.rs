@@ -59,7 +59,7 @@ pub(crate) struct Loop {
     forks: Cell<u32>,
     /// stop() was called: leave after this turn.
     stopping: Cell<bool>,
-    /// The interpreter is released and the loop waits for events; whoever queues something now wakes it.
+    /// The interpreter is released and the loop waits for events; a post from now on wakes it.
     sleeping: Cell<bool>,
     debug: Cell<bool>,
     /// The thread that runs the loop, while one does.

@@ -160,7 +160,7 @@ pub(crate) fn keep_memory() {
     ONCE.call_once(|| let_malloc_keep(KEPT_ANYWAY));
 }
 
-/// Who reads to the end has the stream twice for a moment, in pieces and joined.
+/// A reader to the end has the stream twice for a moment, in pieces and joined.
 ///
 /// What glibc would learn by itself, as the joined bytes are freed, is to keep exactly that, and a little
 /// more is in use: so it would give everything back, and every stream would take it anew, page by page. That

@@ -49,7 +49,7 @@ impl Loop {
     }
 
     /// Another thread has queued something behind very much: the loop's thread gets the interpreter, if it
-    /// waits for it, so that nobody queues faster than it runs. Where each call makes a system call, as in
+    /// waits for it, so that no thread queues faster than it runs. Where each call makes a system call, as in
     /// asyncio, that comes about by itself. It is a short wait, not one for room: what the loop does now may
     /// wait for the caller.
     #[cold]
@@ -85,7 +85,7 @@ const CALLS_BETWEEN: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_micros(100);
 
 /// Stays out of the interpreter until the loop has been in, or for a short while. Just letting go is not
-/// enough: who comes back at once is faster than a thread that must be woken first, and that thread
+/// enough: a thread that comes back at once is faster than a thread that must be woken first, and that thread
 /// begins anew to wait for its 5 ms.
 pub(crate) fn hand_over(alarm: &Alarm) {
     alarm.ring();

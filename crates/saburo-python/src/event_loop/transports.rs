@@ -1,4 +1,4 @@
-//! Which descriptor belongs to which transport, and who listens.
+//! Which descriptor belongs to which transport, and which listeners there are.
 //!
 //! An open transport is here from its making until its descriptor is closed. So none vanishes because
 //! nobody kept it, and nobody else watches its descriptor by mistake.
@@ -12,7 +12,7 @@ use super::Loop;
 
 /// What the loop asks of a transport that has a descriptor.
 pub(crate) trait Transport {
-    /// Has `close()` been called, or is the connection gone? Then others may have the descriptor.
+    /// True if `close()` was called or the connection is gone. Then others may have the descriptor.
     fn is_closing(&self) -> bool;
     /// Has it still got the descriptor by which the loop knows it? Asked when another file has that number.
     fn has_descriptor(&self, event_loop: &Loop) -> bool;

@@ -10,8 +10,8 @@ use super::python as ffi;
 /// Has anybody set an audit hook? That costs a call where there is none.
 #[inline]
 pub(crate) fn is_audited() -> bool {
-    /// The interpreter asks for the arguments of an event only if there is somebody to tell it. Refused them,
-    /// it tells nobody.
+    /// The interpreter asks for the arguments of an event only if there is a hook to tell it. Refused them,
+    /// it tells no hook.
     unsafe extern "C" fn refuse(asked: *mut c_void) -> *mut ffi::PyObject {
         // SAFETY: the place that `is_audited` has handed over, which waits for the call to return.
         unsafe { *asked.cast::<bool>() = true };

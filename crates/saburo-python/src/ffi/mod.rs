@@ -4,9 +4,9 @@
 //! pointer. Three facts make that sound, and every `SAFETY` comment leans on one of them:
 //!
 //! 1. **Attached.** An [`Obj`] or [`Object`] is neither `Send` nor `Sync`, and the first one a thread
-//!    gets comes from the interpreter calling us. Whoever holds one is on an attached thread.
+//!    gets comes from the interpreter calling us. Code that holds one is on an attached thread.
 //!    [`detach`] is the only way to release the interpreter, and its closure must be `Send`.
-//! 2. **Owned or lent.** [`Obj`] owns one reference. `&Object` is a reference somebody else keeps
+//! 2. **Owned or lent.** [`Obj`] owns one reference. `&Object` is a reference that other code keeps
 //!    alive for at least that borrow: a caller's argument, or an `Obj` on our stack.
 //! 3. **No lasting borrow.** Fields that Python can reach are [`Slot`]s and `Cell`s. They hand out
 //!    copies (new references), never a view into themselves, because every call, every attribute

@@ -1,7 +1,7 @@
 //! Owner: an object of Python's that owns a descriptor, such as a socket or a file.
 //!
-//! The rule: a number is the owner's to tell, each time anew. Whoever else has the object may close it
-//! without a word to us, and the next file that is opened gets the number. So nobody keeps a number from one
+//! The rule: a number is the owner's to tell, each time anew. Other code with the object may close it
+//! without a word to us, and the next file that is opened gets the number. So no code keeps a number from one
 //! use to the next.
 //!
 //! Asking is a call by name, and a transport asks before each message. The C API has no function for it. So
@@ -181,6 +181,6 @@ fn numbers_in(object: &Object) -> usize {
 #[inline]
 fn read(object: &Object, Place(place): Place) -> c_int {
     debug_assert!(place.get() < numbers_in(object));
-    // SAFETY: aligned, and inside the object, as whoever has made the place has seen.
+    // SAFETY: aligned, and inside the object, as the maker of the place has seen.
     unsafe { object.as_ptr().cast::<c_int>().add(place.get()).read() }
 }

@@ -42,7 +42,7 @@ pub(crate) fn discard_from_awaited_by(args: Args<'_>) -> Res<()> {
     Ok(())
 }
 
-/// All its waiters, as a set; None if there are none.
+/// All waiters of the future, as a set; None if there are none.
 pub(super) fn awaited_by(this: &Instance<Future>) -> Res<Option<Obj>> {
     let mut waiters = waiting_tasks(this)?;
     match this.awaited_by.get() {

@@ -1,6 +1,6 @@
 //! Future: a result that is not there yet, and the callbacks to be told of it.
 //!
-//! The states are asyncio's: pending, then for good either cancelled or finished. Whoever waits is told
+//! The states are asyncio's: pending, then for good either cancelled or finished. Waiters are told
 //! through the loop's ready queue, in the order they asked, never from inside `set_result`.
 
 mod awaited_by;
@@ -218,7 +218,7 @@ impl Future {
         }
     }
 
-    /// The exception of a future that has failed, to be raised to whoever waits for it: with the traceback it
+    /// The exception of a future that has failed, to be raised to each waiter: with the traceback it
     /// had when the future failed, or that of each who has caught it before would be part of it.
     pub(crate) fn failure(&self) -> Res<Obj> {
         self.notice();
@@ -227,7 +227,7 @@ impl Future {
         Ok(exception)
     }
 
-    /// The exception, None if there is none. It is only looked at: somebody may be handling it right now,
+    /// The exception, None if there is none. It is only looked at: other code may be handling it now,
     /// whose traceback it has.
     pub(crate) fn exception(&self) -> Res<Option<Obj>> {
         match self.state.get() {

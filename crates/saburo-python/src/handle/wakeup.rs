@@ -11,7 +11,7 @@ use crate::ffi::{Behind, Builder, Class, Instance, Obj, Object, Own, Res, Slot, 
 
 /// A task, to what wakes it.
 pub(crate) trait Sleeper {
-    /// True if the wakeup runs on this loop.
+    /// True if the sleeper runs on this loop.
     fn runs_on(&self, event_loop: &Instance<Loop>) -> bool;
     /// What is queued to wake it there.
     fn wake_later(&self) -> Ready;

@@ -96,11 +96,11 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
     if this.is_done() {
         if this.references() <= 2 {
             // Ours and the entry's: it goes now, with its result, and no task is running meanwhile. A failure
-            // that nobody awaits is reported then.
+            // that no code awaits is reported then.
             aside(|| event_loop.current().leave(event_loop))?;
         }
         if !this.is_private() {
-            // Somebody keeps it, and the loop does no more. Otherwise it goes now, and is revealed if its
+            // Other code keeps it, and the loop does no more. Otherwise it goes now, and is revealed if its
             // finalizer has something to say.
             this.reveal();
         }
@@ -160,7 +160,7 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
     if let Some(future) = known {
         return match future.state() {
             State::Returned | State::Pending => None,
-            // Thrown, not raised: what whoever runs the loop is handling is no context of it.
+            // Thrown, not raised: an exception that the loop's caller is handling is no context of it.
             State::Failed => Some(future.failure().unwrap_or_else(Raised::take)),
             State::Cancelled => future.result().err().map(Raised::take),
         };
@@ -168,7 +168,7 @@ fn outcome_error(awaited: &Object) -> Option<Obj> {
     awaited.method(&names().result, &[]).err().map(Raised::take)
 }
 
-/// The first step of an eager task, run by whoever creates it. While it runs the task is listed like any
+/// The first step of an eager task, run by its creator. While it runs the task is listed like any
 /// other, and stays so if it goes on. One that cannot begin is in no list.
 pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Res<()> {
     let Some(context) = this.context.get() else { return Ok(()) };

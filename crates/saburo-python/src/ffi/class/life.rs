@@ -50,7 +50,7 @@ impl<T: Class> Instance<T> {
     }
 
     /// Makes an instance that the collector does not see: a cycle through it is not collected. The caller
-    /// must [`reveal`](Instance::reveal) it once it is in use no longer and somebody else still has it.
+    /// must [`reveal`](Instance::reveal) it once it is in use no longer and other references remain.
     /// Nobody need think of its finalizer: an instance that is about to be finalized is revealed first.
     #[inline]
     pub(crate) fn alloc_hidden(value: T) -> Res<Own<T>> {

@@ -74,7 +74,7 @@ impl<T: Holds> Holds for OnceCell<T> {
 impl<T: Owns + Default> Holds for Cell<T> {
     fn visit(&self, visit: &mut Visit<'_>) {
         // SAFETY: whoever has a Visit is called by the collector, on its thread, and the collector runs no
-        // code while it traverses: nobody sets the cell meanwhile. Nor does `show`, as `Owns` says.
+        // code while it traverses: no code sets the cell meanwhile. Nor does `show`, as `Owns` says.
         unsafe { &*self.as_ptr() }.show(visit);
     }
 
