@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use crate::inbox::Shared;
 
 #[derive(Debug)]
-pub(crate) struct Ready<H> {
+pub(crate) struct ReadyQueue<H> {
     queue: VecDeque<H>,
 }
 
-impl<H> Ready<H> {
+impl<H> ReadyQueue<H> {
     pub(crate) fn new() -> Self {
-        Ready { queue: VecDeque::new() }
+        ReadyQueue { queue: VecDeque::new() }
     }
 
     #[inline]

@@ -2,13 +2,13 @@
 //! so that runs repeat.
 //!
 //! Most timers never fire: they guard something that finishes in time. So a cancel is real
-//! and immediate, it hands the handle back and leaves nothing behind, and an entry is small:
+//! and immediate, it hands the handle back and leaves nothing behind, and an item is small:
 //! sixteen bytes, so that the four children of a node fill one cache line.
 
 use std::collections::TryReserveError;
 
 use crate::clock::Time;
-use crate::ready::Ready;
+use crate::ready::ReadyQueue;
 
 /// Which timer: the answer of [`Core::insert_timer`](crate::Core::insert_timer), good for one
 /// [`cancel_timer`](crate::Core::cancel_timer). A stale one, whose timer fired or was
@@ -32,11 +32,11 @@ pub struct TimerId {
 #[derive(Debug)]
 pub(crate) struct Timers<H> {
     /// A 4-ary heap by (deadline, sequence): the children of `i` are `4i + 1 ..= 4i + 4`.
-    heap: Vec<Entry>,
-    /// Where in the heap each slot's entry is. Apart from the handles because sifting writes
+    heap: Vec<HeapItem>,
+    /// Where in the heap each slot's item is. Apart from the handles because sifting writes
     /// here at every step and the handles would only be in the way.
     places: Vec<Place>,
-    /// `Some` exactly for the slots that have an entry in the heap.
+    /// `Some` exactly for the slots that have an item in the heap.
     handles: Vec<Option<H>>,
     /// The first vacant slot; the others follow through `Place::position`.
     vacant: u32,
@@ -71,7 +71,7 @@ impl<H> Timers<H> {
     /// The earliest deadline, [`Time::NEVER`] if only such timers are left.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.heap.first().map(|entry| entry.when)
+        self.heap.first().map(|item| item.when)
     }
 
     #[inline]
@@ -80,10 +80,10 @@ impl<H> Timers<H> {
             self.renumber();
         }
         let index = self.occupy(handle);
-        let entry = Entry { when, sequence: self.sequence, slot: index };
+        let item = HeapItem { when, sequence: self.sequence, slot: index };
         self.sequence += 1;
-        self.heap.push(entry);
-        self.sift_up(self.heap.len() - 1, entry);
+        self.heap.push(item);
+        self.sift_up(self.heap.len() - 1, item);
         TimerId { index, generation: self.places[index as usize].generation }
     }
 
@@ -125,7 +125,7 @@ impl<H> Timers<H> {
     /// Timers due at `now` become ready, in order. Those that there is no memory for stay, and are due as before.
     /// Timers for [`Time::NEVER`] are never due.
     #[inline]
-    pub(crate) fn take_due(&mut self, now: Time, ready: &mut Ready<H>) {
+    pub(crate) fn take_due(&mut self, now: Time, ready: &mut ReadyQueue<H>) {
         // Taking the first of a large heap again and again is slow. Once it is clear that a good part
         // of all are due, they are sorted at once; until then nothing was lost by starting singly.
         let singly = FEW.max(self.heap.len() / 8);
@@ -158,7 +158,7 @@ impl<H> Timers<H> {
 
     /// As `take_due`, by looking at every timer once.
     #[cold]
-    fn take_many(&mut self, now: Time, ready: &mut Ready<H>) {
+    fn take_many(&mut self, now: Time, ready: &mut ReadyQueue<H>) {
         // Those that are due come first, without memory for a second list.
         let mut count = 0;
         for position in 0..self.heap.len() {
@@ -167,7 +167,7 @@ impl<H> Timers<H> {
                 count += 1;
             }
         }
-        self.heap[..count].sort_unstable_by_key(Entry::key);
+        self.heap[..count].sort_unstable_by_key(HeapItem::key);
         let mut taken = 0;
         while taken < count && ready.has_room() {
             let slot = self.heap[taken].slot;
@@ -177,9 +177,9 @@ impl<H> Timers<H> {
         self.heap.drain(..taken);
         // A heap from the leaves up: each parent sinks among its descendants, which are heaps already.
         for position in (0..self.heap.len()).rev() {
-            let entry = self.heap[position];
+            let item = self.heap[position];
             let hole = self.sink_hole(position);
-            self.rise(hole, entry, position);
+            self.rise(hole, item, position);
         }
     }
 
@@ -205,7 +205,7 @@ impl<H> Timers<H> {
         self.handles[index as usize].take().expect("a slot in the heap has a handle")
     }
 
-    /// Take the entry at `position` out of the heap.
+    /// Take the item at `position` out of the heap.
     #[inline]
     fn unlink(&mut self, position: usize) {
         let last = self.heap.pop().expect("the heap has the entry at `position`");
@@ -238,30 +238,30 @@ impl<H> Timers<H> {
         }
     }
 
-    /// Let `entry` rise from the hole to where no ancestor is later.
+    /// Let `item` rise from the hole to where no ancestor is later.
     #[inline]
-    fn sift_up(&mut self, hole: usize, entry: Entry) {
-        self.rise(hole, entry, 0);
+    fn sift_up(&mut self, hole: usize, item: HeapItem) {
+        self.rise(hole, item, 0);
     }
 
     /// The same within the heap below `top`.
     #[inline]
-    fn rise(&mut self, mut hole: usize, entry: Entry, top: usize) {
+    fn rise(&mut self, mut hole: usize, item: HeapItem, top: usize) {
         while hole > top {
             let parent = (hole - 1) / ARITY;
-            if self.heap[parent].key() < entry.key() {
+            if self.heap[parent].key() < item.key() {
                 break;
             }
             self.put(hole, self.heap[parent]);
             hole = parent;
         }
-        self.put(hole, entry);
+        self.put(hole, item);
     }
 
     #[inline]
-    fn put(&mut self, position: usize, entry: Entry) {
-        self.heap[position] = entry;
-        self.places[entry.slot as usize].position = position as u32;
+    fn put(&mut self, position: usize, item: HeapItem) {
+        self.heap[position] = item;
+        self.places[item.slot as usize].position = position as u32;
     }
 
     /// Give the timers the sequence numbers 0, 1, 2 … in their order: once in four thousand
@@ -269,24 +269,24 @@ impl<H> Timers<H> {
     #[cold]
     fn renumber(&mut self) {
         // A sorted list is a heap.
-        self.heap.sort_unstable_by_key(Entry::key);
+        self.heap.sort_unstable_by_key(HeapItem::key);
         for position in 0..self.heap.len() {
             let sequence = position as u32;
-            let entry = Entry { sequence, ..self.heap[position] };
-            self.put(position, entry);
+            let item = HeapItem { sequence, ..self.heap[position] };
+            self.put(position, item);
         }
         self.sequence = self.heap.len() as u32;
     }
 }
 
 #[derive(Copy, Clone, Debug)]
-struct Entry {
+struct HeapItem {
     when: Time,
     sequence: u32,
     slot: u32,
 }
 
-impl Entry {
+impl HeapItem {
     #[inline]
     fn is_due(&self, now: Time) -> bool {
         self.when <= now && self.when != Time::NEVER
@@ -328,7 +328,7 @@ mod tests {
         }
         assert!(timers.sequence <= 20, "it was renumbered: {}", timers.sequence);
         assert_eq!(timers.cancel(ids[4]), Some(4), "an id from before still finds its timer");
-        let mut ready = Ready::new();
+        let mut ready = ReadyQueue::new();
         timers.take_due(Time::from_nanos(1), &mut ready);
         let due: Vec<_> = ready.take().collect();
         let expected: Vec<_> = (0..20).step_by(2).chain((1..20).step_by(2)).filter(|n| *n != 4).collect();
@@ -348,7 +348,7 @@ mod tests {
         let mut expected: Vec<(u64, usize)> = moments.iter().copied().zip(0..).collect();
         expected.sort_unstable();
         for now in [100, 899, 5000] {
-            let mut ready = Ready::new();
+            let mut ready = ReadyQueue::new();
             timers.take_due(Time::from_nanos(now), &mut ready);
             let due: Vec<_> = ready.take().collect();
             let rest = expected.split_off(expected.partition_point(|(moment, _)| *moment <= now));

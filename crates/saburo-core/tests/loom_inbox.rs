@@ -84,7 +84,7 @@ impl Loop {
             self.inbox.bell().wake_up();
             slept = 1;
         }
-        // As `Ready::append_posts` does: emptied into a buffer that is empty.
+        // As `ReadyQueue::append_posts` does: emptied into a buffer that is empty.
         let mut posts = Vec::new();
         self.inbox.drain(&mut posts);
         into.append(&mut posts);

@@ -33,13 +33,13 @@ pub(crate) struct Pool {
     /// Workers that wait at the gate and have not been called. A worker that was called is not idle any more,
     /// even if it has not started to run yet.
     idle: Cell<usize>,
-    phase: Cell<Phase>,
+    phase: Cell<PoolState>,
     gate: Gate,
 }
 
 /// The state of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum PoolState {
     Open,
     /// Takes no new jobs. Jobs that were taken are done, then the threads end.
     Ending,
@@ -65,7 +65,7 @@ fn run_in_executor(this: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
         && !this.debug()
         && let Some(pool) = this.pool().get()
         && let Some(pool) = pool.cast::<Pool>()
-        && pool.phase.get() == Phase::Open
+        && pool.phase.get() == PoolState::Open
     {
         this.check_usable()?;
         callable::check_job(function)?;
@@ -100,7 +100,7 @@ fn submit(
         context: Context::copy_current()?,
     };
     // Checked only now: making objects may collect garbage, and that may run any code.
-    if this.phase.get() != Phase::Open {
+    if this.phase.get() != PoolState::Open {
         return raise(builtin::runtime_error(), "cannot schedule new futures after shutdown");
     }
     this.jobs.borrow_mut().try_reserve(1)?;
@@ -171,7 +171,7 @@ fn work(this: &Instance<Pool>) -> Res<()> {
                 attached = Instant::now();
             }
         }
-        if this.phase.get() != Phase::Open {
+        if this.phase.get() != PoolState::Open {
             if let Some(alarm) = alarm {
                 alarm.ring();
             }
@@ -191,7 +191,7 @@ fn work(this: &Instance<Pool>) -> Res<()> {
 
 impl Pool {
     fn next(&self) -> Option<Job> {
-        if self.phase.get() == Phase::Abandoned {
+        if self.phase.get() == PoolState::Abandoned {
             return None;
         }
         self.jobs.borrow_mut().pop_front()
@@ -199,8 +199,8 @@ impl Pool {
 
     /// No new jobs; the threads end when those taken are done.
     fn finish(&self) {
-        if self.phase.get() == Phase::Open {
-            self.phase.set(Phase::Ending);
+        if self.phase.get() == PoolState::Open {
+            self.phase.set(PoolState::Ending);
             self.gate.open(self.idle.take());
         }
     }
@@ -269,7 +269,7 @@ impl Class for Pool {
     fields! {
         class;
         objects { jobs }
-        plain { limit: Cell::new(1), threads, idle, phase: Cell::new(Phase::Open), gate: Gate::new() }
+        plain { limit: Cell::new(1), threads, idle, phase: Cell::new(PoolState::Open), gate: Gate::new() }
     }
 
     const NAME: &'static CStr = c"saburo._saburo.Pool";
@@ -294,7 +294,7 @@ True";
             )
             .noargs(
                 c"_abandon",
-                |this| this.phase.set(Phase::Abandoned),
+                |this| this.phase.set(PoolState::Abandoned),
                 c"In a forked child: forgets the jobs and threads of the parent.",
             )
     }

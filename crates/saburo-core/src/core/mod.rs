@@ -18,7 +18,7 @@ use crate::inbox::Shared;
 use crate::kernel::Kernel;
 use crate::pace::Pace;
 use crate::reactor::Reactor;
-use crate::ready::Ready;
+use crate::ready::ReadyQueue;
 use crate::sync::Arc;
 use crate::sys::Waker;
 use crate::timers::Timers;
@@ -47,7 +47,7 @@ use crate::timers::Timers;
 /// ```
 pub struct Core<H, P = H> {
     clock: Clock,
-    ready: Ready<H>,
+    ready: ReadyQueue<H>,
     timers: Timers<H>,
     reactor: Reactor<H>,
     shared: Arc<Shared<P>>,
@@ -106,7 +106,7 @@ impl<H, P> Core<H, P> {
         let kernel = Kernel::new(waker)?;
         Ok(Core {
             clock,
-            ready: Ready::new(),
+            ready: ReadyQueue::new(),
             timers: Timers::new(),
             reactor: Reactor::new(),
             shared,

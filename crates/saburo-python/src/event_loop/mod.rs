@@ -5,14 +5,14 @@
 
 mod contexts;
 mod current;
-mod given;
 mod network;
 mod ready;
-mod registry;
 mod run;
 mod threads;
 mod transports;
+mod unfinished;
 mod watch;
+mod watched_objects;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -30,31 +30,31 @@ use crate::running;
 use contexts::Contexts;
 use current::Current;
 pub(crate) use current::{load_current, swap_current};
-use given::Given;
 pub(crate) use network::{BUFFER, keep_memory};
 pub(crate) use ready::{Entry, Ready};
-use registry::Registry;
-pub(crate) use registry::Unfinished;
 pub(crate) use threads::{Outstanding, hand_over};
 use transports::Listeners;
 pub(crate) use transports::{Transport, Transports};
+pub(crate) use unfinished::Unfinished;
+use unfinished::UnfinishedTasks;
 pub(crate) use watch::{free_number, is_free, watch_object};
+use watched_objects::WatchedObjects;
 
 /// Where a loop stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
+pub(crate) enum RunState {
     Idle,
     Running,
     Closed,
     /// A copy, in a forked child, of a loop that its parent is running; until the child has left that run.
-    Inherited,
+    OfParent,
 }
 
 /// An event loop.
 pub(crate) struct Loop {
     /// None before the first use and after close().
     core: RefCell<Option<Core<Ready>>>,
-    phase: Cell<Phase>,
+    phase: Cell<RunState>,
     /// How often this process has left a parent that was running the loop.
     forks: Cell<u32>,
     /// stop() was called: leave after this turn.
@@ -76,7 +76,7 @@ pub(crate) struct Loop {
     jobs: Cell<usize>,
     transports: Transports,
     listeners: Listeners,
-    given: Given,
+    watched_objects: WatchedObjects,
     /// Transports that have something to send when the turn is over.
     gathering: RefCell<Vec<Ready>>,
     admission: Admission,
@@ -84,7 +84,7 @@ pub(crate) struct Loop {
     buffer: Cell<Option<Box<[u8]>>>,
     /// How long the longest stream was whose memory the allocator has been taught to keep.
     expected: Cell<usize>,
-    registry: Registry,
+    unfinished: UnfinishedTasks,
     current: Current,
 }
 
@@ -107,12 +107,12 @@ impl Loop {
 
     #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        self.phase.get() == Phase::Running
+        self.phase.get() == RunState::Running
     }
 
     #[inline]
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+    pub(crate) fn unfinished(&self) -> &UnfinishedTasks {
+        &self.unfinished
     }
 
     #[inline]
@@ -153,7 +153,7 @@ impl Loop {
     #[inline(always)]
     pub(crate) fn push_from_any_thread(&self, ready: Ready) -> Res<()> {
         if let Some(core) = self.core.borrow_mut().as_mut()
-            && self.phase.get() != Phase::Inherited
+            && self.phase.get() != RunState::OfParent
             && core.has_room()
         {
             core.push(ready);
@@ -225,7 +225,7 @@ impl Loop {
 
     /// The run is over: the collector sees everything from now on.
     fn reveal_queued(&self) {
-        self.registry.reveal();
+        self.unfinished.reveal();
         let has_timers = self.hidden_timers.take() > 0;
         self.core(|core| {
             core.for_each_ready(&mut |ready| ready.reveal());
@@ -239,15 +239,15 @@ impl Loop {
     #[inline]
     pub(crate) fn check_usable(&self) -> Res<()> {
         match self.phase.get() {
-            Phase::Running => Ok(()),
-            Phase::Idle if self.core.borrow().is_some() => Ok(()),
-            Phase::Idle => raise(
+            RunState::Running => Ok(()),
+            RunState::Idle if self.core.borrow().is_some() => Ok(()),
+            RunState::Idle => raise(
                 builtin::runtime_error(),
                 "Loop.__init__() was not called: a class derived from saburo.Loop that has an __init__() must call \
                  super().__init__()",
             ),
-            Phase::Closed => raise(builtin::runtime_error(), "Event loop is closed"),
-            Phase::Inherited => raise(
+            RunState::Closed => raise(builtin::runtime_error(), "Event loop is closed"),
+            RunState::OfParent => raise(
                 builtin::runtime_error(),
                 "This event loop is running in the parent process; a forked child must make a loop of its own",
             ),
@@ -292,7 +292,7 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     if this.is_running() {
         return raise(builtin::runtime_error(), "Cannot close a running event loop");
     }
-    this.phase.set(Phase::Closed);
+    this.phase.set(RunState::Closed);
     // A forked child may close what its parent is running.
     this.reveal_queued();
     // Out of its field first: letting go of what it holds runs code that may look at the loop.
@@ -300,8 +300,8 @@ fn close(this: &Instance<Loop>) -> Res<()> {
     if let Some(mut core) = core {
         drop(core.close());
     }
-    drop(this.given.take());
-    this.registry.dismiss();
+    drop(this.watched_objects.take());
+    this.unfinished.dismiss();
     network::abandon(this);
     // The next loop may need as many again; or there is none.
     trim_dead();
@@ -331,7 +331,7 @@ fn init(this: &Instance<Loop>, _args: Args<'_>) -> Res<()> {
 
 /// Makes the engine if there is none yet.
 fn open(this: &Instance<Loop>) -> Res<()> {
-    if this.core.borrow().is_some() || this.phase.get() == Phase::Closed {
+    if this.core.borrow().is_some() || this.phase.get() == RunState::Closed {
         return Ok(());
     }
     let core = Core::new(Clock::monotonic())?;
@@ -345,18 +345,18 @@ fn after_fork(this: &Instance<Loop>) -> Res<()> {
     running::after_fork();
     threads::forget(this);
     match this.phase.get() {
-        Phase::Running => {
-            this.phase.set(Phase::Inherited);
+        RunState::Running => {
+            this.phase.set(RunState::OfParent);
             this.forks.set(this.forks.get() + 1);
             this.sleeping.set(false);
             this.thread.set(None);
             leave_to_parent(this)
         }
-        Phase::Idle => match this.core(|core| core.reopen_after_fork()) {
+        RunState::Idle => match this.core(|core| core.reopen_after_fork()) {
             Some(Err(error)) => Err(error.into()),
             _ => Ok(()),
         },
-        Phase::Closed | Phase::Inherited => Ok(()),
+        RunState::Closed | RunState::OfParent => Ok(()),
     }
 }
 
@@ -367,7 +367,7 @@ fn leave_to_parent(this: &Instance<Loop>) -> Res<()> {
     if let Some(core) = this.core.borrow_mut().take() {
         core.leave_to_parent();
     }
-    std::mem::forget((this.given.take(), this.registry.drain()));
+    std::mem::forget((this.watched_objects.take(), this.unfinished.drain()));
     // If the fork was in a callback, it is the last one of this run.
     this.stopping.set(true);
     network::leave_to_parent(this)
@@ -377,14 +377,14 @@ impl Class for Loop {
     fields! {
         class;
         objects {
-            task_factory, pool, core, given: Given::new(), registry: Registry::new(),
+            task_factory, pool, core, watched_objects: WatchedObjects::new(), unfinished: UnfinishedTasks::new(),
             contexts: Contexts::new(), gathering, transports: Transports::new(),
             listeners: Listeners::new(),
         }
         // A pointer that is compared, and keeps nothing.
         unseen { current: Current::new() }
         plain {
-            phase: Cell::new(Phase::Idle), forks, stopping, sleeping, debug, thread,
+            phase: Cell::new(RunState::Idle), forks, stopping, sleeping, debug, thread,
             slow_callback_duration: Cell::new(0.1), native_tasks: Cell::new(true), hidden_timers, jobs,
             admission: Admission::new(), buffer, expected: Cell::new(network::KEPT_ANYWAY),
         }
@@ -449,7 +449,7 @@ fn describe_rest(builder: Builder<Loop>) -> Builder<Loop> {
         )
         .noargs(
             c"_unfinished_tasks",
-            |this| list(this.registry.snapshot()?.into_iter()),
+            |this| list(this.unfinished.snapshot()?.into_iter()),
             c"The loop's native tasks that are not done.",
         )
         .noargs(c"_after_fork", after_fork, c"Called in a forked child, for each loop there is.")

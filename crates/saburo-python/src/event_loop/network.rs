@@ -8,7 +8,7 @@ use saburo_core::{Admission, Direction, Registration};
 use crate::ffi::{Builder, Instance, Raised, Res, aside, int};
 
 use super::watch;
-use super::{Listeners, Loop, Phase, Ready, Transports};
+use super::{Listeners, Loop, Ready, RunState, Transports};
 
 impl Loop {
     #[inline]
@@ -18,7 +18,7 @@ impl Loop {
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.phase.get() == Phase::Closed
+        self.phase.get() == RunState::Closed
     }
 
     /// Queues this whenever the descriptor is ready. `keep` gets the token that ends it.
@@ -69,13 +69,13 @@ impl Loop {
 
     /// Queues something for the next turn; in a forked child, whose parent has the loop, nothing.
     #[inline]
-    pub(crate) fn push_unless_inherited(&self, ready: Ready) -> Res<()> {
-        self.push(ready).or_else(|raised| self.unless_inherited(raised))
+    pub(crate) fn push_unless_of_parent(&self, ready: Ready) -> Res<()> {
+        self.push(ready).or_else(|raised| self.unless_of_parent(raised))
     }
 
     #[cold]
-    fn unless_inherited(&self, raised: Raised) -> Res<()> {
-        if !self.is_inherited() {
+    fn unless_of_parent(&self, raised: Raised) -> Res<()> {
+        if !self.is_of_parent() {
             return Err(raised);
         }
         raised.swallow();
@@ -84,8 +84,8 @@ impl Loop {
 
     /// Is this a forked child, and its parent running the loop?
     #[inline]
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.phase.get() == Phase::Inherited
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.phase.get() == RunState::OfParent
     }
 
     /// Is there nothing to run but what is running? Then the next turn would only look for events.

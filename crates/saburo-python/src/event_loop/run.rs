@@ -14,14 +14,14 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::{Loop, Phase, Ready, network};
+use super::{Loop, Ready, RunState, network};
 
 pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     this.check_usable()?;
     if this.is_running() {
         return raise(builtin::runtime_error(), "This event loop is already running");
     }
-    this.phase.set(Phase::Running);
+    this.phase.set(RunState::Running);
     this.thread.set(Some(attached_thread()));
     let _running = Running(this);
     this.contexts.begin()?;
@@ -49,17 +49,17 @@ impl Drop for Running<'_> {
         event_loop.stopping.set(false);
         event_loop.thread.set(None);
         match event_loop.phase.get() {
-            Phase::Running => event_loop.phase.set(Phase::Idle),
-            Phase::Inherited => {
+            RunState::Running => event_loop.phase.set(RunState::Idle),
+            RunState::OfParent => {
                 // A forked child has left its parent's run. What it has is a loop of its own that is new.
-                event_loop.phase.set(Phase::Idle);
+                event_loop.phase.set(RunState::Idle);
                 aside(|| {
                     if let Err(raised) = super::open(event_loop) {
                         raised.unraisable(event_loop.as_object());
                     }
                 });
             }
-            Phase::Idle | Phase::Closed => {}
+            RunState::Idle | RunState::Closed => {}
         }
         // Only now, when what is made is hidden no more: contexts that are let go of may run code that queues
         // something.

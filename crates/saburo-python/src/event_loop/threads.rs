@@ -8,7 +8,7 @@ use saburo_core::Alarm;
 
 use crate::ffi::{Instance, Own, Owns, Slot, Visit, detach};
 
-use super::{Loop, Phase, Ready};
+use super::{Loop, Ready, RunState};
 
 impl Loop {
     /// The loop's own threads, if there are any and nothing has taken their place: a pool, which the loop
@@ -29,7 +29,7 @@ impl Loop {
     pub(crate) fn post(&self, ready: Ready) {
         loop {
             match self.core.borrow_mut().as_mut() {
-                Some(core) if self.phase.get() != Phase::Inherited => {
+                Some(core) if self.phase.get() != RunState::OfParent => {
                     if core.has_room() {
                         return core.push(ready);
                     }
@@ -66,7 +66,7 @@ impl Loop {
 
     /// What wakes the loop. It may be rung with the interpreter released.
     pub(crate) fn alarm(&self) -> Option<Arc<Alarm>> {
-        if self.phase.get() == Phase::Inherited {
+        if self.phase.get() == RunState::OfParent {
             return None;
         }
         self.core(|core| core.shared().alarm())

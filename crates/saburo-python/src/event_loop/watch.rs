@@ -7,7 +7,7 @@ use saburo_core::{Direction, Refused, Registered, Registration};
 use crate::ffi::{Instance, Object, Raised, Res, builtin, int, none, raise, string};
 use crate::names::names;
 
-use super::{Loop, Phase, Ready};
+use super::{Loop, Ready, RunState};
 
 /// Registers `ready` with the engine, in place of what watched the descriptor before. `keep` gets the token
 /// before that is let go of, which may run code.
@@ -50,12 +50,12 @@ fn settle(
             Err(refused.error.into())
         }
         Some(Ok(Registered { registration, replaced, evicted })) => {
-            let given = (
-                replaced.as_ref().map(|_| this.given.leave(fd, direction)),
-                evicted.as_ref().map(|_| this.given.leave(fd, direction.other())),
+            let objects = (
+                replaced.as_ref().map(|_| this.watched_objects.leave(fd, direction)),
+                evicted.as_ref().map(|_| this.watched_objects.leave(fd, direction.other())),
             );
             keep(registration);
-            drop((evicted, given));
+            drop((evicted, objects));
             cancel(replaced).map(drop)
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn watch_object(
     // Nobody keeps the token: it is ended by number.
     register(this, fd, direction, ready, |_| {
         if !object.is_int() {
-            this.given.enter(fd, direction, object.to_obj());
+            this.watched_objects.enter(fd, direction, object.to_obj());
         }
     })
 }
@@ -89,9 +89,9 @@ pub(super) fn remove_writer(this: &Instance<Loop>, fd: &Object) -> Res<bool> {
 fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<bool> {
     let number = match numbered(object)? {
         // A socket that has been closed or detached: asyncio knows it by its identity.
-        Some(none) if none < 0 => match this.given.find(object) {
+        Some(none) if none < 0 => match this.watched_objects.find(object) {
             Some(fd) => Some(fd),
-            None if this.phase.get() == Phase::Closed => return Ok(false),
+            None if this.phase.get() == RunState::Closed => return Ok(false),
             None => return raise_invalid(none),
         },
         number => {
@@ -104,7 +104,7 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
             number
         }
     };
-    if this.phase.get() == Phase::Closed {
+    if this.phase.get() == RunState::Closed {
         return Ok(false);
     }
     this.check_usable()?;
@@ -114,7 +114,7 @@ fn remove(this: &Instance<Loop>, direction: Direction, object: &Object) -> Res<b
         let registration = core.registration(fd, direction)?;
         core.deregister(registration)
     });
-    drop(this.given.leave(fd, direction));
+    drop(this.watched_objects.leave(fd, direction));
     cancel(removed.flatten())
 }
 

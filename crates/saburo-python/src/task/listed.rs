@@ -22,7 +22,7 @@ pub(super) fn enlist(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
     match home {
         Some(event_loop) => {
             let entry = Behind::<dyn Unfinished>::new(this.to_own(), |this| this);
-            let place = event_loop.registry().enter(entry, this.is_hidden())?;
+            let place = event_loop.unfinished().enter(entry, this.is_hidden())?;
             this.place.set(Some(place));
             Ok(())
         }
@@ -38,7 +38,7 @@ pub(super) fn strike(home: Option<&Instance<Loop>>, this: &Instance<Task>) -> Re
         return aside(|| names().unregister_task.call(&[this.as_object()])).map(drop);
     };
     if let Some(place) = this.place.take() {
-        let kept = event_loop.registry().leave(place, this.is_hidden());
+        let kept = event_loop.unfinished().leave(place, this.is_hidden());
         // The stepping code holds the task as well, so this frees nothing yet.
         drop(kept);
     }

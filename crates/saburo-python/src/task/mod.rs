@@ -80,7 +80,7 @@ fn create(event_loop: &Instance<Loop>, coro: &Object, options: &TaskOptions<'_>)
     }
     let mut task = Task::blank();
     task.future = Future::of(event_loop);
-    // See `Registry`.
+    // See `UnfinishedTasks`.
     let this = Instance::alloc_hidden(task)?;
     if event_loop.debug() {
         this.future.set_source_traceback(names().extract_stack.call0()?);

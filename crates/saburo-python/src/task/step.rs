@@ -113,7 +113,7 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
 /// KeyboardInterrupt and SystemExit are raised instead: they are meant for the code that runs the loop.
 #[cold]
 fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
-    let in_child = this.native_loop().is_some_and(|event_loop| event_loop.is_inherited());
+    let in_child = this.native_loop().is_some_and(|event_loop| event_loop.is_of_parent());
     // In a child that was forked in this step, what failed is to tell others of its end; so does the run.
     if is_fatal(&raised) || in_child {
         return Err(raised);

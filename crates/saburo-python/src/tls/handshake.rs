@@ -4,7 +4,7 @@ use crate::ffi::{Instance, Obj, Object, Res, builtin, float, none, string};
 use crate::names::{names, tls_names};
 
 use super::engine::Progress;
-use super::protocol::{AppPhase, Phase, TlsProtocol, start_timer};
+use super::protocol::{AppPhase, TlsProtocol, TlsState, start_timer};
 use super::{read, report, write};
 
 /// Begins the handshake, and starts its time limit.
@@ -14,7 +14,7 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
         tls_names()?.log_handshake.call(&[this.as_object()])?;
         this.began.set(event_loop.as_object().method(&names().time, &[])?.as_f64()?);
     }
-    this.phase.set(Phase::Handshaking);
+    this.phase.set(TlsState::Handshaking);
     start_timer(this, &this.handshake_timeout, &names().check_handshake_timeout)?;
     // The peer has sent nothing to answer yet, and OpenSSL would allocate memory for the handshake.
     if this.silent.get() { Ok(()) } else { go_on(this) }
@@ -36,9 +36,9 @@ pub(super) fn finish(this: &Instance<TlsProtocol>, failure: Option<Obj>) -> Res<
     let certificate = match failure {
         Some(failure) => return failed(this, &failure),
         // Code that the engine called back has ended the connection.
-        None if this.phase.get() != Phase::Handshaking => return Ok(()),
+        None if this.phase.get() != TlsState::Handshaking => return Ok(()),
         None => {
-            this.phase.set(Phase::Wrapped);
+            this.phase.set(TlsState::Wrapped);
             match this.engine()?.object() {
                 Some(object) => object.method(&names().getpeercert, &[]),
                 None => Ok(none()),
@@ -67,7 +67,7 @@ pub(super) fn finish(this: &Instance<TlsProtocol>, failure: Option<Obj>) -> Res<
 }
 
 fn failed(this: &Instance<TlsProtocol>, failure: &Object) -> Res<()> {
-    this.phase.set(Phase::Unwrapped);
+    this.phase.set(TlsState::Unwrapped);
     let message = if failure.is_instance(&tls_names()?.certificate_error)? {
         "SSL handshake failed on verifying the certificate"
     } else {
@@ -78,7 +78,7 @@ fn failed(this: &Instance<TlsProtocol>, failure: &Object) -> Res<()> {
 }
 
 pub(super) fn time_is_up(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.phase.get() != Phase::Handshaking {
+    if this.phase.get() != TlsState::Handshaking {
         return Ok(());
     }
     let seconds = this.handshake_timeout.get().unwrap_or_else(none).display()?;

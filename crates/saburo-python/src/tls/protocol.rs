@@ -34,7 +34,7 @@ pub(crate) struct TlsProtocol {
     pub(super) transport: Slot<Own<TlsTransport>>,
     /// The transport below, from connection_made to connection_lost.
     pub(super) lower: Slot,
-    pub(super) phase: Cell<Phase>,
+    pub(super) phase: Cell<TlsState>,
     /// A future for the end of the handshake.
     waiter: Slot,
     /// The `ssl.SSLContext` of the connection.
@@ -69,7 +69,7 @@ pub(crate) struct TlsProtocol {
 
 /// asyncio's states of the TLS connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
+pub(super) enum TlsState {
     /// Not begun, or over.
     Unwrapped,
     Handshaking,
@@ -123,7 +123,7 @@ impl TlsProtocol {
 
     /// True if the connection is ending or over.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(self.phase.get(), Phase::Flushing | Phase::ShuttingDown | Phase::Unwrapped)
+        matches!(self.phase.get(), TlsState::Flushing | TlsState::ShuttingDown | TlsState::Unwrapped)
     }
 
     /// Replaces the application's protocol.
@@ -203,21 +203,21 @@ pub(super) fn may_read(this: &TlsProtocol, event_loop: &Loop) -> bool {
 /// The transport below has received bytes.
 pub(super) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     match this.phase.get() {
-        Phase::Wrapped => read::pump(this, ciphertext),
-        Phase::Handshaking => {
+        TlsState::Wrapped => read::pump(this, ciphertext),
+        TlsState::Handshaking => {
             this.silent.set(false);
             this.engine()?.feed_all(ciphertext)?;
             handshake::go_on(this)
         }
-        Phase::Flushing => {
+        TlsState::Flushing => {
             this.engine()?.feed_all(ciphertext)?;
             shutdown::flush(this)
         }
-        Phase::ShuttingDown => {
+        TlsState::ShuttingDown => {
             this.engine()?.feed_all(ciphertext)?;
             shutdown::go_on(this)
         }
-        Phase::Unwrapped => Ok(()),
+        TlsState::Unwrapped => Ok(()),
     }
 }
 
@@ -239,23 +239,23 @@ fn ended(this: &Instance<TlsProtocol>) -> Res<bool> {
         tls_names()?.log_eof.call(&[this.as_object()])?;
     }
     match this.phase.get() {
-        Phase::Handshaking => {
+        TlsState::Handshaking => {
             let failure = builtin::connection_reset_error().call0()?;
             handshake::finish(this, Some(failure))?;
         }
-        Phase::Wrapped => {
-            this.phase.set(Phase::Flushing);
+        TlsState::Wrapped => {
+            this.phase.set(TlsState::Flushing);
             if this.reading_paused.get() {
                 return Ok(true);
             }
             shutdown::flush(this)?;
         }
-        Phase::Flushing => {
+        TlsState::Flushing => {
             write::flush(this)?;
             shutdown::begin_closing(this)?;
         }
-        Phase::ShuttingDown => shutdown::go_on(this)?,
-        Phase::Unwrapped => {}
+        TlsState::ShuttingDown => shutdown::go_on(this)?,
+        TlsState::Unwrapped => {}
     }
     Ok(false)
 }
@@ -268,10 +268,10 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
         transport.mark_closed();
     }
     let app = this.app.take();
-    let was = this.phase.replace(Phase::Unwrapped);
+    let was = this.phase.replace(TlsState::Unwrapped);
     let told = match app {
         Some(app)
-            if was != Phase::Handshaking
+            if was != TlsState::Handshaking
                 && matches!(this.app_phase.get(), AppPhase::Connected | AppPhase::Ended) =>
         {
             this.app_phase.set(AppPhase::Lost);
@@ -288,7 +288,7 @@ pub(crate) fn lost(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
 /// In a forked child the transport below belongs to the parent. Closing the child's copy must not tell the
 /// peer that the connection ends.
 pub(super) fn leave_to_parent(this: &Instance<TlsProtocol>) -> Res<()> {
-    this.phase.set(Phase::Unwrapped);
+    this.phase.set(TlsState::Unwrapped);
     this.backlog.clear();
     if let Some(transport) = this.transport.get() {
         transport.mark_closed();
@@ -397,7 +397,7 @@ impl Class for TlsProtocol {
         unseen { backlog: Backlog::new() }
         plain {
             app_receiver: Cell::new(PLAIN), app_phase: Cell::new(AppPhase::Waiting),
-            phase: Cell::new(Phase::Unwrapped), silent, began, gathering: Cell::new(Gathering::No),
+            phase: Cell::new(TlsState::Unwrapped), silent, began, gathering: Cell::new(Gathering::No),
             reading_paused, lower_full, inbound: marks_at_kib(256), outbound: marks_at_kib(512), eof,
             lost_writes,
         }

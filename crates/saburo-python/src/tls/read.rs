@@ -9,12 +9,12 @@ use crate::ffi::{BytesWriter, Instance, Obj, Raised, Res, View, Window, builtin,
 use crate::names::{names, tls_names};
 
 use super::engine::{Engine, Plaintext};
-use super::protocol::{AppPhase, Gathering, Phase, TlsProtocol, call_soon};
+use super::protocol::{AppPhase, Gathering, TlsProtocol, TlsState, call_soon};
 use super::{report, shutdown, write};
 
 /// Takes `ciphertext` in and delivers all plaintext that can be read; then sends waiting output.
 pub(super) fn pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
-    if !matches!(this.phase.get(), Phase::Wrapped | Phase::Flushing) {
+    if !matches!(this.phase.get(), TlsState::Wrapped | TlsState::Flushing) {
         return Ok(());
     }
     let done = try_pump(this, ciphertext);
@@ -193,9 +193,9 @@ pub(super) fn resume_reading(this: &Instance<TlsProtocol>) -> Res<()> {
 /// Delivers the waiting data, in the turn after `resume_reading()`.
 pub(super) fn resume(this: &Instance<TlsProtocol>) -> Res<()> {
     match this.phase.get() {
-        Phase::Wrapped => pump(this, &[]),
-        Phase::Flushing => shutdown::flush(this),
-        Phase::ShuttingDown => shutdown::go_on(this),
-        Phase::Handshaking | Phase::Unwrapped => Ok(()),
+        TlsState::Wrapped => pump(this, &[]),
+        TlsState::Flushing => shutdown::flush(this),
+        TlsState::ShuttingDown => shutdown::go_on(this),
+        TlsState::Handshaking | TlsState::Unwrapped => Ok(()),
     }
 }

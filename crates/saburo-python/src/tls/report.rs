@@ -3,7 +3,7 @@
 use crate::ffi::{Instance, Object, Raised, Res, builtin, none, string};
 use crate::names::{names, tls_names};
 
-use super::protocol::{Phase, TlsProtocol};
+use super::protocol::{TlsProtocol, TlsState};
 
 /// True for an exception that must reach the caller that runs the loop, and no handler before.
 pub(super) fn ends_the_run(raised: &Raised) -> bool {
@@ -59,7 +59,7 @@ pub(super) fn throttling(this: &Instance<TlsProtocol>, raised: Raised, method: &
 
 /// Ends the connection without telling the peer.
 pub(super) fn abort(this: &Instance<TlsProtocol>, cause: &Object) -> Res<()> {
-    this.phase.set(Phase::Unwrapped);
+    this.phase.set(TlsState::Unwrapped);
     match this.lower.get() {
         Some(lower) if cause.is_none() => lower.method(&names().abort, &[]).map(drop),
         Some(lower) => lower.method(&names().force_close, &[cause]).map(drop),

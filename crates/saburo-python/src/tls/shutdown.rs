@@ -5,7 +5,7 @@ use crate::ffi::{Instance, Obj, Res, builtin, none, string};
 use crate::names::{names, tls_names};
 
 use super::engine::Progress;
-use super::protocol::{Phase, TlsProtocol, call_soon, start_timer};
+use super::protocol::{TlsProtocol, TlsState, call_soon, start_timer};
 use super::{read, report, write};
 
 /// Begins the shutdown, from either side, and starts its time limit.
@@ -16,16 +16,16 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
     if let Some(transport) = this.transport.get() {
         transport.mark_closed();
     }
-    if this.phase.get() == Phase::Handshaking {
+    if this.phase.get() == TlsState::Handshaking {
         return report::abort(this, &none());
     }
     // Flushed before anything is read, because it was also written before.
     let written = write::flush_all(this);
     report::settle(this, written)?;
-    if this.phase.get() != Phase::Wrapped {
+    if this.phase.get() != TlsState::Wrapped {
         return Ok(());
     }
-    this.phase.set(Phase::Flushing);
+    this.phase.set(TlsState::Flushing);
     start_timer(this, &this.shutdown_timeout, &names().check_shutdown_timeout)?;
     flush(this)
 }
@@ -33,7 +33,7 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
 /// Reads data that has arrived and writes data that is left, then tells the peer that no more comes.
 pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
     read::pump(this, &[])?;
-    if this.phase.get() != Phase::Flushing {
+    if this.phase.get() != TlsState::Flushing {
         return Ok(());
     }
     let written = write::flush_all(this);
@@ -43,10 +43,10 @@ pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
 
 /// All data is written: tells the peer.
 pub(super) fn begin_closing(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.phase.get() != Phase::Flushing {
+    if this.phase.get() != TlsState::Flushing {
         return Ok(());
     }
-    this.phase.set(Phase::ShuttingDown);
+    this.phase.set(TlsState::ShuttingDown);
     go_on(this)
 }
 
@@ -83,7 +83,7 @@ fn finish(this: &Instance<TlsProtocol>, failure: Option<Obj>) -> Res<()> {
 }
 
 pub(super) fn time_is_up(this: &Instance<TlsProtocol>) -> Res<()> {
-    if !matches!(this.phase.get(), Phase::Flushing | Phase::ShuttingDown) {
+    if !matches!(this.phase.get(), TlsState::Flushing | TlsState::ShuttingDown) {
         return Ok(());
     }
     let Some(lower) = this.lower.get() else { return Ok(()) };

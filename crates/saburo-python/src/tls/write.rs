@@ -12,7 +12,7 @@ use crate::names::{names, tls_names};
 use crate::transport;
 
 use super::backlog::CHUNK;
-use super::protocol::{Gathering, Phase, TlsProtocol};
+use super::protocol::{Gathering, TlsProtocol, TlsState};
 use super::transport::TlsTransport;
 use super::{lower, report};
 
@@ -56,7 +56,7 @@ pub(super) fn write_lines(this: &Instance<TlsProtocol>, lines: &Object) -> Res<(
 /// Data was pushed to the backlog: encrypts it now, or at the end of the turn.
 #[inline]
 fn written(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.phase.get() != Phase::Wrapped {
+    if this.phase.get() != TlsState::Wrapped {
         return Ok(());
     }
     let size = this.backlog.size();
@@ -139,7 +139,7 @@ pub(super) fn send_above(this: &Instance<TlsProtocol>) -> Res<()> {
 }
 
 fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.backlog.size() == 0 || this.phase.get() != Phase::Wrapped {
+    if this.backlog.size() == 0 || this.phase.get() != TlsState::Wrapped {
         return Ok(());
     }
     let done = flush(this);
@@ -150,9 +150,9 @@ fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
 /// is encrypted at once, and the rest is copied.
 fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     let large = data.len()? >= 16 * 1024;
-    if large && this.phase.get() == Phase::Wrapped && !this.lower_full.get() {
+    if large && this.phase.get() == TlsState::Wrapped && !this.lower_full.get() {
         flush(this)?;
-        if this.backlog.size() == 0 && this.phase.get() == Phase::Wrapped {
+        if this.backlog.size() == 0 && this.phase.get() == TlsState::Wrapped {
             let view = View::of(data)?;
             let encrypted = encrypt_now(this, &view)?;
             let rest = view.stretch().behind(encrypted);
@@ -192,7 +192,7 @@ fn encrypt_now(this: &Instance<TlsProtocol>, view: &View) -> Res<usize> {
 
 #[cold]
 fn count_lost_write(this: &Instance<TlsProtocol>) -> Res<()> {
-    if let Some(event_loop) = this.event_loop.get().filter(|event_loop| event_loop.is_inherited()) {
+    if let Some(event_loop) = this.event_loop.get().filter(|event_loop| event_loop.is_of_parent()) {
         return event_loop.check_usable();
     }
     let count = this.lost_writes.get();
@@ -214,7 +214,7 @@ pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
 
 /// Encrypts waiting data while there is room below, and sends it.
 pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
-    if this.phase.get() == Phase::Unwrapped {
+    if this.phase.get() == TlsState::Unwrapped {
         return Ok(());
     }
     if this.backlog.size() > 0 {
@@ -246,7 +246,7 @@ enum Room {
 }
 
 fn encrypt(this: &Instance<TlsProtocol>, room: Room) -> Res<()> {
-    if !matches!(this.phase.get(), Phase::Wrapped | Phase::Flushing) {
+    if !matches!(this.phase.get(), TlsState::Wrapped | TlsState::Flushing) {
         return Ok(());
     }
     let engine = this.engine()?;

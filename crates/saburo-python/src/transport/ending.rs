@@ -7,7 +7,7 @@ use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Raised, Res, aside};
 
 use super::failure;
-use super::life::{Life, Phase};
+use super::life::{ConnectionState, Life};
 use super::watcher::Watcher;
 
 /// The steps that differ between the classes of transports.
@@ -23,7 +23,7 @@ pub(super) trait Ending: Watcher + Deref<Target = Life> {
 
     /// Closes the descriptor and drops all references.
     fn release(event_loop: &Instance<Loop>, this: &Instance<Self>) -> Res<()> {
-        this.phase.set(Phase::Closed);
+        this.phase.set(ConnectionState::Closed);
         let closed = Self::close_descriptor(this);
         this.part(event_loop, this.as_object());
         closed
@@ -57,7 +57,7 @@ pub(super) fn force_close<T: Ending>(
     this: &Instance<T>,
     cause: Option<&Object>,
 ) -> Res<()> {
-    if this.phase.get() >= Phase::Ending {
+    if this.phase.get() >= ConnectionState::Ending {
         return Ok(());
     }
     T::stop_watching(event_loop, this);
@@ -81,7 +81,7 @@ pub(super) fn fatal<T: Ending>(
 
 /// Tells the protocol, and closes the descriptor.
 pub(super) fn lost<T: Ending>(event_loop: &Instance<Loop>, this: &Instance<T>) -> Res<()> {
-    if this.phase.get() == Phase::Closed {
+    if this.phase.get() == ConnectionState::Closed {
         return Ok(());
     }
     let told = this.tell_lost();

@@ -14,7 +14,7 @@ use crate::ffi::{
 use crate::names::{self, Names, names};
 
 use super::address::{self, Family};
-use super::life::{Life, Phase};
+use super::life::{ConnectionState, Life};
 use super::stream::StreamTransport;
 
 /// A socket.
@@ -223,7 +223,9 @@ impl Endpoint {
         if let Some(owner) = self.socket.get() {
             return Ok(Some(owner.into_object()));
         }
-        let Some(fd) = self.native().filter(|_| life.phase.get() != Phase::Closed) else { return Ok(None) };
+        let Some(fd) = self.native().filter(|_| life.phase.get() != ConnectionState::Closed) else {
+            return Ok(None);
+        };
         let names = names();
         let class = &names.class_socket;
         let socket = class.attr(&names.dunder_new)?.call(&[class])?;
@@ -267,7 +269,7 @@ impl Endpoint {
     }
 
     fn sockname(&self, life: &Life) -> Res<Option<Obj>> {
-        if self.local.borrow().is_none() && life.phase.get() != Phase::Closed {
+        if self.local.borrow().is_none() && life.phase.get() != ConnectionState::Closed {
             *self.local.borrow_mut() = net::local_address(self.current(life)).ok().flatten();
         }
         let local = self.local.borrow().clone();

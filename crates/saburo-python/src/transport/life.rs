@@ -21,7 +21,7 @@ pub(crate) struct Life {
     /// None once the connection is gone and the protocol was told.
     pub(super) event_loop: Slot<Own<Loop>>,
     pub(super) protocol: Slot,
-    pub(super) phase: Cell<Phase>,
+    pub(super) phase: Cell<ConnectionState>,
     /// The number under which the loop's tables know the transport; -1 before it has one, and once we know
     /// that the number may belong to another file. No system call uses it: the owner of the descriptor is
     /// asked each time.
@@ -47,7 +47,7 @@ pub(crate) struct Life {
 
 /// The state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
-pub(super) enum Phase {
+pub(super) enum ConnectionState {
     Open,
     /// close() was called, and there are still bytes to send.
     Closing,
@@ -62,7 +62,7 @@ impl Life {
         Life {
             event_loop: Slot::empty(),
             protocol: Slot::empty(),
-            phase: Cell::new(Phase::Open),
+            phase: Cell::new(ConnectionState::Open),
             number: Cell::new(-1),
             watches: Watches::new(),
             paused: Cell::new(false),
@@ -76,12 +76,12 @@ impl Life {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.phase.get() != Phase::Open
+        self.phase.get() != ConnectionState::Open
     }
 
     /// True while the descriptor is not closed yet.
     pub(super) fn is_open(&self) -> bool {
-        self.phase.get() != Phase::Closed && self.number.get() >= 0
+        self.phase.get() != ConnectionState::Closed && self.number.get() >= 0
     }
 
     /// The descriptor, if `owner` still has it; -1 if not, which the kernel refuses like a closed one. None
@@ -273,7 +273,7 @@ impl Life {
         transport: &Instance<T>,
         cause: Option<&Object>,
     ) -> Res<()> {
-        self.phase.set(Phase::Ending);
+        self.phase.set(ConnectionState::Ending);
         self.cause.set(cause.map(Object::to_obj));
         if !self.context_given.get() {
             let current = event_loop.contexts().copy_current()?;
@@ -295,7 +295,7 @@ impl Life {
     /// connection was lost counts as `losses` such writes.
     #[cold]
     pub(super) fn count_lost_write(&self, losses: u32, words: &str) -> Res<()> {
-        if let Some(event_loop) = self.open_loop().filter(|event_loop| event_loop.is_inherited()) {
+        if let Some(event_loop) = self.open_loop().filter(|event_loop| event_loop.is_of_parent()) {
             return event_loop.check_usable();
         }
         let before = self.lost_writes.get();
@@ -326,22 +326,22 @@ impl Life {
         if let Err(raised) = warn_unclosed(transport) {
             raised.unraisable(transport);
         }
-        self.phase.set(Phase::Closed);
+        self.phase.set(ConnectionState::Closed);
         true
     }
 
     /// In a forked child the connection belongs to the parent. The child's descriptor is as open as the
     /// parent's.
     pub(super) fn leave_to_parent(&self) {
-        self.phase.set(Phase::Closed);
+        self.phase.set(ConnectionState::Closed);
     }
 
     /// The first words of a repr.
     pub(super) fn words(&self, transport: &Object) -> Res<Vec<String>> {
         let mut words = vec![transport.type_of().attr(&names().dunder_name)?.display()?];
         match self.phase.get() {
-            Phase::Open => {}
-            Phase::Closed => words.push("closed".to_owned()),
+            ConnectionState::Open => {}
+            ConnectionState::Closed => words.push("closed".to_owned()),
             _ => words.push("closing".to_owned()),
         }
         words.push(format!("fd={}", self.number.get()));

@@ -112,5 +112,5 @@ pub(super) fn tell_later<Role: 'static, T: Watcher>(event_loop: &Loop, this: &In
 where
     In<Role, T>: Entry,
 {
-    event_loop.push_unless_inherited(Ready::role::<Role, T>(this.to_own()))
+    event_loop.push_unless_of_parent(Ready::role::<Role, T>(this.to_own()))
 }

@@ -102,7 +102,7 @@ impl<T: Class> Builder<T> {
         let mut both = None;
         let base = match T::python_base() {
             Some(base) => {
-                let fields = size_of::<ffi::PyObject>() + size_of::<T::Inherited>();
+                let fields = size_of::<ffi::PyObject>() + size_of::<T::BaseSlots>();
                 // SAFETY: a live class; reads its size.
                 let size = unsafe { (*base.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
                 if size as usize != fields {

@@ -36,14 +36,14 @@
 
 macro_rules! fields {
     (
-        class $(extends $base:ident in $part:ident)? $(, dict $dict:ty)? $(, inherits $inherited:ty)?;
+        class $(extends $base:ident in $part:ident)? $(, dict $dict:ty)? $(, inherits $base_slots:ty)?;
         $(objects { $($object:ident $(: $object_blank:expr)?),* $(,)? })?
         $(unseen { $($unseen:ident $(: $unseen_blank:expr)?),* $(,)? })?
         $(plain { $($plain:ident $(: $plain_blank:expr)?),* $(,)? })?
     ) => {
         type Base = $crate::ffi::fields!(@or Self $(, $base)?);
         type Dict = $crate::ffi::fields!(@or () $(, $dict)?);
-        type Inherited = $crate::ffi::fields!(@or () $(, $inherited)?);
+        type BaseSlots = $crate::ffi::fields!(@or () $(, $base_slots)?);
 
         #[inline]
         fn cell() -> &'static $crate::ffi::TypeCell {

@@ -11,7 +11,7 @@ use crate::ffi::error::{Raised, Res, shielded};
 use crate::ffi::object::{Obj, Object};
 
 use super::entry::{answer, this};
-use super::{Class, DictField, Inherited, Instance, Own, Visit};
+use super::{BaseSlots, Class, DictField, Instance, Own, Visit};
 
 /// Memory for the dead instances of a class: enough for the tasks of a `gather` of ten thousand.
 const KEPT_BYTES: usize = 2 << 20;
@@ -70,7 +70,7 @@ impl<T: Class> Instance<T> {
                 }
             };
             let instance = op.cast::<Instance<T>>();
-            ptr::write(&raw mut (*instance).inherited, T::Inherited::EMPTY);
+            ptr::write(&raw mut (*instance).base_slots, T::BaseSlots::EMPTY);
             ptr::write(&raw mut (*instance).weakrefs, ptr::null_mut());
             ptr::write(&raw mut (*instance).dict, T::Dict::EMPTY);
             ptr::write(&raw mut (*instance).value, value);
@@ -110,7 +110,7 @@ pub(super) unsafe extern "C" fn traverse<T: Class>(
         unsafe {
             let this = this::<T>(op);
             visit.object(Object::from_ptr(ffi::Py_TYPE(op).cast()));
-            for field in [this.dict.peek(), this.inherited.peek()] {
+            for field in [this.dict.peek(), this.base_slots.peek()] {
                 if !field.is_null() {
                     visit.object(Object::from_ptr(field));
                 }
@@ -127,7 +127,7 @@ pub(super) unsafe extern "C" fn clear<T: Class>(op: *mut ffi::PyObject) -> c_int
         unsafe {
             let this = this::<T>(op);
             drop(Obj::from_new_or_null(this.dict.take()));
-            drop(Obj::from_new_or_null(this.inherited.take()));
+            drop(Obj::from_new_or_null(this.base_slots.take()));
             this.value.clear();
         }
     });
@@ -174,7 +174,7 @@ unsafe fn free<T: Class>(op: *mut ffi::PyObject) {
         }
         shielded(|| {
             drop(Obj::from_new_or_null((*instance).dict.take()));
-            drop(Obj::from_new_or_null((*instance).inherited.take()));
+            drop(Obj::from_new_or_null((*instance).base_slots.take()));
             (*instance).value.depart();
             ptr::drop_in_place(&raw mut (*instance).value);
         });

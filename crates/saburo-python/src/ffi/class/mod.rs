@@ -47,7 +47,7 @@ pub(crate) trait Class: Sized + 'static {
     /// Whether instances take arbitrary attributes: [`Dict`], or `()`.
     type Dict: DictField;
     /// The fields of the class of Python's that this one derives from: `()` where there is none.
-    type Inherited: Inherited;
+    type BaseSlots: BaseSlots;
 
     /// The qualified name, such as `saburo.Future`.
     const NAME: &'static CStr;
@@ -63,7 +63,7 @@ pub(crate) trait Class: Sized + 'static {
     /// True if [`finalize`](Class::finalize) does anything.
     const FINALIZES: bool = false;
 
-    /// The class of Python's that this one derives from, whose fields are `Inherited`.
+    /// The class of Python's that this one derives from, whose fields are `BaseSlots`.
     fn python_base() -> Option<&'static Object> {
         None
     }
@@ -108,7 +108,7 @@ pub(crate) trait Class: Sized + 'static {
 #[repr(C)]
 pub(crate) struct Instance<T: Class> {
     head: ffi::PyObject,
-    inherited: T::Inherited,
+    base_slots: T::BaseSlots,
     weakrefs: *mut ffi::PyObject,
     dict: T::Dict,
     value: T,
@@ -308,13 +308,13 @@ impl DictField for () {
 }
 
 /// The fields that a class of Python's has put before ours: one pointer for each of its `__slots__`.
-pub(crate) trait Inherited {
+pub(crate) trait BaseSlots {
     const EMPTY: Self;
     fn take(&self) -> *mut ffi::PyObject;
     fn peek(&self) -> *mut ffi::PyObject;
 }
 
-impl Inherited for () {
+impl BaseSlots for () {
     const EMPTY: () = ();
 
     fn take(&self) -> *mut ffi::PyObject {
@@ -329,7 +329,7 @@ impl Inherited for () {
 /// One slot of Python's. Its descriptor, which the class inherits, reads and writes it.
 pub(crate) struct OneSlot(Cell<*mut ffi::PyObject>);
 
-impl Inherited for OneSlot {
+impl BaseSlots for OneSlot {
     const EMPTY: OneSlot = OneSlot(Cell::new(ptr::null_mut()));
 
     fn take(&self) -> *mut ffi::PyObject {

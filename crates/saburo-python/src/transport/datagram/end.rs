@@ -5,7 +5,7 @@ use crate::ffi::{Instance, Raised, Res};
 use crate::names::names;
 
 use super::super::ending::Ending;
-use super::super::life::Phase;
+use super::super::life::ConnectionState;
 use super::{DatagramTransport, send};
 
 pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
@@ -13,7 +13,7 @@ pub(super) fn close(this: &Instance<DatagramTransport>) -> Res<()> {
         return Ok(());
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    this.phase.set(Phase::Closing);
+    this.phase.set(ConnectionState::Closing);
     this.watches.end(&event_loop, Direction::Read);
     if !this.queue.borrow().is_empty() {
         // Writable events send the rest, and then end the transport.
@@ -37,7 +37,7 @@ pub(super) fn tell_error(this: &Instance<DatagramTransport>, raised: Raised) -> 
 impl Ending for DatagramTransport {
     fn stop_watching(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) {
         send::stop_writing(event_loop, this);
-        if this.phase.get() == Phase::Open {
+        if this.phase.get() == ConnectionState::Open {
             this.watches.end(event_loop, Direction::Read);
         }
     }

@@ -14,7 +14,7 @@ use crate::names::names;
 
 use super::super::ending;
 use super::super::endpoint::Peer;
-use super::super::life::Phase;
+use super::super::life::ConnectionState;
 use super::super::watcher;
 use super::super::{address, retry_later};
 use super::{DatagramTransport, HEADER, end};
@@ -90,7 +90,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
         }
         None => addr.filter(|addr| !addr.is_none()),
     };
-    let is_ending = this.phase.get() >= Phase::Ending;
+    let is_ending = this.phase.get() >= ConnectionState::Ending;
     let Some(event_loop) = this.open_loop().filter(|_| !is_ending || fixed.is_none()) else {
         return this.count_lost_write(1, "socket.send() raised exception.");
     };
@@ -117,7 +117,7 @@ pub(super) fn sendto(this: &Instance<DatagramTransport>, args: Args<'_>) -> Res<
                 return ending::fatal(&event_loop, this, raised, "Fatal write error on datagram transport");
             }
             // The transport is about to be closed, so a queued datagram would never be sent.
-            Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
+            Outcome::Full if this.phase.get() >= ConnectionState::Ending => return Ok(()),
             Outcome::Full if !this.outgoing.is_blocked() => {
                 this.wait_for_room(&event_loop, this, || this.descriptor(&event_loop))?;
                 this.outgoing.block();
@@ -230,7 +230,7 @@ fn attempt_by_python(this: &DatagramTransport, data: &Object, to: &To) -> Outcom
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     let before = this.queued.get();
-    while this.outgoing.is_blocked() && this.phase.get() < Phase::Ending {
+    while this.outgoing.is_blocked() && this.phase.get() < ConnectionState::Ending {
         let next = this.queue.borrow_mut().pop_front();
         let Some(datagram) = next else {
             return drained(event_loop, this);
@@ -239,7 +239,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
         match attempt(event_loop, this, datagram.data.as_ref(), datagram.data.as_object(), &datagram.to) {
             Outcome::Sent => {}
             // A socket of a derived class may have ended the transport.
-            Outcome::Full if this.phase.get() >= Phase::Ending => return Ok(()),
+            Outcome::Full if this.phase.get() >= ConnectionState::Ending => return Ok(()),
             Outcome::Full => {
                 this.queued.set(this.queued.get() + datagram.counts());
                 this.queue.borrow_mut().push_front(datagram);
@@ -276,7 +276,7 @@ fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) 
 /// Tries again after the delay, unless the transport has ended meanwhile.
 pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
     match this.open_loop() {
-        Some(event_loop) if this.outgoing.is_blocked() && this.phase.get() < Phase::Ending => {
+        Some(event_loop) if this.outgoing.is_blocked() && this.phase.get() < ConnectionState::Ending => {
             let fd = this.descriptor(&event_loop);
             watcher::watch(&event_loop, fd, Direction::Write, this)
         }
@@ -288,12 +288,12 @@ pub(super) fn retry(this: &Instance<DatagramTransport>) -> Res<()> {
 fn drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     resume_if_drained(event_loop, this)?;
     // The protocol may have sent more, or have closed the transport.
-    if !this.queue.borrow().is_empty() || this.phase.get() >= Phase::Ending {
+    if !this.queue.borrow().is_empty() || this.phase.get() >= ConnectionState::Ending {
         return Ok(());
     }
     stop_writing(event_loop, this);
-    if this.phase.get() == Phase::Closing {
-        this.phase.set(Phase::Ending);
+    if this.phase.get() == ConnectionState::Closing {
+        this.phase.set(ConnectionState::Ending);
         return ending::lost(event_loop, this);
     }
     Ok(())

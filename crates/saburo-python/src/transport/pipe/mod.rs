@@ -18,24 +18,24 @@ use crate::event_loop::Loop;
 use crate::ffi::{Args, Obj, Object, Owner, Params, Res, Slot, builtin, mapping, raise, string};
 use crate::names::names;
 
-use super::life::{Life, Phase, watched_word};
+use super::life::{ConnectionState, Life, watched_word};
 
 /// The arguments of a maker: `(pipe, protocol, waiter=None, extra=None)`.
-struct Given<'a> {
+struct PipeArgs<'a> {
     pipe: &'a Object,
     protocol: &'a Object,
     waiter: Option<&'a Object>,
     extra: Option<&'a Object>,
 }
 
-impl<'a> Given<'a> {
-    fn bind(args: Args<'a>, function: &'static str) -> Res<Given<'a>> {
+impl<'a> PipeArgs<'a> {
+    fn bind(args: Args<'a>, function: &'static str) -> Res<PipeArgs<'a>> {
         let params =
             Params { function, names: ["pipe", "protocol", "waiter", "extra"], required: 2, positional: 4 };
         let [Some(pipe), Some(protocol), waiter, extra] = args.bind(&params)? else {
             unreachable!("two are required")
         };
-        Ok(Given { pipe, protocol, waiter, extra })
+        Ok(PipeArgs { pipe, protocol, waiter, extra })
     }
 
     /// The owner of the descriptor, its number and its kind; ValueError with the message `refusal` if it
@@ -93,7 +93,7 @@ fn repr(
             words.push(watched_word(watched(event_loop.watched(life.number.get()))).to_owned());
             words.extend(more);
         }
-        _ if life.phase.get() != Phase::Closed => words.push("open".to_owned()),
+        _ if life.phase.get() != ConnectionState::Closed => words.push("open".to_owned()),
         _ => words.push("closed".to_owned()),
     }
     string(&format!("<{}>", words.join(" ")))

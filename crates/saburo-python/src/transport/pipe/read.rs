@@ -20,7 +20,7 @@ use super::super::ending::{self, Ending, force_close};
 use super::super::life::Life;
 use super::super::watcher::{self, Ended, Opened, Watcher, Watches};
 use super::super::{failure, protocol};
-use super::Given;
+use super::PipeArgs;
 
 /// The reading end of a pipe.
 pub(crate) struct ReadPipeTransport {
@@ -42,12 +42,12 @@ impl Deref for ReadPipeTransport {
 
 /// `_make_read_pipe_transport(pipe, protocol, waiter=None, extra=None)`
 pub(crate) fn reading(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
-    let given = Given::bind(args, "_make_read_pipe_transport")?;
+    let args = PipeArgs::bind(args, "_make_read_pipe_transport")?;
     event_loop.check_usable()?;
-    let (owner, fd, _) = given.open("Pipe transport is for pipes/sockets only.")?;
+    let (owner, fd, _) = args.open("Pipe transport is for pipes/sockets only.")?;
     let transport = Instance::alloc(ReadPipeTransport::blank())?;
-    transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
-    transport.begin(event_loop, given.protocol, given.waiter)?;
+    transport.as_object().set_attr(&names().extra, &*args.extra()?)?;
+    transport.begin(event_loop, args.protocol, args.waiter)?;
     transport.pipe.set(Some(owner));
     // From here on the transport owns the pipe.
     transport.number.set(fd);

@@ -23,10 +23,10 @@ use super::super::describe::{self, Writing, told_by_name};
 use super::super::ending::{self, Ending, force_close};
 use super::super::failure;
 use super::super::flow::Flow;
-use super::super::life::{Life, Phase};
+use super::super::life::{ConnectionState, Life};
 use super::super::piece::{self, Piece};
 use super::super::watcher::{self, Opened, Watcher, Watches};
-use super::Given;
+use super::PipeArgs;
 
 /// The writing end of a pipe.
 pub(crate) struct WritePipeTransport {
@@ -53,12 +53,12 @@ impl Deref for WritePipeTransport {
 
 /// `_make_write_pipe_transport(pipe, protocol, waiter=None, extra=None)`
 pub(crate) fn writing(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
-    let given = Given::bind(args, "_make_write_pipe_transport")?;
+    let args = PipeArgs::bind(args, "_make_write_pipe_transport")?;
     event_loop.check_usable()?;
-    let (owner, fd, kind) = given.open("Pipe transport is only for pipes, sockets and character devices")?;
+    let (owner, fd, kind) = args.open("Pipe transport is only for pipes, sockets and character devices")?;
     let transport = Instance::alloc(WritePipeTransport::blank())?;
-    transport.as_object().set_attr(&names().extra, &*given.extra()?)?;
-    transport.begin(event_loop, given.protocol, given.waiter)?;
+    transport.as_object().set_attr(&names().extra, &*args.extra()?)?;
+    transport.begin(event_loop, args.protocol, args.waiter)?;
     transport.kind.set(kind);
     transport.pipe.set(Some(owner));
     // From here on the transport owns the pipe.
@@ -97,7 +97,7 @@ impl Instance<WritePipeTransport> {
 }
 
 fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending || !this.kind.get().tells_of_reader() {
+    if this.phase.get() >= ConnectionState::Ending || !this.kind.get().tells_of_reader() {
         return Ok(());
     }
     watcher::watch(event_loop, this.descriptor(event_loop), Direction::Read, this)
@@ -105,7 +105,7 @@ fn watch_reader(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>
 
 /// Data that is not written yet is lost. A socket may also have received data: asyncio ends it as well.
 fn reader_has_gone(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending {
+    if this.phase.get() >= ConnectionState::Ending {
         return Ok(());
     }
     failure::closed_by_peer(event_loop, this.as_object())?;
@@ -195,7 +195,7 @@ fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, rais
 
 /// The pipe has room again.
 fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) -> Res<()> {
-    if !this.outgoing.is_blocked() || this.phase.get() >= Phase::Ending {
+    if !this.outgoing.is_blocked() || this.phase.get() >= ConnectionState::Ending {
         return Ok(());
     }
     let fd = this.descriptor(event_loop);
@@ -209,9 +209,9 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
     stop_writing(event_loop, this);
     // Not before all data is written, as in asyncio. The protocol may write more, or close the transport.
     this.flow.resume_if_drained(event_loop, this.as_object(), &this.protocol, 0)?;
-    if this.phase.get() == Phase::Closing && this.queue.borrow().is_empty() {
+    if this.phase.get() == ConnectionState::Closing && this.queue.borrow().is_empty() {
         this.watches.end(event_loop, Direction::Read);
-        this.phase.set(Phase::Ending);
+        this.phase.set(ConnectionState::Ending);
         return ending::lost(event_loop, this);
     }
     Ok(())
@@ -220,7 +220,7 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
 /// Closes the pipe after the written data; close() does the same.
 fn write_eof(this: &Instance<WritePipeTransport>) -> Res<()> {
     let Some(event_loop) = this.open_loop().filter(|_| !this.is_closing()) else { return Ok(()) };
-    this.phase.set(Phase::Closing);
+    this.phase.set(ConnectionState::Closing);
     if this.queue.borrow().is_empty() { force_close(&event_loop, this, None) } else { Ok(()) }
 }
 

@@ -8,14 +8,14 @@ use crate::names::names;
 use super::super::clients;
 use super::super::ending::{self, Ending};
 use super::super::life::Life;
-use super::{Phase, StreamTransport, write};
+use super::{ConnectionState, StreamTransport, write};
 
 pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
     if this.is_closing() {
         return Ok(());
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    this.phase.set(Phase::Closing);
+    this.phase.set(ConnectionState::Closing);
     this.watches.end(&event_loop, Direction::Read);
     if this.outgoing.is_blocked() {
         // Writable events send the rest, and then end the transport.
@@ -57,7 +57,7 @@ impl Ending for StreamTransport {
         if this.outgoing.unblock() {
             this.watches.end(event_loop, Direction::Write);
         }
-        if this.phase.get() == Phase::Open {
+        if this.phase.get() == ConnectionState::Open {
             this.watches.end(event_loop, Direction::Read);
         }
     }
@@ -72,7 +72,7 @@ impl Ending for StreamTransport {
     }
 
     fn release(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-        this.phase.set(Phase::Closed);
+        this.phase.set(ConnectionState::Closed);
         let server = this.server.take();
         let waiter = this.empty_waiter.take();
         if let Some(room) = this.room_waiter.take()

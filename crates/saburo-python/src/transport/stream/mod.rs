@@ -30,7 +30,7 @@ use super::ending;
 use super::endpoint::Endpoint;
 use super::failure;
 use super::flow::Flow;
-use super::life::{Life, Phase, watched_word};
+use super::life::{ConnectionState, Life, watched_word};
 use super::piece::Piece;
 use super::watcher::{Watcher, Watches};
 

@@ -13,7 +13,7 @@ use super::super::ending;
 use super::super::life::set_result;
 use super::super::piece::{self, Piece};
 use super::super::watcher;
-use super::{Eof, Phase, StreamTransport};
+use super::{ConnectionState, Eof, StreamTransport};
 
 pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> {
     let exact = Bytes::exact(data);
@@ -26,7 +26,7 @@ pub(crate) fn write(this: &Instance<StreamTransport>, data: &Object) -> Res<()> 
     if exact.as_ref().is_some_and(|bytes| bytes.as_ref().is_empty()) || (exact.is_none() && !data.truth()?) {
         return Ok(());
     }
-    let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < Phase::Ending) else {
+    let Some(event_loop) = this.open_loop().filter(|_| this.phase.get() < ConnectionState::Ending) else {
         return count_lost_write(this);
     };
     let written = match exact {
@@ -54,7 +54,7 @@ pub(crate) fn writelines(this: &Instance<StreamTransport>, list: &Object) -> Res
     }
     // Checked one by one: an iterator may run any code, and may even end this connection.
     let pieces = list.to_list()?;
-    if this.phase.get() >= Phase::Ending {
+    if this.phase.get() >= ConnectionState::Ending {
         return count_lost_write(this);
     }
     let written = match joined(&pieces)? {
@@ -116,7 +116,7 @@ fn push_each(this: &StreamTransport, pieces: &Object) -> Res<Option<usize>> {
         whole.push(piece);
     }
     // An object that is asked for its bytes may run any code, too.
-    if this.phase.get() >= Phase::Ending {
+    if this.phase.get() >= ConnectionState::Ending {
         return count_lost_write(this).map(|()| None);
     }
     let mut written = 0;
@@ -168,7 +168,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
     }
     if !this.outgoing.is_blocked() {
         flush(event_loop, this)?;
-        if this.phase.get() >= Phase::Ending {
+        if this.phase.get() >= ConnectionState::Ending {
             return Ok(written);
         }
     }
@@ -271,11 +271,11 @@ fn turn_is_over(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -
     if this.queue.borrow().is_empty() {
         return Ok(());
     }
-    if this.phase.get() >= Phase::Ending || this.outgoing.is_blocked() {
+    if this.phase.get() >= ConnectionState::Ending || this.outgoing.is_blocked() {
         return Ok(());
     }
     let sent = take_away(event_loop, this);
-    if sent.is_ok() && this.queue.borrow().is_empty() && this.phase.get() == Phase::Open {
+    if sent.is_ok() && this.queue.borrow().is_empty() && this.phase.get() == ConnectionState::Open {
         return drained(event_loop, this, false).or_else(|raised| not_sent(event_loop, this, Err(raised)));
     }
     not_sent(event_loop, this, Ok(sent))
@@ -296,7 +296,7 @@ fn not_sent(
 /// Sends as much as the kernel takes. If the kernel is known to have no room, the writable event sends later,
 /// and resumes a protocol that was paused.
 pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending || this.outgoing.is_blocked() {
+    if this.phase.get() >= ConnectionState::Ending || this.outgoing.is_blocked() {
         return Ok(());
     }
     match take_away(event_loop, this) {
@@ -307,7 +307,7 @@ pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport
 
 /// The kernel has room again.
 pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
-    if this.phase.get() >= Phase::Ending || !this.outgoing.is_blocked() {
+    if this.phase.get() >= ConnectionState::Ending || !this.outgoing.is_blocked() {
         return Ok(());
     }
     if let Err(error) = take_away(event_loop, this) {
@@ -323,7 +323,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<StreamTransp
         return resumed;
     }
     this.watches.end(event_loop, Direction::Write);
-    if this.phase.get() >= Phase::Ending || !this.queue.borrow().is_empty() {
+    if this.phase.get() >= ConnectionState::Ending || !this.queue.borrow().is_empty() {
         // The transport has ended, or the data is sent at the end of the turn.
         return resumed;
     }
@@ -361,11 +361,11 @@ fn drained(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, from_e
         set_result(&waiter)?;
     }
     match this.phase.get() {
-        Phase::Closing if from_event => {
-            this.phase.set(Phase::Ending);
+        ConnectionState::Closing if from_event => {
+            this.phase.set(ConnectionState::Ending);
             ending::lost(event_loop, this)
         }
-        Phase::Closing => this.schedule_lost(event_loop, this, None),
+        ConnectionState::Closing => this.schedule_lost(event_loop, this, None),
         _ if this.eof.get() == Eof::Promised => {
             this.eof.set(Eof::Sent);
             Ok(net::shutdown_write(this.descriptor(event_loop))?)

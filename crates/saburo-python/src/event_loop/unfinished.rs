@@ -19,16 +19,16 @@ pub(crate) trait Unfinished {
 }
 
 /// The unfinished tasks of one loop.
-pub(crate) struct Registry {
+pub(crate) struct UnfinishedTasks {
     tasks: RefCell<Slab<Behind<dyn Unfinished>>>,
     /// How many of them are hidden from the collector: those made while the loop was running, as long as
     /// it is. The loop is in use then, and they with it, so that none of them is garbage.
     hidden: Cell<usize>,
 }
 
-impl Registry {
-    pub(super) const fn new() -> Registry {
-        Registry { tasks: RefCell::new(Slab::new()), hidden: Cell::new(0) }
+impl UnfinishedTasks {
+    pub(super) const fn new() -> UnfinishedTasks {
+        UnfinishedTasks { tasks: RefCell::new(Slab::new()), hidden: Cell::new(0) }
     }
 
     /// Enters a task; its place.
@@ -94,7 +94,7 @@ impl Registry {
     }
 }
 
-impl Holds for Registry {
+impl Holds for UnfinishedTasks {
     fn visit(&self, visit: &mut Visit<'_>) {
         // Borrowed only between Python calls, and the collector runs inside one.
         if let Ok(tasks) = self.tasks.try_borrow() {

@@ -12,15 +12,15 @@ use crate::ffi::{Holds, Obj, Object, fields};
 
 /// The objects of a loop's watches, by number: one for reading and one for writing. Each is here as long as
 /// the engine has the handle that came with it.
-pub(super) struct Given {
+pub(super) struct WatchedObjects {
     by_fd: RefCell<Vec<Objects>>,
 }
 
 type Objects = [Option<Obj>; 2];
 
-impl Given {
-    pub(super) const fn new() -> Given {
-        Given { by_fd: RefCell::new(Vec::new()) }
+impl WatchedObjects {
+    pub(super) const fn new() -> WatchedObjects {
+        WatchedObjects { by_fd: RefCell::new(Vec::new()) }
     }
 
     /// Enters an object for a new registration. That of the one before has left.
@@ -52,7 +52,7 @@ impl Given {
     }
 }
 
-impl Holds for Given {
+impl Holds for WatchedObjects {
     fields! {
         part;
         objects { by_fd }
