@@ -109,10 +109,10 @@ pub use admission::Admission;
 pub use clock::{Clock, ManualClock, Time};
 pub use inbox::{Alarm, Bell, Inbox, Shared};
 pub use marks::{Marks, Pause, Signal, both_marks};
-pub use outgoing::{Outgoing, Step};
+pub use outgoing::{AfterWrite, Outgoing};
 pub use reactor::{Direction, Refused, Registered, Registration};
 pub use read_buffer::ReadBuffer;
-pub use records::{RECORD, Records, Seen};
+pub use records::{MAX_RECORD, Records, Seen};
 pub use separators::{Search, Sought};
 #[cfg(feature = "signals")]
 pub use signals::Signals;

@@ -10,15 +10,15 @@ use std::cell::Cell;
 /// for room.
 ///
 /// ```
-/// use saburo_core::{Outgoing, Step};
+/// use saburo_core::{AfterWrite, Outgoing};
 ///
-/// let outgoing = Outgoing::gathering();
-/// assert_eq!(outgoing.step(true), Step::List);
+/// let outgoing = Outgoing::at_end_of_turn();
+/// assert_eq!(outgoing.after_write(true), AfterWrite::List);
 /// outgoing.list();
-/// assert_eq!(outgoing.step(true), Step::Wait); // leaves with the first write
+/// assert_eq!(outgoing.after_write(true), AfterWrite::Wait); // leaves with the first write
 /// outgoing.end_turn();
 /// assert!(outgoing.block()); // the kernel took only a part: wait for the event of room
-/// assert_eq!(outgoing.step(true), Step::Wait);
+/// assert_eq!(outgoing.after_write(true), AfterWrite::Wait);
 /// ```
 #[derive(Debug)]
 pub struct Outgoing {
@@ -44,7 +44,7 @@ enum State {
 
 /// What a host does after something was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum AfterWrite {
     /// Nothing: it leaves with what waits already.
     Wait,
     /// Send.
@@ -55,7 +55,7 @@ pub enum Step {
 
 impl Outgoing {
     /// A stream whose writes leave together at the end of the turn.
-    pub const fn gathering() -> Outgoing {
+    pub const fn at_end_of_turn() -> Outgoing {
         Outgoing { state: Cell::new(State::Idle), at_once: Cell::new(false), has_room: Cell::new(false) }
     }
 
@@ -66,12 +66,12 @@ impl Outgoing {
 
     /// What to do with what was just written; `may_gather` if it may wait for the end of the turn.
     #[inline]
-    pub fn step(&self, may_gather: bool) -> Step {
+    pub fn after_write(&self, may_gather: bool) -> AfterWrite {
         match self.state.get() {
-            State::Blocked => Step::Wait,
-            _ if !may_gather || self.at_once.get() => Step::Send,
-            State::Idle => Step::List,
-            State::Listed | State::Drained => Step::Wait,
+            State::Blocked => AfterWrite::Wait,
+            _ if !may_gather || self.at_once.get() => AfterWrite::Send,
+            State::Idle => AfterWrite::List,
+            State::Listed | State::Drained => AfterWrite::Wait,
         }
     }
 
@@ -164,11 +164,11 @@ mod tests {
 
     #[test]
     fn the_first_write_of_a_turn_lists_the_stream_and_the_others_leave_with_it() {
-        let outgoing = Outgoing::gathering();
+        let outgoing = Outgoing::at_end_of_turn();
         for _ in 0..3 {
-            assert_eq!(outgoing.step(true), Step::List);
+            assert_eq!(outgoing.after_write(true), AfterWrite::List);
             outgoing.list();
-            assert_eq!(outgoing.step(true), Step::Wait);
+            assert_eq!(outgoing.after_write(true), AfterWrite::Wait);
             assert!(outgoing.is_listed());
             outgoing.end_turn();
             assert!(!outgoing.is_listed());
@@ -177,12 +177,12 @@ mod tests {
 
     #[test]
     fn what_may_not_gather_is_sent_unless_the_kernel_has_no_room() {
-        let outgoing = Outgoing::gathering();
-        assert_eq!(outgoing.step(false), Step::Send);
+        let outgoing = Outgoing::at_end_of_turn();
+        assert_eq!(outgoing.after_write(false), AfterWrite::Send);
         outgoing.list();
-        assert_eq!(outgoing.step(false), Step::Send);
+        assert_eq!(outgoing.after_write(false), AfterWrite::Send);
         outgoing.block();
-        assert_eq!(outgoing.step(false), Step::Wait);
+        assert_eq!(outgoing.after_write(false), AfterWrite::Wait);
     }
 
     #[test]
@@ -197,17 +197,17 @@ mod tests {
 
     #[test]
     fn the_end_of_the_turn_leaves_a_blocked_stream_blocked() {
-        let outgoing = Outgoing::gathering();
+        let outgoing = Outgoing::at_end_of_turn();
         outgoing.list();
         assert!(outgoing.block());
         outgoing.end_turn();
         assert!(outgoing.is_blocked());
-        assert_eq!(outgoing.step(true), Step::Wait);
+        assert_eq!(outgoing.after_write(true), AfterWrite::Wait);
     }
 
     #[test]
     fn a_drain_is_remembered_until_the_turn_is_over() {
-        let outgoing = Outgoing::gathering();
+        let outgoing = Outgoing::at_end_of_turn();
         outgoing.drain();
         assert!(!outgoing.has_drained(), "nothing was listed");
         outgoing.list();
@@ -219,19 +219,19 @@ mod tests {
 
     #[test]
     fn a_stream_that_stopped_gathering_never_gathers_again() {
-        let outgoing = Outgoing::gathering();
+        let outgoing = Outgoing::at_end_of_turn();
         outgoing.stop_gathering();
-        assert_eq!(outgoing.step(true), Step::Send);
+        assert_eq!(outgoing.after_write(true), AfterWrite::Send);
         outgoing.block();
         outgoing.unblock();
         outgoing.end_turn();
-        assert_eq!(outgoing.step(true), Step::Send);
+        assert_eq!(outgoing.after_write(true), AfterWrite::Send);
         assert!(outgoing.sends_at_once());
     }
 
     #[test]
     fn room_is_asked_for_once_between_two_sends() {
-        let outgoing = Outgoing::gathering();
+        let outgoing = Outgoing::at_end_of_turn();
         assert!(!outgoing.has_room(|| false));
         assert!(outgoing.has_room(|| true));
         assert!(outgoing.has_room(|| unreachable!("asked before")));

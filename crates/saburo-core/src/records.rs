@@ -47,7 +47,7 @@ impl Records {
     /// Follows the stream through `data`, for at most `limit` bytes: to the last end of a record
     /// within these, or through all of them if there is none.
     ///
-    /// With a limit of [`RECORD`] or more, whole records stay whole.
+    /// With a limit of [`MAX_RECORD`] or more, whole records stay whole.
     pub fn follow(&mut self, data: &[u8], limit: usize) -> Seen {
         let within = &data[..min(data.len(), limit)];
         let mut records = 0;
@@ -96,11 +96,11 @@ impl Records {
     /// Is it the header of a record as every version of TLS has them? Of longer ones than TLS 1.3
     /// allows a library may know at once that they are too long.
     fn is_plausible(&self) -> bool {
-        matches!(self.header, [20..=23, 3, 0..=4, ..]) && self.body() <= RECORD - HEADER
+        matches!(self.header, [20..=23, 3, 0..=4, ..]) && self.body() <= MAX_RECORD - HEADER
     }
 }
 
 const HEADER: usize = 5;
 
 /// The most that a record of TLS 1.3 takes: a header, 16 KiB, and 256 bytes for what goes with them.
-pub const RECORD: usize = HEADER + 16 * 1024 + 256;
+pub const MAX_RECORD: usize = HEADER + 16 * 1024 + 256;

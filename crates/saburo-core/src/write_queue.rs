@@ -181,10 +181,10 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
     }
 
     #[inline]
-    fn flush_by(&mut self, way: &Way, fd: RawFd, mut done: impl FnMut(P)) -> io::Result<()> {
+    fn flush_by(&mut self, calls: &SystemCalls, fd: RawFd, mut done: impl FnMut(P)) -> io::Result<()> {
         while self.len > 0 {
             let asked = self.first_bytes();
-            let sent = match self.send(way, fd) {
+            let sent = match self.send(calls, fd) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 result => result?,
             };
@@ -232,12 +232,12 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
     }
 
     #[inline]
-    fn send(&self, way: &Way, fd: RawFd) -> io::Result<usize> {
+    fn send(&self, calls: &SystemCalls, fd: RawFd) -> io::Result<usize> {
         match self.pieces.len() {
-            1 => (way.one)(fd, self.first()),
+            1 => (calls.one)(fd, self.first()),
             // Laying out the places for many costs more than filling a few.
-            2..=FEW => self.send_together::<FEW>(way, fd),
-            _ => self.send_together::<AT_ONCE>(way, fd),
+            2..=FEW => self.send_together::<FEW>(calls, fd),
+            _ => self.send_together::<AT_ONCE>(calls, fd),
         }
     }
 
@@ -246,7 +246,7 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
         &self.pieces[0].as_ref()[self.gone..]
     }
 
-    fn send_together<const PLACES: usize>(&self, way: &Way, fd: RawFd) -> io::Result<usize> {
+    fn send_together<const PLACES: usize>(&self, calls: &SystemCalls, fd: RawFd) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); PLACES];
         slices[0] = IoSlice::new(self.first());
         let mut count = 1;
@@ -254,7 +254,7 @@ impl<P: AsRef<[u8]>> WriteQueue<P> {
             *slice = IoSlice::new(piece.as_ref());
             count += 1;
         }
-        (way.many)(fd, &slices[..count])
+        (calls.many)(fd, &slices[..count])
     }
 
     fn leave(&mut self, mut sent: usize, done: &mut impl FnMut(P)) {
@@ -286,13 +286,13 @@ impl<P: AsRef<[u8]>> Default for WriteQueue<P> {
 }
 
 /// The system calls that take one piece, and several.
-struct Way {
+struct SystemCalls {
     one: fn(RawFd, &[u8]) -> io::Result<usize>,
     many: fn(RawFd, &[IoSlice<'_>]) -> io::Result<usize>,
 }
 
-const SOCKET: Way = Way { one: socket::send, many: socket::send_vectored };
-const PIPE: Way = Way { one: pipe::write, many: pipe::write_vectored };
+const SOCKET: SystemCalls = SystemCalls { one: socket::send, many: socket::send_vectored };
+const PIPE: SystemCalls = SystemCalls { one: pipe::write, many: pipe::write_vectored };
 
 /// Pieces in one system call. The kernel takes up to 1024; the array lies on the stack.
 const AT_ONCE: usize = 128;

@@ -1,7 +1,7 @@
 //! Records: the ends that are found are the ends there are, however the stream is cut.
 
 use proptest::prelude::*;
-use saburo_core::{RECORD, Records, Seen};
+use saburo_core::{MAX_RECORD, Records, Seen};
 
 fn record(body: usize) -> Vec<u8> {
     let mut record = vec![23, 3, 3];
@@ -49,9 +49,9 @@ fn four_bytes_of_garbage_may_become_a_header_yet() {
 
 #[test]
 fn a_record_longer_than_any_is_given_up() {
-    let (records, _) = follow(&record(RECORD - 5));
+    let (records, _) = follow(&record(MAX_RECORD - 5));
     assert_eq!(records.unfinished(), Some(0));
-    let (records, _) = follow(&record(RECORD - 4)[..5]);
+    let (records, _) = follow(&record(MAX_RECORD - 4)[..5]);
     assert_eq!(records.unfinished(), None);
 }
 

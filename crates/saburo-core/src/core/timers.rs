@@ -48,8 +48,8 @@ impl<H, P> Core<H, P> {
     /// ```
     /// # use saburo_core::{Clock, Core, Time};
     /// let mut core = Core::new(Clock::monotonic())?;
-    /// let id = core.insert_timer(Time::NEVER, "waiting for Godot");
-    /// assert_eq!(core.cancel_timer(id), Some("waiting for Godot"));
+    /// let id = core.insert_timer(Time::NEVER, "far away");
+    /// assert_eq!(core.cancel_timer(id), Some("far away"));
     /// assert_eq!(core.timer_count(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```

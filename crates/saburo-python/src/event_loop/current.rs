@@ -45,14 +45,14 @@ impl Current {
         entry::unset(event_loop.as_object())
     }
 
-    /// A task is about to run inside the one that runs now: sets what is remembered aside.
-    pub(crate) fn set_aside(&self) -> Aside {
-        Aside(self.entered.replace(ptr::null()))
+    /// A task is about to run inside the one that runs now: what is remembered of the outer one is suspended.
+    pub(crate) fn suspend(&self) -> Suspended {
+        Suspended(self.entered.replace(ptr::null()))
     }
 
     /// The inner task is done with, and asyncio has been told of the outer one again.
-    pub(crate) fn restore(&self, aside: Aside) {
-        self.entered.set(aside.0);
+    pub(crate) fn restore(&self, suspended: Suspended) {
+        self.entered.set(suspended.0);
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn load_current() -> Res<()> {
 }
 
 /// What was remembered of an outer task.
-pub(crate) struct Aside(*const Object);
+pub(crate) struct Suspended(*const Object);
 
 #[cfg(not(Py_3_14))]
 mod entry {

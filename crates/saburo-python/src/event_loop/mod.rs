@@ -78,7 +78,7 @@ pub(crate) struct Loop {
     listeners: Listeners,
     watched_objects: WatchedObjects,
     /// Transports that have something to send when the turn is over.
-    gathering: RefCell<Vec<Ready>>,
+    unsent: RefCell<Vec<Ready>>,
     admission: Admission,
     /// What the kernel fills when a transport reads; lent out meanwhile.
     buffer: Cell<Option<Box<[u8]>>>,
@@ -378,7 +378,7 @@ impl Class for Loop {
         class;
         objects {
             task_factory, pool, core, watched_objects: WatchedObjects::new(), unfinished: UnfinishedTasks::new(),
-            contexts: Contexts::new(), gathering, transports: Transports::new(),
+            contexts: Contexts::new(), unsent, transports: Transports::new(),
             listeners: Listeners::new(),
         }
         // A pointer that is compared, and keeps nothing.

@@ -103,12 +103,12 @@ impl Loop {
 
     /// Has this sent at the end of the turn. No, where there is no memory to remember it: it is to be sent now.
     #[inline]
-    pub(crate) fn flush_later(&self, unsent: impl FnOnce() -> Ready) -> bool {
-        let mut gathering = self.gathering.borrow_mut();
-        if gathering.len() == gathering.capacity() && gathering.try_reserve(1).is_err() {
+    pub(crate) fn send_later(&self, unsent: impl FnOnce() -> Ready) -> bool {
+        let mut list = self.unsent.borrow_mut();
+        if list.len() == list.capacity() && list.try_reserve(1).is_err() {
             return false;
         }
-        gathering.push(unsent());
+        list.push(unsent());
         true
     }
 
@@ -194,16 +194,16 @@ pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// Sends what transports have gathered in this turn. All of it, whatever one of them raises.
 #[inline]
-pub(super) fn flush_gathered(this: &Instance<Loop>) -> Res<()> {
-    if this.gathering.borrow().is_empty() { Ok(()) } else { flush(this) }
+pub(super) fn send_unsent(this: &Instance<Loop>) -> Res<()> {
+    if this.unsent.borrow().is_empty() { Ok(()) } else { run_unsent(this) }
 }
 
-fn flush(this: &Instance<Loop>) -> Res<()> {
+fn run_unsent(this: &Instance<Loop>) -> Res<()> {
     let mut done: Res<()> = Ok(());
     let mut batch = Vec::new();
     loop {
         // Emptied by the round before: its memory serves the next turn.
-        std::mem::swap(&mut batch, &mut *this.gathering.borrow_mut());
+        std::mem::swap(&mut batch, &mut *this.unsent.borrow_mut());
         if batch.is_empty() {
             return done;
         }
@@ -226,22 +226,22 @@ fn flush(this: &Instance<Loop>) -> Res<()> {
 
 /// In a forked child: the transports are the parent's, with what they have not sent yet.
 pub(super) fn leave_to_parent(this: &Loop) -> Res<()> {
-    let (transports, gathering) = (this.transports.take(), this.gathering.take());
+    let (transports, unsent) = (this.transports.take(), this.unsent.take());
     let left = transports.iter().flatten().try_for_each(|transport| transport.leave_to_parent());
-    std::mem::forget((transports, this.listeners.take(), gathering));
+    std::mem::forget((transports, this.listeners.take(), unsent));
     left
 }
 
 /// The loop is taken apart: transports that are left are nobody's.
 pub(super) fn abandon(this: &Loop) {
-    let gathering = std::mem::take(&mut *this.gathering.borrow_mut());
-    drop((this.transports.take(), this.listeners.take(), gathering));
+    let unsent = std::mem::take(&mut *this.unsent.borrow_mut());
+    drop((this.transports.take(), this.listeners.take(), unsent));
     this.buffer.set(None);
 }
 
 pub(super) fn describe(builder: Builder<Loop>) -> Builder<Loop> {
     builder
-        .noargs(c"_send_gathered", flush_gathered, c"Sends now what was written to transports in this turn.")
+        .noargs(c"_send_gathered", send_unsent, c"Sends now what was written to transports in this turn.")
         .one(
             c"_ensure_fd_no_transport",
             watch::ensure_free,

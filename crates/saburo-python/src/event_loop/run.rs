@@ -23,7 +23,7 @@ pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
     }
     this.phase.set(RunState::Running);
     this.thread.set(Some(attached_thread()));
-    let _running = Running(this);
+    let _guard = RunGuard(this);
     this.contexts.begin()?;
     loop {
         turn(this)?;
@@ -35,13 +35,13 @@ pub(super) fn run(this: &Instance<Loop>) -> Res<()> {
 }
 
 /// However the run ends, the loop can be run again.
-struct Running<'a>(&'a Instance<Loop>);
+struct RunGuard<'a>(&'a Instance<Loop>);
 
-impl Drop for Running<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         let event_loop = self.0;
         aside(|| {
-            if let Err(raised) = network::flush_gathered(event_loop) {
+            if let Err(raised) = network::send_unsent(event_loop) {
                 raised.unraisable(event_loop.as_object());
             }
         });
@@ -92,7 +92,7 @@ fn turn(this: &Instance<Loop>) -> Res<()> {
             batch(this, count)?;
         }
     }
-    network::flush_gathered(this)
+    network::send_unsent(this)
 }
 
 /// plan, wait, collect.

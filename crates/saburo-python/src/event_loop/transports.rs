@@ -64,7 +64,7 @@ impl Transports {
     }
 
     /// Those that are wanted. `is_wanted` runs no Python.
-    pub(crate) fn such(&self, is_wanted: impl Fn(&Object) -> bool) -> Vec<Obj> {
+    pub(crate) fn matching(&self, is_wanted: impl Fn(&Object) -> bool) -> Vec<Obj> {
         let by_fd = self.by_fd.borrow();
         let all = by_fd.iter().flatten().map(Behind::as_object);
         all.filter(|transport| is_wanted(transport)).map(Object::to_obj).collect()

@@ -177,7 +177,7 @@ pub(super) fn start_eagerly(home: Option<&Instance<Loop>>, this: &Instance<Task>
         None => this.future.event_loop().unwrap_or_else(none),
     };
     check_runs_here(home, &event_loop)?;
-    let outer = home.map(|native| native.current().set_aside());
+    let outer = home.map(|native| native.current().suspend());
     let mut begun = false;
     let done = swap_current(&event_loop, Some(this.as_object())).and_then(|before| {
         let done = inside(context.as_object(), || {

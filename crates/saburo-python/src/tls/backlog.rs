@@ -28,7 +28,7 @@ pub(super) enum Chunk {
 }
 
 /// The plaintext of a full record.
-const RECORD: usize = 16 * 1024;
+const MAX_PLAINTEXT: usize = 16 * 1024;
 /// The most to encrypt before it is sent, so that the transport below gets it in one piece. The engine's
 /// buffers grow to hold it, and never give memory back. Half as much costs bulk transfers 5 to 10 % more CPU,
 /// twice as much saves none (2026-11-28).
@@ -65,17 +65,17 @@ impl Backlog {
         let first = pieces.front()?;
         let start = self.offset.get();
         let left = first.as_ref().len() - start;
-        if left >= RECORD || pieces.len() == 1 {
+        if left >= MAX_PLAINTEXT || pieces.len() == 1 {
             return Some(Chunk::Part { piece: first.clone(), start, end: start + left.min(CHUNK) });
         }
-        let mut gathered = Vec::with_capacity(self.size.get().min(RECORD));
+        let mut gathered = Vec::with_capacity(self.size.get().min(MAX_PLAINTEXT));
         let mut skip = start;
         for piece in pieces.iter() {
             let piece = &piece.as_ref()[skip..];
             skip = 0;
-            let room = RECORD - gathered.len();
+            let room = MAX_PLAINTEXT - gathered.len();
             gathered.extend_from_slice(&piece[..piece.len().min(room)]);
-            if gathered.len() == RECORD {
+            if gathered.len() == MAX_PLAINTEXT {
                 break;
             }
         }

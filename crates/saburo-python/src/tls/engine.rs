@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use saburo_core::{RECORD, Records};
+use saburo_core::{MAX_RECORD, Records};
 
 use crate::ffi::{
     Holds, Obj, Object, Raised, Res, Slot, SslPart, Stretch, View, Window, boolean, bytes, fields, int,
@@ -172,7 +172,7 @@ impl Engine {
     /// Decrypts one record, into a `bytes` of its own.
     pub(super) fn decrypt(&self) -> Res<Plaintext<Obj>> {
         // A record is larger than its plaintext.
-        let room = self.unread.get().clamp(1, RECORD);
+        let room = self.unread.get().clamp(1, MAX_RECORD);
         let room_object = int(room as i64)?;
         let answer = match self.core.get() {
             Some(core) => self.busily(|| core.as_object().method(&names().read, &[&*room_object])),
@@ -202,7 +202,7 @@ impl Engine {
             let Some(count) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
             count.as_i64()? as usize
         } else if let Some(object) = self.object.get() {
-            let room = int(place.len().min(RECORD) as i64)?;
+            let room = int(place.len().min(MAX_RECORD) as i64)?;
             let answer = self.busily(|| object.method(&names.read, &[&*room]));
             let Some(plaintext) = self.after_decrypting(answer)? else { return Ok(Plaintext::Blocked) };
             let plaintext = View::of(&plaintext)?;
@@ -292,7 +292,7 @@ impl Holds for Engine {
 
 /// How much ciphertext the engine is given at once. A memory BIO never gives memory back, so it should not
 /// hold much more than a record.
-const PIECE: usize = RECORD + 1024;
+const PIECE: usize = MAX_RECORD + 1024;
 
 /// The C object inside an SSLObject, unless a subclass has its own way to decrypt or encrypt.
 fn core_of(object: &Object) -> Res<Option<SslPart>> {

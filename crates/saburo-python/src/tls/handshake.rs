@@ -24,7 +24,7 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
 pub(super) fn go_on(this: &Instance<TlsProtocol>) -> Res<()> {
     match this.engine()?.handshake() {
         Ok(Progress::Done) => finish(this, None),
-        Ok(Progress::Blocked) => write::finish_flush(this),
+        Ok(Progress::Blocked) => write::send_and_control_writing(this),
         Err(raised) if raised.matches(&tls_names()?.ssl_error) => finish(this, Some(raised.take())),
         Err(raised) => Err(raised),
     }

@@ -52,7 +52,8 @@ pub(crate) struct TlsProtocol {
     pub(super) began: Cell<f64>,
     /// The data that the application has written.
     pub(super) backlog: Backlog,
-    pub(super) gathering: Cell<Gathering>,
+    /// When it is encrypted and sent.
+    pub(super) waits_for: Cell<WaitsFor>,
     /// The application has paused reading.
     pub(super) reading_paused: Cell<bool>,
     /// The transport below has paused writing.
@@ -80,14 +81,14 @@ pub(super) enum TlsState {
     ShuttingDown,
 }
 
-/// Why data that the application has written may wait in the backlog.
+/// What data that the application has written waits for, in the backlog.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gathering {
-    No,
+pub(super) enum WaitsFor {
+    Nothing,
     /// The application is receiving data; its writes are sent when that call ends.
-    Reading,
+    EndOfRead,
     /// The protocol is in the loop's list; the writes are sent at the end of the turn.
-    Listed,
+    EndOfTurn,
 }
 
 /// Which callbacks the application's protocol has had.
@@ -211,7 +212,7 @@ pub(super) fn feed(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
         }
         TlsState::Flushing => {
             this.engine()?.feed_all(ciphertext)?;
-            shutdown::flush(this)
+            shutdown::finish_writing(this)
         }
         TlsState::ShuttingDown => {
             this.engine()?.feed_all(ciphertext)?;
@@ -248,10 +249,10 @@ fn ended(this: &Instance<TlsProtocol>) -> Res<bool> {
             if this.reading_paused.get() {
                 return Ok(true);
             }
-            shutdown::flush(this)?;
+            shutdown::finish_writing(this)?;
         }
         TlsState::Flushing => {
-            write::flush(this)?;
+            write::encrypt_and_send(this)?;
             shutdown::begin_closing(this)?;
         }
         TlsState::ShuttingDown => shutdown::go_on(this)?,
@@ -307,7 +308,7 @@ pub(crate) fn pause_writing(this: &Instance<TlsProtocol>) {
 /// The transport below has room again.
 pub(crate) fn resume_writing(this: &Instance<TlsProtocol>) -> Res<()> {
     this.lower_full.set(false);
-    let written = write::flush(this);
+    let written = write::encrypt_and_send(this);
     report::settle(this, written)
 }
 
@@ -397,7 +398,7 @@ impl Class for TlsProtocol {
         unseen { backlog: Backlog::new() }
         plain {
             app_receiver: Cell::new(PLAIN), app_phase: Cell::new(AppPhase::Waiting),
-            phase: Cell::new(TlsState::Unwrapped), silent, began, gathering: Cell::new(Gathering::No),
+            phase: Cell::new(TlsState::Unwrapped), silent, began, waits_for: Cell::new(WaitsFor::Nothing),
             reading_paused, lower_full, inbound: marks_at_kib(256), outbound: marks_at_kib(512), eof,
             lost_writes,
         }

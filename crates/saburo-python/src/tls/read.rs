@@ -9,7 +9,7 @@ use crate::ffi::{BytesWriter, Instance, Obj, Raised, Res, View, Window, builtin,
 use crate::names::{names, tls_names};
 
 use super::engine::{Engine, Plaintext};
-use super::protocol::{AppPhase, Gathering, TlsProtocol, TlsState, call_soon};
+use super::protocol::{AppPhase, TlsProtocol, TlsState, WaitsFor, call_soon};
 use super::{report, shutdown, write};
 
 /// Takes `ciphertext` in and delivers all plaintext that can be read; then sends waiting output.
@@ -26,21 +26,21 @@ fn try_pump(this: &Instance<TlsProtocol>, ciphertext: &[u8]) -> Res<()> {
     if this.reading_paused.get() {
         engine.feed_all(ciphertext)?;
     } else {
-        let before = this.gathering.replace(Gathering::Reading);
+        let before = this.waits_for.replace(WaitsFor::EndOfRead);
         let read = if this.app_receiver.get().is_buffered() {
             read_buffered(this, engine, ciphertext)
         } else {
             read_plain(this, engine, ciphertext)
         };
-        this.gathering.set(before);
+        this.waits_for.set(before);
         if let Err(raised) = read {
             // As in asyncio, data that the application wrote before it failed has been sent.
             let failure = raised.take();
-            write::flush(this)?;
+            write::encrypt_and_send(this)?;
             return Err(Raised::with(failure));
         }
     }
-    write::flush(this)?;
+    write::encrypt_and_send(this)?;
     control_reading(this)
 }
 
@@ -54,7 +54,7 @@ fn read_plain(this: &Instance<TlsProtocol>, engine: &Engine, ciphertext: &[u8]) 
     if read.closed { closed_by_peer(this) } else { Ok(()) }
 }
 
-struct Read {
+struct Decrypted {
     plaintext: Option<Obj>,
     /// `close_notify` has come.
     closed: bool,
@@ -62,20 +62,20 @@ struct Read {
 
 /// Decrypts all that has arrived. A single record, the usual case, is a `bytes` as OpenSSL has made it;
 /// several records are decrypted to one place.
-fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Read> {
+fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Decrypted> {
     let mut ciphertext = ciphertext;
     let window = Window::new()?;
     engine.feed(&window, &mut ciphertext)?;
     let mut first = None;
     if ciphertext.is_empty() && engine.has_one_record() {
         if !engine.is_readable()? {
-            return Ok(Read { plaintext: None, closed: false });
+            return Ok(Decrypted { plaintext: None, closed: false });
         }
         match engine.decrypt()? {
-            Plaintext::Closed => return Ok(Read { plaintext: None, closed: true }),
-            Plaintext::Blocked => return Ok(Read { plaintext: None, closed: false }),
+            Plaintext::Closed => return Ok(Decrypted { plaintext: None, closed: true }),
+            Plaintext::Blocked => return Ok(Decrypted { plaintext: None, closed: false }),
             Plaintext::Data(plaintext) if !engine.is_readable()? => {
-                return Ok(Read { plaintext: Some(plaintext), closed: false });
+                return Ok(Decrypted { plaintext: Some(plaintext), closed: false });
             }
             Plaintext::Data(plaintext) => first = Some(plaintext),
         }
@@ -106,7 +106,7 @@ fn decrypt_all(engine: &Engine, ciphertext: &[u8]) -> Res<Read> {
         engine.feed(&window, &mut ciphertext)?;
     }
     let plaintext = if plain.is_empty() { None } else { Some(plain.finish()?) };
-    Ok(Read { plaintext, closed })
+    Ok(Decrypted { plaintext, closed })
 }
 
 /// Fills the application's buffer once. If the buffer is full, reading continues in the next turn.
@@ -194,7 +194,7 @@ pub(super) fn resume_reading(this: &Instance<TlsProtocol>) -> Res<()> {
 pub(super) fn resume(this: &Instance<TlsProtocol>) -> Res<()> {
     match this.phase.get() {
         TlsState::Wrapped => pump(this, &[]),
-        TlsState::Flushing => shutdown::flush(this),
+        TlsState::Flushing => shutdown::finish_writing(this),
         TlsState::ShuttingDown => shutdown::go_on(this),
         TlsState::Handshaking | TlsState::Unwrapped => Ok(()),
     }

@@ -20,23 +20,23 @@ pub(super) fn begin(this: &Instance<TlsProtocol>) -> Res<()> {
         return report::abort(this, &none());
     }
     // Flushed before anything is read, because it was also written before.
-    let written = write::flush_all(this);
+    let written = write::encrypt_and_send_all(this);
     report::settle(this, written)?;
     if this.phase.get() != TlsState::Wrapped {
         return Ok(());
     }
     this.phase.set(TlsState::Flushing);
     start_timer(this, &this.shutdown_timeout, &names().check_shutdown_timeout)?;
-    flush(this)
+    finish_writing(this)
 }
 
 /// Reads data that has arrived and writes data that is left, then tells the peer that no more comes.
-pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
+pub(super) fn finish_writing(this: &Instance<TlsProtocol>) -> Res<()> {
     read::pump(this, &[])?;
     if this.phase.get() != TlsState::Flushing {
         return Ok(());
     }
-    let written = write::flush_all(this);
+    let written = write::encrypt_and_send_all(this);
     report::settle(this, written)?;
     begin_closing(this)
 }
@@ -56,11 +56,11 @@ pub(super) fn go_on(this: &Instance<TlsProtocol>) -> Res<()> {
     let progress = if this.eof.get() { Ok(Progress::Done) } else { this.engine()?.shutdown() };
     match progress {
         Ok(Progress::Done) => {
-            write::finish_flush(this)?;
+            write::send_and_control_writing(this)?;
             read::call_eof_received(this)?;
             finish(this, None)
         }
-        Ok(Progress::Blocked) => write::finish_flush(this),
+        Ok(Progress::Blocked) => write::send_and_control_writing(this),
         Err(raised) if raised.matches(&tls_names()?.ssl_error) => finish(this, Some(raised.take())),
         Err(raised) => Err(raised),
     }

@@ -109,7 +109,7 @@ fn force_close(this: &Instance<TlsTransport>, cause: &Object) -> Res<()> {
     this.closed.set(true);
     let protocol = this.protocol()?;
     // As in asyncio, data that was written before has been sent.
-    let written = write::flush(&protocol);
+    let written = write::encrypt_and_send(&protocol);
     report::settle(&protocol, written)?;
     report::abort(&protocol, cause)
 }
@@ -272,7 +272,7 @@ fn describe_flow(builder: Builder<TlsTransport>) -> Builder<TlsTransport> {
         )
         .noargs(
             c"get_write_buffer_size",
-            |this| int(write::flushed_size(&*this.protocol()?)? as i64),
+            |this| int(write::size_after_send(&*this.protocol()?)? as i64),
             c"How much waits here to be sent, in bytes.",
         )
         .many(

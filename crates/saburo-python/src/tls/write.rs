@@ -12,7 +12,7 @@ use crate::names::{names, tls_names};
 use crate::transport;
 
 use super::backlog::CHUNK;
-use super::protocol::{Gathering, TlsProtocol, TlsState};
+use super::protocol::{TlsProtocol, TlsState, WaitsFor};
 use super::transport::TlsTransport;
 use super::{lower, report};
 
@@ -61,19 +61,19 @@ fn written(this: &Instance<TlsProtocol>) -> Res<()> {
     }
     let size = this.backlog.size();
     if !this.lower_full.get() && size < AT_ONCE && (size as f64) < this.outbound.high() {
-        if this.gathering.get() != Gathering::No {
+        if this.waits_for.get() != WaitsFor::Nothing {
             return Ok(());
         }
         let event_loop = this.event_loop()?;
         if event_loop.gathers()
             && !this.lower.get().map_or(Ok(false), |below| lower::sends_at_once(&below))?
-            && event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own()))
+            && event_loop.send_later(|| Ready::role::<Unsent, _>(this.to_own()))
         {
-            this.gathering.set(Gathering::Listed);
+            this.waits_for.set(WaitsFor::EndOfTurn);
             return Ok(());
         }
     }
-    let done = flush(this);
+    let done = encrypt_and_send(this);
     report::settle(this, done)
 }
 
@@ -97,17 +97,17 @@ impl Entry for In<Unsent, TlsProtocol> {
 /// The turn is over. No program's call causes this send, so its effects belong to the connection. An
 /// exception that is no `Exception` is passed on.
 fn turn_is_over(this: &Instance<TlsProtocol>) -> Res<()> {
-    this.gathering.set(Gathering::No);
+    this.waits_for.set(WaitsFor::Nothing);
     if this.backlog.size() == 0 {
         // An earlier call has sent it already.
         return Ok(());
     }
     let Some(context) = this.lower.get().and_then(|lower| transport::context_of(&lower)) else {
-        let done = flush(this);
+        let done = encrypt_and_send(this);
         return report::settle(this, done);
     };
     inside(context.as_object(), || {
-        let done = flush(this);
+        let done = encrypt_and_send(this);
         report::settle(this, done)
     })
 }
@@ -142,7 +142,7 @@ fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.backlog.size() == 0 || this.phase.get() != TlsState::Wrapped {
         return Ok(());
     }
-    let done = flush(this);
+    let done = encrypt_and_send(this);
     report::settle(this, done)
 }
 
@@ -151,7 +151,7 @@ fn send_backlog(this: &Instance<TlsProtocol>) -> Res<()> {
 fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
     let large = data.len()? >= 16 * 1024;
     if large && this.phase.get() == TlsState::Wrapped && !this.lower_full.get() {
-        flush(this)?;
+        encrypt_and_send(this)?;
         if this.backlog.size() == 0 && this.phase.get() == TlsState::Wrapped {
             let view = View::of(data)?;
             let encrypted = encrypt_now(this, &view)?;
@@ -159,7 +159,7 @@ fn write_changeable(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
             if rest.len() > 0 {
                 this.backlog.push(rest.to_bytes()?)?;
             }
-            return finish_flush(this);
+            return send_and_control_writing(this);
         }
     }
     this.backlog.push(copied(data)?)?;
@@ -213,25 +213,25 @@ pub(super) fn append(this: &Instance<TlsProtocol>, data: &Object) -> Res<()> {
 }
 
 /// Encrypts waiting data while there is room below, and sends it.
-pub(super) fn flush(this: &Instance<TlsProtocol>) -> Res<()> {
+pub(super) fn encrypt_and_send(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.phase.get() == TlsState::Unwrapped {
         return Ok(());
     }
     if this.backlog.size() > 0 {
         encrypt(this, Room::Below)?;
     }
-    finish_flush(this)
+    send_and_control_writing(this)
 }
 
 /// Encrypts all waiting data, even without room: this is the last step before the peer is told the end.
-pub(super) fn flush_all(this: &Instance<TlsProtocol>) -> Res<()> {
+pub(super) fn encrypt_and_send_all(this: &Instance<TlsProtocol>) -> Res<()> {
     if this.backlog.size() > 0 {
         encrypt(this, Room::Anywhere)?;
     }
-    finish_flush(this)
+    send_and_control_writing(this)
 }
 
-pub(super) fn finish_flush(this: &Instance<TlsProtocol>) -> Res<()> {
+pub(super) fn send_and_control_writing(this: &Instance<TlsProtocol>) -> Res<()> {
     send(this)?;
     control_writing(this)
 }
@@ -281,8 +281,8 @@ pub(super) fn send(this: &Instance<TlsProtocol>) -> Res<()> {
 }
 
 /// `get_write_buffer_size()`, which first sends data written in this turn.
-pub(super) fn flushed_size(this: &Instance<TlsProtocol>) -> Res<usize> {
-    let done = flush(this);
+pub(super) fn size_after_send(this: &Instance<TlsProtocol>) -> Res<usize> {
+    let done = encrypt_and_send(this);
     report::settle(this, done)?;
     this.lower.get().map_or(Ok(()), |below| lower::send_gathered(&below))?;
     buffer_size(this)

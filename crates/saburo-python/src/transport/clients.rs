@@ -17,7 +17,7 @@ pub(crate) struct Clients {
 }
 
 /// Counts a new connection of `server`.
-pub(super) fn attach(server: &Object) -> Res<()> {
+pub(super) fn enter(server: &Object) -> Res<()> {
     let clients = server.attr(&names().clients)?;
     let Some(clients) = clients.cast_exact::<Clients>() else { return Ok(()) };
     if clients.closed.get() {
@@ -29,7 +29,7 @@ pub(super) fn attach(server: &Object) -> Res<()> {
 
 /// A connection of `server` is over. The server is over too, if this was the last connection of a closed
 /// server.
-pub(super) fn detach(server: &Object) -> Res<()> {
+pub(super) fn leave(server: &Object) -> Res<()> {
     let clients = server.attr(&names().clients)?;
     let Some(clients) = clients.cast_exact::<Clients>() else { return Ok(()) };
     clients.open.set(clients.open.get().saturating_sub(1));

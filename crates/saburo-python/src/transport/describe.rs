@@ -9,13 +9,13 @@ use super::ending::Ending;
 use super::flow::Flow;
 
 /// A transport that reads.
-pub(super) trait Reading: Ending {
+pub(super) trait Reads: Ending {
     /// The descriptor. Ask for it right before each use.
     fn descriptor(event_loop: &Loop, this: &Instance<Self>) -> RawFd;
 }
 
 /// A transport that writes.
-pub(super) trait Writing: Ending {
+pub(super) trait Writes: Ending {
     /// The limits at which its protocol pauses.
     fn flow(this: &Instance<Self>) -> &Flow;
     /// Pauses the protocol, if more bytes wait than the new marks allow.
@@ -37,7 +37,7 @@ pub(super) fn life<T: Ending>(builder: Builder<T>) -> Builder<T> {
 }
 
 /// The methods of a transport that reads.
-pub(super) fn reading<T: Reading>(builder: Builder<T>) -> Builder<T> {
+pub(super) fn reading<T: Reads>(builder: Builder<T>) -> Builder<T> {
     builder
         .noargs(c"is_reading", |this| this.is_reading(), c"Does the protocol get what arrives?")
         .noargs(c"pause_reading", pause_reading, c"Lets what arrives wait, until resume_reading().")
@@ -45,16 +45,16 @@ pub(super) fn reading<T: Reading>(builder: Builder<T>) -> Builder<T> {
         .noargs(c"_read_ready", |this| told_by_name(this, T::readable), c"There is something to read.")
 }
 
-pub(super) fn pause_reading<T: Reading>(this: &Instance<T>) -> Res<()> {
+pub(super) fn pause_reading<T: Reads>(this: &Instance<T>) -> Res<()> {
     this.pause_reading(this.as_object())
 }
 
-pub(super) fn resume_reading<T: Reading>(this: &Instance<T>) -> Res<()> {
+pub(super) fn resume_reading<T: Reads>(this: &Instance<T>) -> Res<()> {
     this.resume_reading(this, |event_loop| T::descriptor(event_loop, this))
 }
 
 /// The methods of a transport that writes.
-pub(super) fn writing<T: Writing>(builder: Builder<T>) -> Builder<T> {
+pub(super) fn writing<T: Writes>(builder: Builder<T>) -> Builder<T> {
     builder
         .many(
             c"set_write_buffer_limits",
@@ -65,7 +65,7 @@ pub(super) fn writing<T: Writing>(builder: Builder<T>) -> Builder<T> {
         .noargs(c"_write_ready", |this| told_by_name(this, T::writable), c"There is room again.")
 }
 
-fn set_write_buffer_limits<T: Writing>(this: &Instance<T>, args: Args<'_>) -> Res<()> {
+fn set_write_buffer_limits<T: Writes>(this: &Instance<T>, args: Args<'_>) -> Res<()> {
     T::flow(this).set_limits(args)?;
     match this.open_loop() {
         Some(event_loop) => T::pause_if_full(&event_loop, this),

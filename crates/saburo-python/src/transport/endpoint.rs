@@ -159,12 +159,12 @@ impl Endpoint {
             return Ok(value);
         }
         let names = names();
-        for (own, make) in OWN {
-            let own = own(names);
-            if name.is(own) || name.equals(own)? {
+        for (key, make) in KNOWN_KEYS {
+            let key = key(names);
+            if name.is(key) || name.equals(key)? {
                 return match make(self, life, transport)? {
                     Some(value) => {
-                        known.dict_set(own, &value)?;
+                        known.dict_set(key, &value)?;
                         Ok(value)
                     }
                     // asyncio knows the key, and its answer is None.
@@ -199,11 +199,11 @@ impl Endpoint {
     /// All answers, as a dict.
     pub(super) fn whole(&self, life: &Life, transport: &Object) -> Res<Obj> {
         let known = self.known()?;
-        for (own, make) in OWN {
-            let own = own(names());
-            if !known.contains(own)? {
+        for (key, make) in KNOWN_KEYS {
+            let key = key(names());
+            if !known.contains(key)? {
                 let value = make(self, life, transport)?.unwrap_or_else(none);
-                known.dict_set(own, &value)?;
+                known.dict_set(key, &value)?;
             }
         }
         Ok(known)
@@ -309,10 +309,10 @@ impl Holds for Endpoint {
     }
 }
 
-type Own = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life, &Object) -> Res<Option<Obj>>);
+type KnownKey = (fn(&'static Names) -> &'static Obj, fn(&Endpoint, &Life, &Object) -> Res<Option<Obj>>);
 
 /// What every socket has.
-const OWN: [Own; 3] = [
+const KNOWN_KEYS: [KnownKey; 3] = [
     (|names| &names.socket, Endpoint::transport_socket),
     (|names| &names.sockname, |endpoint, life, _| endpoint.sockname(life)),
     (|names| &names.peername, |endpoint, life, _| endpoint.peername(life)),

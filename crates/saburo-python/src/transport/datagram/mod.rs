@@ -24,7 +24,7 @@ use crate::ffi::{Builder, Class, Dict, Instance, Obj, Object, OneSlot, Res, Slot
 use crate::names::names;
 
 use super::address::Family;
-use super::describe::{self, Reading, Writing};
+use super::describe::{self, Reads, Writes};
 use super::ending;
 use super::endpoint::{Endpoint, Peer};
 use super::flow::Flow;
@@ -55,9 +55,9 @@ pub(crate) struct DatagramTransport {
     flow: Flow,
     outgoing: Outgoing,
     /// How often in a row the kernel has reported room when there was none; see `send::wait_longer`.
-    vain: Cell<u8>,
+    false_room_events: Cell<u8>,
     /// For how many more events not to ask for a second datagram.
-    lone: Cell<u8>,
+    single_events_left: Cell<u8>,
 }
 
 /// How many bytes each datagram counts in the queue in addition to its own; asyncio's number.
@@ -112,14 +112,14 @@ impl Transport for Instance<DatagramTransport> {
     }
 }
 
-impl Reading for DatagramTransport {
+impl Reads for DatagramTransport {
     #[inline]
     fn descriptor(event_loop: &Loop, this: &Instance<DatagramTransport>) -> RawFd {
         this.descriptor(event_loop)
     }
 }
 
-impl Writing for DatagramTransport {
+impl Writes for DatagramTransport {
     fn flow(this: &Instance<DatagramTransport>) -> &Flow {
         &this.flow
     }
@@ -153,7 +153,10 @@ impl Class for DatagramTransport {
         objects {
             life: Life::new(), endpoint: Endpoint::new(), address, sender: Correspondent::nobody(), queue,
         }
-        plain { family, peer: Cell::new(Peer::None), queued, flow: Flow::new(), outgoing: Outgoing::at_once(), vain, lone }
+        plain {
+            family, peer: Cell::new(Peer::None), queued, flow: Flow::new(), outgoing: Outgoing::at_once(),
+            false_room_events, single_events_left,
+        }
     }
 
     const NAME: &'static CStr = c"saburo._saburo._SelectorDatagramTransport";

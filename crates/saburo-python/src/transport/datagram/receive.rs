@@ -22,7 +22,7 @@ const ROOM: i64 = 256 * 1024;
 
 /// After an event with only one datagram, this many further events are expected to have only one as well:
 /// with a client that waits for each answer, no system call is wasted.
-const LONE: u8 = 3;
+const EVENTS_TO_SKIP: u8 = 3;
 
 pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
     for count in 0..AT_ONCE {
@@ -31,16 +31,16 @@ pub(super) fn readable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
             return Ok(());
         }
         if !receive(event_loop, this)? {
-            this.lone.set(if count == 1 { LONE } else { 0 });
+            this.single_events_left.set(if count == 1 { EVENTS_TO_SKIP } else { 0 });
             return Ok(());
         }
         // In debug mode each datagram is a separate callback, whose time is measured.
         if !event_loop.is_otherwise_idle() || event_loop.debug() {
             return Ok(());
         }
-        let lone = this.lone.get();
-        if lone > 0 {
-            this.lone.set(lone - 1);
+        let single_events_left = this.single_events_left.get();
+        if single_events_left > 0 {
+            this.single_events_left.set(single_events_left - 1);
             return Ok(());
         }
     }

@@ -246,7 +246,7 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
                 if this.queued.get() == before {
                     return wait_longer(event_loop, this);
                 }
-                this.vain.set(0);
+                this.false_room_events.set(0);
                 return resume_if_drained(event_loop, this);
             }
             // The remaining datagrams wait for another event.
@@ -266,9 +266,9 @@ pub(super) fn writable(event_loop: &Instance<Loop>, this: &Instance<DatagramTran
 /// waits: a millisecond, and each time twice as long, up to 64.
 #[cold]
 fn wait_longer(event_loop: &Instance<Loop>, this: &Instance<DatagramTransport>) -> Res<()> {
-    let vain = this.vain.get();
-    this.vain.set((vain + 1).min(MOST_DOUBLINGS));
-    let delay = RETRY_DELAY * f64::from(1_u32 << vain);
+    let false_room_events = this.false_room_events.get();
+    this.false_room_events.set((false_room_events + 1).min(MOST_DOUBLINGS));
+    let delay = RETRY_DELAY * f64::from(1_u32 << false_room_events);
     this.watches.end(event_loop, Direction::Write);
     retry_later(event_loop, this.as_object(), delay)
 }
@@ -308,7 +308,7 @@ fn resume_if_drained(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
 }
 
 pub(super) fn stop_writing(event_loop: &Loop, this: &Instance<DatagramTransport>) {
-    this.vain.set(0);
+    this.false_room_events.set(0);
     if this.outgoing.unblock() {
         this.watches.end(event_loop, Direction::Write);
     }

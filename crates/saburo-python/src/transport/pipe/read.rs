@@ -15,7 +15,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::super::describe::{self, Reading};
+use super::super::describe::{self, Reads};
 use super::super::ending::{self, Ending, force_close};
 use super::super::life::Life;
 use super::super::watcher::{self, Ended, Opened, Watcher, Watches};
@@ -159,7 +159,7 @@ impl Ending for ReadPipeTransport {
     }
 }
 
-impl Reading for ReadPipeTransport {
+impl Reads for ReadPipeTransport {
     #[inline]
     fn descriptor(event_loop: &Loop, this: &Instance<ReadPipeTransport>) -> RawFd {
         this.descriptor(event_loop)

@@ -19,7 +19,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 
-use super::super::describe::{self, Writing, told_by_name};
+use super::super::describe::{self, Writes, told_by_name};
 use super::super::ending::{self, Ending, force_close};
 use super::super::failure;
 use super::super::flow::Flow;
@@ -159,9 +159,9 @@ fn write_bytes(event_loop: &Loop, this: &Instance<WritePipeTransport>, bytes: By
         return Ok(queued?);
     }
     // This drops `bytes`, which runs no code.
-    let flushed = queue.flush_pipe(fd, drop);
+    let sent = queue.flush_pipe(fd, drop);
     drop(queue);
-    Ok(flushed?)
+    Ok(sent?)
 }
 
 /// The same for data that the program may change later: only the rest is copied.
@@ -199,8 +199,8 @@ fn writable(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>) ->
         return Ok(());
     }
     let fd = this.descriptor(event_loop);
-    let flushed = this.queue.borrow_mut().flush_pipe(fd, drop);
-    if let Err(error) = flushed {
+    let sent = this.queue.borrow_mut().flush_pipe(fd, drop);
+    if let Err(error) = sent {
         return failed(event_loop, this, Raised::os(&error));
     }
     if !this.queue.borrow().is_empty() {
@@ -242,7 +242,7 @@ impl Ending for WritePipeTransport {
     }
 }
 
-impl Writing for WritePipeTransport {
+impl Writes for WritePipeTransport {
     fn flow(this: &Instance<WritePipeTransport>) -> &Flow {
         &this.flow
     }

@@ -21,7 +21,7 @@ pub(super) fn close(this: &Instance<StreamTransport>) -> Res<()> {
         // Writable events send the rest, and then end the transport.
         return Ok(());
     }
-    write::flush(&event_loop, this)
+    write::send_now(&event_loop, this)
 }
 
 /// Ends the connection without waiting. Data written earlier in this turn is tried once: on asyncio it would
@@ -83,7 +83,7 @@ impl Ending for StreamTransport {
         let closed = Self::close_descriptor(this);
         this.part(event_loop, this.as_object());
         if let Some(server) = server {
-            clients::detach(&server)?;
+            clients::leave(&server)?;
         }
         if let Some(waiter) = waiter
             && !waiter.method(&names().done, &[])?.truth()?
@@ -97,6 +97,6 @@ impl Ending for StreamTransport {
     fn abandon(this: &Instance<StreamTransport>) -> Res<()> {
         let server = this.server.take();
         Self::close_descriptor(this)?;
-        server.map_or(Ok(()), |server| clients::detach(&server))
+        server.map_or(Ok(()), |server| clients::leave(&server))
     }
 }

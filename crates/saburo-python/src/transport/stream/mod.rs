@@ -25,7 +25,7 @@ use crate::ffi::{Builder, Class, Dict, Instance, Obj, Object, OneSlot, Own, Res,
 use crate::future::Future;
 use crate::names::names;
 
-use super::describe::{self, Reading, Writing};
+use super::describe::{self, Reads, Writes};
 use super::ending;
 use super::endpoint::Endpoint;
 use super::failure;
@@ -124,14 +124,14 @@ impl Transport for Instance<StreamTransport> {
     }
 }
 
-impl Reading for StreamTransport {
+impl Reads for StreamTransport {
     #[inline]
     fn descriptor(event_loop: &Loop, this: &Instance<StreamTransport>) -> RawFd {
         this.descriptor(event_loop)
     }
 }
 
-impl Writing for StreamTransport {
+impl Writes for StreamTransport {
     fn flow(this: &Instance<StreamTransport>) -> &Flow {
         &this.flow
     }
@@ -161,7 +161,7 @@ impl Instance<StreamTransport> {
 
 /// The open connections that `server` accepted.
 pub(super) fn of_server(event_loop: &Loop, server: &Object) -> Vec<Obj> {
-    event_loop.transports().such(|transport| {
+    event_loop.transports().matching(|transport| {
         transport.cast_exact::<StreamTransport>().is_some_and(|stream| stream.server.holds(server))
     })
 }
@@ -205,7 +205,7 @@ impl Class for StreamTransport {
         unseen { queue: RefCell::new(WriteQueue::new()) }
         plain {
             receiver: Cell::new(PLAIN), in_flood, flow: Flow::new(),
-            outgoing: Outgoing::gathering(), eof: Cell::new(Eof::None),
+            outgoing: Outgoing::at_end_of_turn(), eof: Cell::new(Eof::None),
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj>
         }
         None => transport.context.set(Some(event_loop.contexts().copy_current()?)),
     }
-    attach(&transport, given(server))?;
+    enter_server(&transport, given(server))?;
     enter(event_loop, &transport)?;
     Ok(transport.into_obj())
 }
@@ -111,7 +111,7 @@ fn begin(
     let app = listener.make_protocol(&context)?;
     // An error from here on is reported as an error of this protocol.
     this.protocol.set(Some(app.clone()));
-    attach(this, listener.server())?;
+    enter_server(this, listener.server())?;
     set_protocol(this, &*listener.add_tls(&context, app)?)?;
     enter(event_loop, this)
 }
@@ -124,9 +124,9 @@ fn made(event_loop: &Instance<Loop>) -> Res<Own<StreamTransport>> {
 }
 
 /// Adds the connection to its server.
-fn attach(this: &StreamTransport, server: Option<Obj>) -> Res<()> {
+fn enter_server(this: &StreamTransport, server: Option<Obj>) -> Res<()> {
     if let Some(server) = server {
-        clients::attach(&server)?;
+        clients::enter(&server)?;
         this.server.set(Some(server));
     }
     Ok(())

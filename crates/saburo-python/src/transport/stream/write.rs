@@ -2,7 +2,7 @@
 
 use std::io;
 
-use saburo_core::{Step, net};
+use saburo_core::{AfterWrite, net};
 
 use crate::event_loop::{Direction, Entry, Loop, Ready};
 use crate::ffi::{Bytes, In, Instance, Obj, Object, Raised, Res, builtin, int, lend, lend_ready, raise};
@@ -167,7 +167,7 @@ fn push_copy(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, data
         return Ok(copied.map(|()| written)?);
     }
     if !this.outgoing.is_blocked() {
-        flush(event_loop, this)?;
+        send_now(event_loop, this)?;
         if this.phase.get() >= ConnectionState::Ending {
             return Ok(written);
         }
@@ -217,13 +217,13 @@ fn gather(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>, written
     let waiting = this.queue.borrow().len();
     let has_room = |most| this.outgoing.has_room(|| net::has_room(this.descriptor(event_loop), most));
     let may_gather = this.flow.may_gather(written, waiting, has_room) && event_loop.gathers();
-    match this.outgoing.step(may_gather) {
-        Step::Wait => Ok(()),
-        Step::List if event_loop.flush_later(|| Ready::role::<Unsent, _>(this.to_own())) => {
+    match this.outgoing.after_write(may_gather) {
+        AfterWrite::Wait => Ok(()),
+        AfterWrite::List if event_loop.send_later(|| Ready::role::<Unsent, _>(this.to_own())) => {
             this.outgoing.list();
             Ok(())
         }
-        Step::List | Step::Send => flush(event_loop, this),
+        AfterWrite::List | AfterWrite::Send => send_now(event_loop, this),
     }
 }
 
@@ -251,7 +251,7 @@ pub(crate) fn send_drained(this: &Instance<StreamTransport>) -> Res<()> {
     }
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
     this.outgoing.drain();
-    flush(&event_loop, this)
+    send_now(&event_loop, this)
 }
 
 /// Marks a transport that sends when the turn is over.
@@ -295,7 +295,7 @@ fn not_sent(
 
 /// Sends as much as the kernel takes. If the kernel is known to have no room, the writable event sends later,
 /// and resumes a protocol that was paused.
-pub(super) fn flush(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
+pub(super) fn send_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.phase.get() >= ConnectionState::Ending || this.outgoing.is_blocked() {
         return Ok(());
     }
@@ -402,7 +402,7 @@ pub(super) fn pause_if_full(event_loop: &Instance<Loop>, this: &Instance<StreamT
 #[inline]
 pub(crate) fn send_gathered(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> Res<()> {
     if this.outgoing.is_listed() && !this.queue.borrow().is_empty() {
-        flush(event_loop, this)
+        send_now(event_loop, this)
     } else {
         Ok(())
     }
@@ -437,7 +437,7 @@ pub(super) fn write_eof(this: &Instance<StreamTransport>) -> Res<()> {
     }
     this.eof.set(Eof::Promised);
     let Some(event_loop) = this.open_loop() else { return Ok(()) };
-    if this.outgoing.is_blocked() { Ok(()) } else { flush(&event_loop, this) }
+    if this.outgoing.is_blocked() { Ok(()) } else { send_now(&event_loop, this) }
 }
 
 pub(super) fn buffer_size(this: &Instance<StreamTransport>) -> Res<Obj> {
