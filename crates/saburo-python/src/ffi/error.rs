@@ -75,6 +75,13 @@ impl Raised {
         self.matches_ptr(class.as_ptr())
     }
 
+    /// True for KeyboardInterrupt and SystemExit: they must reach the code that runs the loop, and no handler
+    /// before.
+    #[inline]
+    pub(crate) fn ends_the_run(&self) -> bool {
+        self.matches(builtin::keyboard_interrupt()) || self.matches(builtin::system_exit())
+    }
+
     #[inline]
     pub(super) fn matches_ptr(&self, class: *mut ffi::PyObject) -> bool {
         // SAFETY: an exception is set, and the class is alive.

@@ -308,7 +308,7 @@ pub(crate) fn report_call(
 
 #[cold]
 fn failed(this: &Instance<Handle>, raised: Raised, callback: &Object, args: &Arguments) -> Res<()> {
-    if raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit()) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     let exception = raised.take();

@@ -115,7 +115,7 @@ fn run(event_loop: &Instance<Loop>, this: &Instance<Task>, error: Option<Obj>) -
 fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
     let in_child = this.native_loop().is_some_and(|event_loop| event_loop.is_of_parent());
     // In a child that was forked in this step, what failed is to tell others of its end; so does the run.
-    if is_fatal(&raised) || in_child {
+    if raised.ends_the_run() || in_child {
         return Err(raised);
     }
     let exception = raised.take();
@@ -130,10 +130,6 @@ fn report(this: &Instance<Task>, raised: Raised) -> Res<()> {
     ])?;
     let event_loop = this.future.event_loop().unwrap_or_else(none);
     event_loop.method(&names.call_exception_handler, &[&context]).map(drop)
-}
-
-fn is_fatal(raised: &Raised) -> bool {
-    raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
 }
 
 /// A step that is an ordinary call, on a loop that is not ours or by a future that calls whoever waits
@@ -277,10 +273,10 @@ fn failed(home: Option<&Instance<Loop>>, this: &Instance<Task>, raised: Raised) 
         this.future.set_cancelled_error(raised.take());
         return future::cancel(this.upcast(), None).map(drop);
     }
-    let fatal = is_fatal(&raised);
+    let ends_the_run = raised.ends_the_run();
     let exception = raised.take();
     let told = future::fail(this.upcast(), exception.clone());
-    if !fatal {
+    if !ends_the_run {
         return told;
     }
     // Ctrl-C and exit end the task and also the run of the loop, whoever could be told of it.

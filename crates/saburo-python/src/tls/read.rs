@@ -160,7 +160,7 @@ pub(super) fn call_eof_received(this: &Instance<TlsProtocol>) -> Res<()> {
     match app.method(&names().eof_received, &[]).and_then(|keep_open| keep_open.truth()) {
         Ok(false) => Ok(()),
         Ok(true) => tls_names()?.warn_keep_open.call0().map(drop),
-        Err(raised) if report::ends_the_run(&raised) => Err(raised),
+        Err(raised) if raised.ends_the_run() => Err(raised),
         Err(raised) => report::fatal(this, &raised.take(), "Error calling eof_received()"),
     }
 }

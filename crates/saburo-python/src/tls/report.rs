@@ -5,11 +5,6 @@ use crate::names::{names, tls_names};
 
 use super::protocol::{TlsProtocol, TlsState};
 
-/// True for an exception that must reach the caller that runs the loop, and no handler before.
-pub(super) fn ends_the_run(raised: &Raised) -> bool {
-    raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
-}
-
 /// Passes on an exception that is no `Exception`; any other ends the connection.
 pub(super) fn settle(this: &Instance<TlsProtocol>, done: Res<()>) -> Res<()> {
     match done {
@@ -40,7 +35,7 @@ pub(super) fn fatal(this: &Instance<TlsProtocol>, exception: &Object, message: &
 /// Reports that the application's protocol failed to pause or resume writing. This has no other effect.
 #[cold]
 pub(super) fn throttling(this: &Instance<TlsProtocol>, raised: Raised, method: &str) -> Res<()> {
-    if ends_the_run(&raised) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     let exception = raised.take();

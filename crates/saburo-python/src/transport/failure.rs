@@ -1,14 +1,9 @@
 //! Errors of a connection, and where they are reported.
 
 use crate::event_loop::Loop;
-use crate::ffi::{Context, Instance, Object, Raised, Res, aside, builtin, string};
+use crate::ffi::{Context, Instance, Object, Raised, Res, aside, string};
 use crate::handle::{self, Arguments};
 use crate::names::names;
-
-/// True for an exception that must reach the caller that runs the loop, and no handler before.
-pub(super) fn ends_the_run(raised: &Raised) -> bool {
-    raised.matches(builtin::keyboard_interrupt()) || raised.matches(builtin::system_exit())
-}
 
 /// Reports an exception from a protocol or the kernel: a debug message for an OSError, else the exception
 /// handler.
@@ -34,7 +29,7 @@ pub(super) fn fatal(
     message: &str,
     end: impl FnOnce(&Object) -> Res<()>,
 ) -> Res<()> {
-    if ends_the_run(&raised) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     let exception = raised.take();
@@ -57,7 +52,7 @@ pub(crate) fn report_callback(
     args: &[&Object],
     context: Context,
 ) -> Res<()> {
-    if ends_the_run(&raised) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     let callback = aside(|| object.attr(name))?;

@@ -4,8 +4,6 @@ use crate::event_loop::Loop;
 use crate::ffi::{Instance, Object, Res, inside};
 use crate::names::names;
 
-use super::failure;
-
 /// Calls a method of the protocol in the transport's context.
 #[inline]
 pub(super) fn call(
@@ -28,7 +26,7 @@ pub(super) fn throttle(
     let names = names();
     let method = if pause { &names.pause_writing } else { &names.resume_writing };
     let Err(raised) = protocol.method(method, &[]) else { return Ok(()) };
-    if failure::ends_the_run(&raised) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     let exception = raised.take();

@@ -12,7 +12,6 @@ use crate::ffi::{Instance, Obj, Raised, Res, builtin, bytes, int, none};
 use crate::names::names;
 
 use super::super::ending;
-use super::super::failure;
 use super::{DatagramTransport, end};
 
 /// The most datagrams for one event. Timers and other descriptors wait meanwhile.
@@ -110,7 +109,7 @@ fn receive_by_python(event_loop: &Instance<Loop>, this: &Instance<DatagramTransp
             Ok(false)
         }
         Err(raised) if raised.matches(builtin::os_error()) => end::tell_error(this, raised).map(|()| false),
-        Err(raised) if failure::ends_the_run(&raised) => Err(raised),
+        Err(raised) if raised.ends_the_run() => Err(raised),
         Err(raised) => {
             ending::fatal(event_loop, this, raised, "Fatal read error on datagram transport").map(|()| false)
         }

@@ -184,7 +184,7 @@ fn write_copy(event_loop: &Loop, this: &Instance<WritePipeTransport>, data: &Obj
 
 #[cold]
 fn failed(event_loop: &Instance<Loop>, this: &Instance<WritePipeTransport>, raised: Raised) -> Res<()> {
-    if failure::ends_the_run(&raised) {
+    if raised.ends_the_run() {
         return Err(raised);
     }
     this.broken.set(true);

@@ -13,7 +13,7 @@ use super::super::ending::Ending;
 use super::super::endpoint::Endpoint;
 use super::super::watcher::{self, Opened};
 use super::super::{Dial, Listener, clients, listener};
-use super::{StreamTransport, failure, set_protocol};
+use super::{StreamTransport, set_protocol};
 
 /// `_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, context=None)`
 pub(crate) fn connected(event_loop: &Instance<Loop>, args: Args<'_>) -> Res<Obj> {
@@ -86,7 +86,7 @@ fn accept_now(event_loop: &Instance<Loop>, this: &Instance<StreamTransport>) -> 
     let listener = waiter.cast_exact::<Listener>().expect("a listener waits for its own connections");
     let failed = match begin(event_loop, this, listener) {
         Ok(()) => return Ok(()),
-        Err(raised) if failure::ends_the_run(&raised) => Err(raised),
+        Err(raised) if raised.ends_the_run() => Err(raised),
         Err(raised) => Ok(raised.take()),
     };
     // Only the factory has seen the connection; it is closed without telling any protocol.
