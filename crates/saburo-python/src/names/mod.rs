@@ -12,7 +12,7 @@ use crate::ffi::{Global, Obj, Object, Res, import, intern, tuple};
 pub(crate) use ours::{flow_marks, start_tls, transport_socket};
 pub(crate) use tls::tls_names;
 
-use table::table;
+use table::{each, keywords, table};
 
 static NAMES: Global<Names> = Global::new();
 
@@ -112,8 +112,6 @@ table! {
         handle,
         handle_signals = c"_handle_signals",
         handler_done = c"_handler_done",
-        #[cfg(Py_3_14)]
-        ident,
         is_closed,
         is_closing,
         is_running,
@@ -200,17 +198,12 @@ table! {
         class_transport = c"asyncio.transports", c"Transport";
         class_transport_socket = c"asyncio.trsock", c"TransportSocket";
         convert_exception = c"asyncio.futures", c"_convert_future_exc";
-        /// A map from loop to running task.
-        #[cfg(not(Py_3_14))]
-        current_tasks = c"asyncio.tasks", c"_current_tasks";
         extract_stack = c"asyncio.format_helpers", c"extract_stack";
         false_ = c"builtins", c"False";
         format_callback_source = c"asyncio.format_helpers", c"_format_callback_source";
         future_repr = c"asyncio.base_futures", c"_future_repr";
         get_event_loop = c"asyncio.events", c"get_event_loop";
         get_frame = c"sys", c"_getframe";
-        #[cfg(Py_3_14)]
-        get_thread_ident = c"threading", c"get_ident";
         incomplete_read_error = c"asyncio.exceptions", c"IncompleteReadError";
         int_class = c"builtins", c"int";
         invalid_state_error = c"asyncio.exceptions", c"InvalidStateError";
@@ -218,19 +211,12 @@ table! {
         is_coroutine_function = c"inspect", c"iscoroutinefunction";
         limit_overrun_error = c"asyncio.exceptions", c"LimitOverrunError";
         logger = c"asyncio.log", c"logger";
-        #[cfg(Py_3_14)]
-        main_thread = c"threading", c"main_thread";
         origin_tracking_depth = c"sys", c"get_coroutine_origin_tracking_depth";
         partial = c"functools", c"partial";
         register_task = c"asyncio.tasks", c"_register_task";
         sendfile_mode = c"asyncio.constants", c"_SendfileMode";
         set_class = c"builtins", c"set";
-        #[cfg(Py_3_14)]
-        set_running_loop = c"asyncio.events", c"_set_running_loop";
         str_class = c"builtins", c"str";
-        /// Changes the running task of a thread.
-        #[cfg(Py_3_14)]
-        swap_current_task = c"_asyncio", c"_swap_current_task";
         task_get_stack = c"asyncio.base_tasks", c"_task_get_stack";
         task_print_stack = c"asyncio.base_tasks", c"_task_print_stack";
         task_repr = c"asyncio.base_tasks", c"_task_repr";
@@ -256,6 +242,20 @@ table! {
         kw_source = c"source";
     }
     found {
+        /// A map from loop to running task.
+        #[cfg(not(Py_3_14))]
+        current_tasks: Obj = import(c"asyncio.tasks", c"_current_tasks");
+        #[cfg(Py_3_14)]
+        get_thread_ident: Obj = import(c"threading", c"get_ident");
+        #[cfg(Py_3_14)]
+        ident: Obj = intern(c"ident");
+        #[cfg(Py_3_14)]
+        main_thread: Obj = import(c"threading", c"main_thread");
+        #[cfg(Py_3_14)]
+        set_running_loop: Obj = import(c"asyncio.events", c"_set_running_loop");
+        /// Changes the running task of a thread.
+        #[cfg(Py_3_14)]
+        swap_current_task: Obj = import(c"_asyncio", c"_swap_current_task");
         /// `("debug",)`, where `_format_callback_source` takes it.
         kw_debug: Option<Obj> = keyword_of_callback_source();
     }

@@ -5,7 +5,11 @@
 //! - `imports`: a module's attribute, or the module itself if the name is empty;
 //! - `optional`: the same, or `None` where this version of the module has no such name;
 //! - `keywords`: the tuple of names for a call with keyword arguments;
-//! - `found`: by an expression.
+//! - `found`: by an expression. A name that only some versions of CPython have stands here, behind its `cfg`.
+
+use std::ffi::CStr;
+
+use crate::ffi::{Obj, Res, intern, tuple};
 
 macro_rules! table {
     (
@@ -29,12 +33,25 @@ macro_rules! table {
         impl $table {
             #[allow(unused_doc_comments)] // They are the fields'.
             fn load() -> Res<$table> {
+                $(let strings = each([$(table!(@spell $string $($spelled)?)),*], intern)?;)?
+                let imports = each([$(($module, $attribute)),*], |(module, name)| import(module, name))?;
+                $(let options = each([$(($from, $wanted)),*], |(module, name)| {
+                    import(module, c"")?.attr_opt(&*intern(name)?)
+                })?;)?
+                let tuples = each([$(&[$($keyword),+] as &[_]),*], keywords)?;
+                $($(#[$of_found])* let $found = $how?;)*
+                // Nothing fails from here on. A `?` for each of 200 fields, which drops those before it, would
+                // take the compiler two minutes.
+                $(let [$($string),*] = strings;)?
+                let [$($import),*] = imports;
+                $(let [$($option),*] = options;)?
+                let [$($tuple),*] = tuples;
                 Ok($table {
-                    $($($(#[$of_string])* $string: intern(table!(@spell $string $($spelled)?))?,)*)?
-                    $($(#[$of_import])* $import: import($module, $attribute)?,)*
-                    $($($(#[$of_option])* $option: import($from, c"")?.attr_opt(&*intern($wanted)?)?,)*)?
-                    $($(#[$of_tuple])* $tuple: tuple([$(&*intern($keyword)?),+].into_iter())?,)*
-                    $($(#[$of_found])* $found: $how?,)*
+                    $($($string,)*)?
+                    $($import,)*
+                    $($($option,)*)?
+                    $($tuple,)*
+                    $($(#[$of_found])* $found,)*
                 })
             }
         }
@@ -50,3 +67,15 @@ macro_rules! table {
 }
 
 pub(super) use table;
+
+/// The items of a list, each found in the same way.
+pub(super) fn each<T, U, const N: usize>(items: [T; N], find: impl Fn(T) -> Res<U>) -> Res<[U; N]> {
+    let found = items.into_iter().map(find).collect::<Res<Vec<U>>>()?;
+    Ok(found.try_into().unwrap_or_else(|_| unreachable!("as many are found as were asked for")))
+}
+
+/// The tuple of names for a call with keyword arguments.
+pub(super) fn keywords(names: &[&CStr]) -> Res<Obj> {
+    let names = names.iter().map(|name| intern(name)).collect::<Res<Vec<Obj>>>()?;
+    tuple(names.iter().map(|name| &**name))
+}

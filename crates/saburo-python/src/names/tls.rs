@@ -1,9 +1,9 @@
 //! The names that TLS needs.
 
-use crate::ffi::{Global, Obj, Res, import, int, intern, tuple};
+use crate::ffi::{Global, Obj, Res, import, int, intern};
 
 use super::names;
-use super::table::table;
+use super::table::{each, keywords, table};
 
 static TLS_NAMES: Global<TlsNames> = Global::new();
 
