@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-use saburo_core::{Admission, Direction, Registration};
+use saburo_core::{Admission, Core, Direction, Registration};
 
 use crate::ffi::{Builder, Instance, Raised, Res, aside, int};
 
@@ -29,7 +29,7 @@ impl Loop {
         ready: Ready,
         keep: impl FnOnce(Registration),
     ) -> Res<()> {
-        watch::register(self, fd, direction, ready, keep)
+        watch::register(self, Core::register, fd, direction, ready, keep)
     }
 
     /// The same for one event.
@@ -40,7 +40,7 @@ impl Loop {
         ready: Ready,
         keep: impl FnOnce(Registration),
     ) -> Res<()> {
-        watch::register_once(self, fd, direction, ready, keep)
+        watch::register(self, Core::register_once, fd, direction, ready, keep)
     }
 
     /// Ends a watch, unless it is over. What is queued already is told.

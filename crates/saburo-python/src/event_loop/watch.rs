@@ -2,48 +2,28 @@
 
 use std::os::fd::RawFd;
 
-use saburo_core::{Direction, Refused, Registered, Registration};
+use saburo_core::{Core, Direction, Refused, Registered, Registration};
 
 use crate::ffi::{Instance, Object, Raised, Res, builtin, int, none, raise, string};
 use crate::names::names;
 
 use super::{Loop, Ready, RunState};
 
-/// Registers `ready` with the engine, in place of what watched the descriptor before. `keep` gets the token
-/// before that is let go of, which may run code.
+type Outcome = Result<Registered<Ready>, Refused<Ready>>;
+
+/// Registers `ready` with the engine, in place of what watched the descriptor before; `register` is
+/// `Core::register`, or `Core::register_once` for one event. `keep` gets the token before that is let go of,
+/// which may run code.
 pub(super) fn register(
     this: &Loop,
+    register: impl FnOnce(&mut Core<Ready>, RawFd, Direction, Ready) -> Outcome,
     fd: RawFd,
     direction: Direction,
     ready: Ready,
     keep: impl FnOnce(Registration),
 ) -> Res<()> {
     this.check_usable()?;
-    let outcome = this.core(|core| core.register(fd, direction, ready));
-    settle(this, fd, direction, outcome, keep)
-}
-
-/// The same for one event.
-pub(super) fn register_once(
-    this: &Loop,
-    fd: RawFd,
-    direction: Direction,
-    ready: Ready,
-    keep: impl FnOnce(Registration),
-) -> Res<()> {
-    this.check_usable()?;
-    let outcome = this.core(|core| core.register_once(fd, direction, ready));
-    settle(this, fd, direction, outcome, keep)
-}
-
-fn settle(
-    this: &Loop,
-    fd: RawFd,
-    direction: Direction,
-    outcome: Option<Result<Registered<Ready>, Refused<Ready>>>,
-    keep: impl FnOnce(Registration),
-) -> Res<()> {
-    match outcome {
+    match this.core(|core| register(core, fd, direction, ready)) {
         None => this.check_usable(),
         Some(Err(refused)) => {
             drop(refused.handle);
@@ -71,7 +51,7 @@ pub(crate) fn watch_object(
     // Asked last: Python has run, and the number may be another file's by now.
     let fd = kernel_number(free_descriptor(this, object)?)?;
     // Nobody keeps the token: it is ended by number.
-    register(this, fd, direction, ready, |_| {
+    register(this, Core::register, fd, direction, ready, |_| {
         if !object.is_int() {
             this.watched_objects.enter(fd, direction, object.to_obj());
         }
