@@ -18,7 +18,7 @@ pub(crate) fn start_tls() -> Res<&'static Obj> {
     found_once(&FOUND, c"saburo._streams", c"start_tls")
 }
 
-/// `saburo._tls.flow_marks`; imported when a program sets marks that are not plain numbers.
+/// `saburo._tls.flow_marks`; imported when a program sets the marks of TLS, or others to what is no plain number.
 pub(crate) fn flow_marks() -> Res<&'static Obj> {
     static FOUND: Global<Obj> = Global::new();
     found_once(&FOUND, c"saburo._tls", c"flow_marks")

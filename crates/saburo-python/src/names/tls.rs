@@ -13,7 +13,6 @@ table! {
     TlsNames
     imports {
         certificate_error = c"ssl", c"CertificateError";
-        flow_marks = c"saburo._tls", c"flow_marks";
         log_eof = c"saburo._tls", c"log_eof";
         log_handshake = c"saburo._tls", c"log_handshake";
         log_handshake_done = c"saburo._tls", c"log_handshake_done";

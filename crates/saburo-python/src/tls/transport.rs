@@ -12,6 +12,7 @@ use crate::ffi::{
     fields, float, int, none, raise, raise_given, tuple, warn_resource,
 };
 use crate::names::{names, tls_names};
+use crate::transport::any_marks;
 
 use super::protocol::{self, TlsProtocol};
 use super::{read, report, shutdown, write};
@@ -118,12 +119,7 @@ fn force_close(this: &Instance<TlsTransport>, cause: &Object) -> Res<()> {
 fn set_marks(marks: &Marks<f64>, args: Args<'_>, function: &'static str, default: i64) -> Res<()> {
     let params = Params { function, names: ["high", "low"], required: 0, positional: 2 };
     let [high, low] = args.bind(&params)?;
-    let none = none();
-    let both =
-        tls_names()?.flow_marks.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*int(default)?])?;
-    let [Some(high), Some(low)] = [both.tuple_item(0), both.tuple_item(1)] else {
-        return raise(builtin::type_error(), "two marks were expected");
-    };
+    let (high, low) = any_marks(high, low, default)?;
     marks.set(high.as_f64()?, low.as_f64()?);
     Ok(())
 }

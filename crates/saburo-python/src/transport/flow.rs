@@ -121,15 +121,8 @@ impl Flow {
     /// largest possible size is no mark.
     #[cold]
     fn set_any(&self, high: Option<&Object>, low: Option<&Object>) -> Res<()> {
-        let none = none();
-        let kib = int(HIGH as i64 / 1024)?;
-        let marks = names::flow_marks()?.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*kib])?;
-        let mark = |index| match marks.tuple_item(index) {
-            Some(mark) => whole(&mark),
-            None => raise(builtin::type_error(), "two marks were expected"),
-        };
-        let (high, low) = (mark(0)?, mark(1)?);
-        self.set(high, low);
+        let (high, low) = any_marks(high, low, HIGH as i64 / 1024)?;
+        self.set(whole(&high)?, whole(&low)?);
         Ok(())
     }
 
@@ -142,6 +135,18 @@ impl Flow {
     /// `(low, high)`
     pub(super) fn limits(&self) -> Res<Obj> {
         tuple([&*int(self.marks.low() as i64)?, &*int(self.marks.high() as i64)?].into_iter())
+    }
+}
+
+/// Both marks from those given, which may be any objects that compare with numbers: `both_marks` in Python.
+/// `kib` is the high mark if neither is given.
+#[cold]
+pub(crate) fn any_marks(high: Option<&Object>, low: Option<&Object>, kib: i64) -> Res<(Obj, Obj)> {
+    let none = none();
+    let both = names::flow_marks()?.call(&[high.unwrap_or(&none), low.unwrap_or(&none), &*int(kib)?])?;
+    match (both.tuple_item(0), both.tuple_item(1)) {
+        (Some(high), Some(low)) => Ok((high, low)),
+        _ => raise(builtin::type_error(), "two marks were expected"),
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) use clients::Clients;
 pub(crate) use datagram::DatagramTransport;
 pub(crate) use dial::Dial;
 pub(crate) use failure::report_callback;
+pub(crate) use flow::any_marks;
 pub(crate) use listener::Listener;
 pub(crate) use pipe::{ReadPipeTransport, WritePipeTransport};
 pub(crate) use stream::{
